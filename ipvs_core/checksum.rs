@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
+//!
+//! Stands for `csum_partial()`, `csum_fold()`, `csum_replace2()`, `csum_replace4()` and
+//! `inet_proto_csum_replace4()`. One's complement sums do not depend on the byte order, so all
+//! arithmetic is on the integers that the bytes form in memory.
+//!
+//! Of the two representations of zero, the functions here give the one that the C functions give:
+//! an update never yields a stored checksum of 0xffff.
+
+use crate::net::{
+    Be16,
+    Be32, //
+};
+
+/// A one's complement sum that has not been folded to 16 bits yet.
+///
+/// There is room for 2^32 words of 32 bits before it could wrap.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// The sum of nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// What the covered words must have summed up to for `check` to be stored with them.
+    ///
+    /// It is never the zero sum, so that adding nothing gives `check` back, except that 0xffff
+    /// becomes 0.
+    #[inline]
+    const fn of_stored(check: Be16) -> Self {
+        Self(0xffff + !check.raw() as u64)
+    }
+
+    /// Adds a 16-bit word.
+    #[inline]
+    pub const fn add16(self, word: Be16) -> Self {
+        Self(self.0.wrapping_add(word.raw() as u64))
+    }
+
+    /// Adds two 16-bit words at once.
+    #[inline]
+    pub const fn add32(self, words: Be32) -> Self {
+        Self(self.0.wrapping_add(words.raw() as u64))
+    }
+
+    /// Takes a 16-bit word away.
+    #[inline]
+    pub const fn sub16(self, word: Be16) -> Self {
+        Self(self.0.wrapping_add(!word.raw() as u64))
+    }
+
+    /// Takes two 16-bit words away.
+    #[inline]
+    pub const fn sub32(self, words: Be32) -> Self {
+        Self(self.0.wrapping_add(!words.raw() as u64))
+    }
+
+    /// Adds bytes that start at an even offset of the data. An odd last byte is the upper half of
+    /// its word.
+    #[inline]
+    pub fn add_bytes(self, bytes: &[u8]) -> Self {
+        let mut sum = self.0;
+        let mut rest = bytes;
+        while let Some((word, tail)) = rest.split_first_chunk::<4>() {
+            sum = sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
+            rest = tail;
+        }
+        if let Some((word, tail)) = rest.split_first_chunk::<2>() {
+            sum = sum.wrapping_add(u64::from(u16::from_ne_bytes(*word)));
+            rest = tail;
+        }
+        if let Some(&byte) = rest.first() {
+            sum = sum.wrapping_add(u64::from(u16::from_ne_bytes([byte, 0])));
+        }
+        Self(sum)
+    }
+
+    /// Folds to 16 bits, with the carries added back in.
+    #[inline]
+    pub const fn fold(self) -> Be16 {
+        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
+        let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        Be16::from_raw(sum as u16)
+    }
+
+    /// The checksum to store: the complement of the folded sum.
+    #[inline]
+    pub const fn finish(self) -> Be16 {
+        Be16::from_raw(!self.fold().raw())
+    }
+
+    /// Whether the data, stored checksum included, is intact.
+    #[inline]
+    pub const fn is_valid(self) -> bool {
+        self.fold().raw() == 0xffff
+    }
+}
+
+/// The sum over the IPv4 pseudo header of TCP and UDP. `len` is the length in bytes of the
+/// transport header and its payload.
+#[inline]
+pub const fn pseudo_header(src: Be32, dst: Be32, protocol: u8, len: u16) -> Sum {
+    Sum::ZERO
+        .add32(src)
+        .add32(dst)
+        .add16(Be16::new(protocol as u16))
+        .add16(Be16::new(len))
+}
+
+/// The checksum of `bytes`, in which the checksum's own place must be zero.
+#[inline]
+pub fn checksum(bytes: &[u8]) -> Be16 {
+    Sum::ZERO.add_bytes(bytes).finish()
+}
+
+/// The stored checksum `check` after the word `old` of the data became `new`.
+#[inline]
+pub const fn replace16(check: Be16, old: Be16, new: Be16) -> Be16 {
+    Sum::of_stored(check).sub16(old).add16(new).finish()
+}
+
+/// The stored checksum `check` after the two words `old` of the data became `new`.
+#[inline]
+pub const fn replace32(check: Be16, old: Be32, new: Be32) -> Be16 {
+    Sum::of_stored(check).sub32(old).add32(new).finish()
+}
+
+/// [`replace32`] for an address and [`replace16`] for a port in one folding.
+#[inline]
+pub const fn replace_addr_port(
+    check: Be16,
+    old_addr: Be32,
+    new_addr: Be32,
+    old_port: Be16,
+    new_port: Be16,
+) -> Be16 {
+    Sum::of_stored(check)
+        .sub32(old_addr)
+        .add32(new_addr)
+        .sub16(old_port)
+        .add16(new_port)
+        .finish()
+}
+
+/// What a transport header's checksum field must hold after an address of the pseudo header
+/// changed, while the device is still to compute the checksum (`CHECKSUM_PARTIAL`).
+///
+/// The field then holds the folded sum of the pseudo header alone, not complemented; ports are not
+/// in it.
+#[inline]
+pub const fn replace_pseudo32(partial: Be16, old: Be32, new: Be32) -> Be16 {
+    Sum::ZERO
+        .add16(Be16::from_raw(0xffff))
+        .add16(partial)
+        .sub32(old)
+        .add32(new)
+        .fold()
+}
+
+/// UDP says "no checksum" by 0, so a checksum that comes out as 0 is sent as its other
+/// representation, 0xffff (C: `CSUM_MANGLED_0`).
+#[inline]
+pub const fn udp_nonzero(check: Be16) -> Be16 {
+    if check.raw() == 0 {
+        Be16::from_raw(0xffff)
+    } else {
+        check
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_the_example_of_rfc1071() {
+        let data = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        let sum = Sum::ZERO.add_bytes(&data);
+        assert_eq!(sum.fold(), Be16::new(0xddf2));
+        assert_eq!(checksum(&data), Be16::new(!0xddf2));
+    }
+
+    #[test]
+    fn agrees_with_the_example_of_rfc1624() {
+        // Section 4: the case that the formula of RFC 1141 gets wrong.
+        let check = replace16(Be16::new(0xdd2f), Be16::new(0x5555), Be16::new(0x3285));
+        assert_eq!(check, Be16::new(0x0000));
+    }
+
+    #[test]
+    fn pads_an_odd_byte_at_the_end() {
+        assert_eq!(
+            Sum::ZERO.add_bytes(&[0x12, 0x34, 0x56]).fold(),
+            Sum::ZERO.add_bytes(&[0x12, 0x34, 0x56, 0]).fold()
+        );
+        assert_eq!(Sum::ZERO.add_bytes(&[0xab]).fold(), Be16::new(0xab00));
+        assert_eq!(Sum::ZERO.add_bytes(&[]).fold(), Be16::ZERO);
+    }
+
+    #[test]
+    fn folds_every_carry() {
+        for raw in [
+            u64::MAX,
+            0xffff_ffff_0000_0001,
+            0xffff_0001_ffff_ffff,
+            0xffff,
+        ] {
+            let expected = match raw % 0xffff {
+                0 => 0xffff,
+                rest => rest as u16,
+            };
+            assert_eq!(Sum(raw).fold().raw(), expected, "{raw:#x}");
+        }
+        assert_eq!(Sum(0).fold().raw(), 0);
+    }
+
+    #[test]
+    fn an_update_never_stores_the_second_zero() {
+        assert_eq!(
+            replace32(Be16::from_raw(0xffff), Be32::from_raw(!0), Be32::ZERO).raw(),
+            0
+        );
+        assert_eq!(udp_nonzero(Be16::ZERO).raw(), 0xffff);
+        assert_eq!(udp_nonzero(Be16::new(7)), Be16::new(7));
+    }
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! ICMP for IPv4 (RFC 792): errors and the packet that they embed.
+//!
+//! Stands for the parsing in `ip_vs_in_icmp()` and `ip_vs_out_icmp()` and the rewriting in
+//! `ip_vs_nat_icmp()`.
+
+use crate::{
+    checksum::checksum,
+    ipv4::{
+        Ipv4Header,
+        ParseError, //
+    },
+    net::Be16,
+    transport::Ports, //
+};
+
+/// Bytes of an ICMP header; what an error embeds follows it.
+pub const HEADER_LEN: usize = 8;
+
+/// `ICMP_DEST_UNREACH`.
+pub const DEST_UNREACHABLE: u8 = 3;
+/// `ICMP_SOURCE_QUENCH`.
+pub const SOURCE_QUENCH: u8 = 4;
+/// `ICMP_TIME_EXCEEDED`.
+pub const TIME_EXCEEDED: u8 = 11;
+/// Code `ICMP_PORT_UNREACH` of [`DEST_UNREACHABLE`].
+pub const CODE_PORT_UNREACHABLE: u8 = 3;
+/// Code `ICMP_FRAG_NEEDED` of [`DEST_UNREACHABLE`].
+pub const CODE_FRAGMENTATION_NEEDED: u8 = 4;
+
+/// The head of an ICMP message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpHeader {
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// Checksum as stored.
+    pub check: Be16,
+    /// The second word, whose meaning depends on the type.
+    pub rest: [u8; 4],
+}
+
+impl IcmpHeader {
+    /// Reads a header. `None` if there are fewer than 8 bytes.
+    #[inline]
+    pub fn parse(data: &[u8]) -> Option<Self> {
+        let &[kind, code, c0, c1, ref rest @ ..] = data.first_chunk::<HEADER_LEN>()?;
+        Some(Self {
+            kind,
+            code,
+            check: Be16::from_bytes([c0, c1]),
+            rest: *rest,
+        })
+    }
+
+    /// Whether the message is an error that IPVS relates to the connection of the packet it
+    /// embeds. Others (redirects and parameter problems too) it lets pass.
+    #[inline]
+    pub const fn is_error(&self) -> bool {
+        matches!(self.kind, DEST_UNREACHABLE | SOURCE_QUENCH | TIME_EXCEEDED)
+    }
+
+    /// The MTU in bytes that a "fragmentation needed" error reports.
+    #[inline]
+    pub const fn next_hop_mtu(&self) -> Option<u16> {
+        let [_, _, high, low] = self.rest;
+        match (self.kind, self.code) {
+            (DEST_UNREACHABLE, CODE_FRAGMENTATION_NEEDED) => Some(u16::from_be_bytes([high, low])),
+            _ => None,
+        }
+    }
+}
+
+/// The beginning of the packet that an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Embedded {
+    /// Its IPv4 header.
+    pub ip: Ipv4Header,
+    /// Its ports; `None` if the error does not reach that far, or for a later fragment, which has
+    /// none.
+    pub ports: Option<Ports>,
+}
+
+impl Embedded {
+    /// Parses what follows the ICMP header of an error.
+    ///
+    /// The ports are those of TCP, UDP and SCTP; for other protocols they mean nothing.
+    #[inline]
+    pub fn parse(data: &[u8]) -> Result<Self, ParseError> {
+        let ip = Ipv4Header::parse_header(data)?;
+        let ports = match data.get(ip.header_len()..) {
+            Some(transport) if !ip.is_later_fragment() => Ports::parse(transport),
+            _ => None,
+        };
+        Ok(Self { ip, ports })
+    }
+}
+
+/// Computes the checksum of an ICMP message anew. `message` is all of it; nothing happens if that
+/// is not even a header.
+pub fn update_checksum(message: &mut [u8]) {
+    if let Some([_, _, c0, c1, ..]) = message.first_chunk_mut::<HEADER_LEN>() {
+        (*c0, *c1) = (0, 0);
+    } else {
+        return;
+    }
+    let [high, low] = checksum(message).to_bytes();
+    if let Some([_, _, c0, c1, ..]) = message.first_chunk_mut::<HEADER_LEN>() {
+        (*c0, *c1) = (high, low);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        checksum::Sum,
+        ipv4::PROTO_UDP, //
+    };
+
+    fn error() -> [u8; 36] {
+        let mut message = [0; 36];
+        message[..8].copy_from_slice(&[3, 4, 0, 0, 0, 0, 0x05, 0x78]);
+        message[8..28].copy_from_slice(&[
+            0x45, 0, 0x05, 0xdc, 0, 1, 0x40, 0, 63, 17, 0, 0, 10, 0, 0, 9, 10, 0, 0, 1,
+        ]);
+        message[28..].copy_from_slice(&[0, 53, 0x30, 0x39, 0x05, 0xc8, 0, 0]);
+        message
+    }
+
+    #[test]
+    fn takes_only_three_types_for_errors() {
+        let errors: Vec<u8> = (0..=255u8)
+            .filter(|&kind| {
+                IcmpHeader::parse(&[kind, 0, 0, 0, 0, 0, 0, 0])
+                    .unwrap()
+                    .is_error()
+            })
+            .collect();
+        assert_eq!(errors, [3, 4, 11]);
+    }
+
+    #[test]
+    fn reads_the_mtu_of_fragmentation_needed_only() {
+        let header = IcmpHeader::parse(&error()).unwrap();
+        assert_eq!(header.next_hop_mtu(), Some(1400));
+        let other = IcmpHeader { code: 3, ..header };
+        assert_eq!(other.next_hop_mtu(), None);
+        assert_eq!(IcmpHeader::parse(&[3; 7]), None);
+    }
+
+    #[test]
+    fn finds_the_embedded_packet_though_it_is_cut_off() {
+        let message = error();
+        let embedded = Embedded::parse(&message[8..]).unwrap();
+        assert_eq!(embedded.ip.protocol, PROTO_UDP);
+        assert_eq!(embedded.ip.total_len, 1500);
+        assert_eq!(embedded.ports.unwrap().src.host(), 53);
+        assert_eq!(Embedded::parse(&message[8..31]).unwrap().ports, None);
+        assert_eq!(Embedded::parse(&message[8..20]), Err(ParseError::Truncated));
+    }
+
+    #[test]
+    fn a_later_fragment_has_no_ports() {
+        let mut message = error();
+        message[15] = 1;
+        assert_eq!(Embedded::parse(&message[8..]).unwrap().ports, None);
+    }
+
+    #[test]
+    fn the_new_checksum_is_valid() {
+        let mut message = error();
+        update_checksum(&mut message);
+        assert!(Sum::ZERO.add_bytes(&message).is_valid());
+        update_checksum(&mut message[..7]);
+        assert!(Sum::ZERO.add_bytes(&message).is_valid());
+    }
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pure part of ipvs-rs: everything about IPVS that needs neither the kernel nor `unsafe`.
+//!
+//! Packets and messages come in as byte slices, time and randomness as arguments, storage belongs
+//! to the caller. So the crate builds as part of `ip_vs.ko` and under Cargo alike, and what it
+//! decides can be tested on a workstation.
+//!
+//! # Rules
+//!
+//! - Nothing that a packet or a user controls may panic: slices are read through `get` and
+//!   `first_chunk`, arithmetic that could overflow is checked or wrapping.
+//! - No allocation.
+//! - What runs per packet is `#[inline]`, since the kernel links its crates without LTO.
+
+#![forbid(unsafe_code)]
+
+pub mod checksum;
+pub mod icmp;
+pub mod ipv4;
+pub mod net;
+pub mod transport;

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Integers in network byte order.
+//!
+//! They hold the bytes as they lie in a packet, like the kernel's `__be16` and `__be32`, so
+//! comparing and hashing them costs no byte swap. Arithmetic has to go through [`Be16::host`].
+
+/// A 16-bit value in network byte order (C: `__be16`): a port, a length, a checksum.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Be16(u16);
+
+/// A 32-bit value in network byte order (C: `__be32`): an IPv4 address or netmask.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Be32(u32);
+
+macro_rules! big_endian {
+    ($name:ident, $int:ty, $bytes:literal) => {
+        impl $name {
+            /// All bits zero.
+            pub const ZERO: Self = Self(0);
+
+            /// Converts from the host's byte order.
+            #[inline]
+            pub const fn new(host: $int) -> Self {
+                Self(host.to_be())
+            }
+
+            /// Converts to the host's byte order.
+            #[inline]
+            pub const fn host(self) -> $int {
+                <$int>::from_be(self.0)
+            }
+
+            /// Takes the integer that the bytes form in memory (what C keeps in a `__be` variable).
+            #[inline]
+            pub const fn from_raw(raw: $int) -> Self {
+                Self(raw)
+            }
+
+            /// The integer that the bytes form in memory.
+            #[inline]
+            pub const fn raw(self) -> $int {
+                self.0
+            }
+
+            /// Takes the bytes as they were on the wire.
+            #[inline]
+            pub const fn from_bytes(bytes: [u8; $bytes]) -> Self {
+                Self(<$int>::from_ne_bytes(bytes))
+            }
+
+            /// The bytes as they go on the wire.
+            #[inline]
+            pub const fn to_bytes(self) -> [u8; $bytes] {
+                self.0.to_ne_bytes()
+            }
+        }
+    };
+}
+
+big_endian!(Be16, u16, 2);
+big_endian!(Be32, u32, 4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_bytes_of_the_wire() {
+        assert_eq!(Be16::new(0x1234).to_bytes(), [0x12, 0x34]);
+        assert_eq!(Be32::new(0x0a00_0001).to_bytes(), [10, 0, 0, 1]);
+        assert_eq!(Be16::from_bytes([0, 80]).host(), 80);
+        assert_eq!(Be32::from_bytes([192, 168, 0, 1]).host(), 0xc0a8_0001);
+    }
+
+    #[test]
+    fn raw_is_the_representation_in_memory() {
+        let port = Be16::new(443);
+        assert_eq!(port.raw().to_ne_bytes(), port.to_bytes());
+        assert_eq!(Be16::from_raw(port.raw()), port);
+        let addr = Be32::from_bytes([1, 2, 3, 4]);
+        assert_eq!(Be32::from_raw(addr.raw()), addr);
+    }
+}

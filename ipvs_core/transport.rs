@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! TCP (RFC 9293) and UDP (RFC 768) headers: ports, flags and their rewriting for NAT.
+//!
+//! Stands for the checksum and port handling of `tcp_snat_handler()`, `tcp_dnat_handler()` and
+//! their UDP siblings, for packets whose payload stays the same.
+
+use crate::{
+    checksum::{
+        pseudo_header,
+        replace_addr_port,
+        replace_pseudo32,
+        udp_nonzero,
+        Sum, //
+    },
+    ipv4::PROTO_UDP,
+    net::{
+        Be16,
+        Be32, //
+    },
+};
+
+/// Bytes of a TCP header without options.
+pub const TCP_HEADER_LEN: usize = 20;
+/// Bytes of a UDP header.
+pub const UDP_HEADER_LEN: usize = 8;
+
+/// Source and destination port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// Source port.
+    pub src: Be16,
+    /// Destination port.
+    pub dst: Be16,
+}
+
+impl Ports {
+    /// Reads the first four bytes of a TCP, UDP or SCTP header. `None` if there are fewer.
+    #[inline]
+    pub fn parse(data: &[u8]) -> Option<Self> {
+        let &[s0, s1, d0, d1] = data.first_chunk::<4>()?;
+        Some(Self {
+            src: Be16::from_bytes([s0, s1]),
+            dst: Be16::from_bytes([d0, d1]),
+        })
+    }
+}
+
+/// The flags of a TCP header: its byte 13.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpFlags(u8);
+
+impl TcpFlags {
+    /// Nothing more to send.
+    pub const FIN: Self = Self(0x01);
+    /// Opens a connection.
+    pub const SYN: Self = Self(0x02);
+    /// Ends a connection at once.
+    pub const RST: Self = Self(0x04);
+    /// Acknowledges.
+    pub const ACK: Self = Self(0x10);
+
+    /// Takes byte 13 of a TCP header.
+    #[inline]
+    pub const fn new(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// Byte 13 of a TCP header.
+    #[inline]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The flags of both.
+    #[inline]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether FIN is set.
+    #[inline]
+    pub const fn fin(self) -> bool {
+        self.0 & Self::FIN.0 != 0
+    }
+
+    /// Whether SYN is set.
+    #[inline]
+    pub const fn syn(self) -> bool {
+        self.0 & Self::SYN.0 != 0
+    }
+
+    /// Whether RST is set.
+    #[inline]
+    pub const fn rst(self) -> bool {
+        self.0 & Self::RST.0 != 0
+    }
+
+    /// Whether ACK is set.
+    #[inline]
+    pub const fn ack(self) -> bool {
+        self.0 & Self::ACK.0 != 0
+    }
+}
+
+/// What IPVS wants to know of a TCP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpHeader {
+    /// Source and destination port.
+    pub ports: Ports,
+    /// Flags.
+    pub flags: TcpFlags,
+}
+
+impl TcpHeader {
+    /// Reads a header. `None` if there are fewer than 20 bytes; options are not looked at.
+    #[inline]
+    pub fn parse(data: &[u8]) -> Option<Self> {
+        let header = data.first_chunk::<TCP_HEADER_LEN>()?;
+        let &[_, _, _, _, _, _, _, _, _, _, _, _, _, flags, ..] = header;
+        Some(Self {
+            ports: Ports::parse(header)?,
+            flags: TcpFlags::new(flags),
+        })
+    }
+}
+
+/// What IPVS wants to know of a UDP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpHeader {
+    /// Source and destination port.
+    pub ports: Ports,
+    /// Length of header and payload in bytes, as the header says.
+    pub len: u16,
+    /// Stored checksum, 0 for none.
+    pub check: Be16,
+}
+
+impl UdpHeader {
+    /// Reads a header. `None` if there are fewer than 8 bytes.
+    #[inline]
+    pub fn parse(data: &[u8]) -> Option<Self> {
+        let header = data.first_chunk::<UDP_HEADER_LEN>()?;
+        let &[_, _, _, _, l0, l1, c0, c1] = header;
+        Some(Self {
+            ports: Ports::parse(header)?,
+            len: u16::from_be_bytes([l0, l1]),
+            check: Be16::from_bytes([c0, c1]),
+        })
+    }
+}
+
+/// An address and its port become another address and port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Address that the packet has.
+    pub old_addr: Be32,
+    /// Address that it gets. Changing it in the IP header is up to `ipv4`.
+    pub new_addr: Be32,
+    /// Port that the packet has.
+    pub old_port: Be16,
+    /// Port that it gets.
+    pub new_port: Be16,
+}
+
+/// Which end of the packet changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Source: a reply on its way to the client.
+    Src,
+    /// Destination: a request on its way to the server.
+    Dst,
+}
+
+/// What the checksum field of the transport header holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// The checksum over pseudo header, header and payload.
+    Complete,
+    /// The sum over the pseudo header alone; the device completes it (`CHECKSUM_PARTIAL`).
+    Partial,
+}
+
+/// What became of the checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a datagram without checksum may have to get one"]
+pub enum Rewritten {
+    /// It is as right or wrong as it was.
+    Updated,
+    /// There was none (UDP), and there is none now. The C module computes one in this case: do so
+    /// with [`udp_checksum`] to be like it.
+    Absent,
+}
+
+#[inline]
+fn update(check: Be16, change: Change, stored: Stored) -> Be16 {
+    match stored {
+        Stored::Complete => replace_addr_port(
+            check,
+            change.old_addr,
+            change.new_addr,
+            change.old_port,
+            change.new_port,
+        ),
+        Stored::Partial => replace_pseudo32(check, change.old_addr, change.new_addr),
+    }
+}
+
+/// Puts the new port into the TCP header and makes its checksum fit the new address and port.
+#[inline]
+pub fn rewrite_tcp(header: &mut [u8; TCP_HEADER_LEN], end: End, change: Change, stored: Stored) {
+    let [s0, s1, d0, d1, _, _, _, _, _, _, _, _, _, _, _, _, c0, c1, _, _] = header;
+    let port = match end {
+        End::Src => (s0, s1),
+        End::Dst => (d0, d1),
+    };
+    let [p0, p1] = change.new_port.to_bytes();
+    (*port.0, *port.1) = (p0, p1);
+
+    let check = Be16::from_bytes([*c0, *c1]);
+    [*c0, *c1] = update(check, change, stored).to_bytes();
+}
+
+/// Puts the new port into the UDP header and makes its checksum, if it has one, fit the new
+/// address and port.
+#[inline]
+pub fn rewrite_udp(
+    header: &mut [u8; UDP_HEADER_LEN],
+    end: End,
+    change: Change,
+    stored: Stored,
+) -> Rewritten {
+    let [s0, s1, d0, d1, _, _, c0, c1] = header;
+    let port = match end {
+        End::Src => (s0, s1),
+        End::Dst => (d0, d1),
+    };
+    let [p0, p1] = change.new_port.to_bytes();
+    (*port.0, *port.1) = (p0, p1);
+
+    let check = Be16::from_bytes([*c0, *c1]);
+    let new = match stored {
+        Stored::Complete if check == Be16::ZERO => return Rewritten::Absent,
+        Stored::Complete => udp_nonzero(update(check, change, stored)),
+        Stored::Partial => update(check, change, stored),
+    };
+    [*c0, *c1] = new.to_bytes();
+    Rewritten::Updated
+}
+
+/// The checksum for a UDP datagram, given the folded or unfolded sum over its header and payload
+/// with the checksum field 0. `len` is the length in bytes of both.
+#[inline]
+pub const fn udp_checksum(src: Be32, dst: Be32, len: u16, datagram: Sum) -> Be16 {
+    let sum = pseudo_header(src, dst, PROTO_UDP, len).add16(datagram.fold());
+    udp_nonzero(sum.finish())
+}
+
+/// Whether the checksum of a TCP segment or UDP datagram is right. A UDP datagram without one
+/// passes.
+///
+/// `segment` is the transport header and all of its payload.
+pub fn checksum_is_valid(src: Be32, dst: Be32, protocol: u8, segment: &[u8]) -> bool {
+    if protocol == PROTO_UDP {
+        match UdpHeader::parse(segment) {
+            None => return false,
+            Some(header) if header.check == Be16::ZERO => return true,
+            Some(_) => (),
+        }
+    }
+    let Ok(len) = u16::try_from(segment.len()) else {
+        return false;
+    };
+    pseudo_header(src, dst, protocol, len)
+        .add_bytes(segment)
+        .is_valid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_ports_and_flags() {
+        let mut segment = [0; 20];
+        segment[..4].copy_from_slice(&[0x30, 0x39, 0, 80]);
+        segment[13] = 0x12;
+        let header = TcpHeader::parse(&segment).unwrap();
+        assert_eq!(header.ports.src.host(), 12345);
+        assert_eq!(header.ports.dst.host(), 80);
+        assert!(header.flags.syn() && header.flags.ack());
+        assert!(!header.flags.fin() && !header.flags.rst());
+        assert_eq!(header.flags, TcpFlags::SYN.with(TcpFlags::ACK));
+        assert_eq!(TcpHeader::parse(&segment[..19]), None);
+        assert_eq!(Ports::parse(&segment[..4]), Some(header.ports));
+        assert_eq!(Ports::parse(&segment[..3]), None);
+    }
+
+    #[test]
+    fn reads_a_udp_header() {
+        let header = UdpHeader::parse(&[0, 53, 0x30, 0x39, 0, 9, 1, 2, 77]).unwrap();
+        assert_eq!(header.ports.src.host(), 53);
+        assert_eq!(header.len, 9);
+        assert_eq!(header.check, Be16::new(0x0102));
+        assert_eq!(UdpHeader::parse(&[0; 7]), None);
+    }
+
+    #[test]
+    fn a_datagram_without_checksum_stays_without() {
+        let mut header = [0, 53, 0x30, 0x39, 0, 8, 0, 0];
+        let change = Change {
+            old_addr: Be32::new(1),
+            new_addr: Be32::new(2),
+            old_port: Be16::new(53),
+            new_port: Be16::new(54),
+        };
+        let done = rewrite_udp(&mut header, End::Src, change, Stored::Complete);
+        assert_eq!(done, Rewritten::Absent);
+        assert_eq!(header, [0, 54, 0x30, 0x39, 0, 8, 0, 0]);
+        assert!(checksum_is_valid(
+            Be32::ZERO,
+            Be32::ZERO,
+            PROTO_UDP,
+            &header
+        ));
+    }
+
+    #[test]
+    fn the_computed_udp_checksum_is_valid_and_never_zero() {
+        let (src, dst) = (Be32::new(0x0a00_0001), Be32::new(0x0a00_0002));
+        let mut datagram = [0, 53, 0x30, 0x39, 0, 10, 0, 0, 0, 0];
+        for word in 0..=u16::MAX {
+            [datagram[8], datagram[9]] = word.to_be_bytes();
+            [datagram[6], datagram[7]] = [0, 0];
+            let check = udp_checksum(src, dst, 10, Sum::ZERO.add_bytes(&datagram));
+            assert_ne!(check, Be16::ZERO);
+            [datagram[6], datagram[7]] = check.to_bytes();
+            assert!(checksum_is_valid(src, dst, PROTO_UDP, &datagram));
+        }
+    }
+}
