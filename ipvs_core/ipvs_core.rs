@@ -16,7 +16,10 @@
 #![forbid(unsafe_code)]
 
 pub mod checksum;
+pub mod flow;
 pub mod icmp;
 pub mod ipv4;
 pub mod net;
+pub mod tcp;
 pub mod transport;
+pub mod udp;
