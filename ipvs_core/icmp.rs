@@ -6,6 +6,7 @@
 //! `ip_vs_nat_icmp()`.
 
 use crate::{
+    bytes::put,
     checksum::checksum,
     ipv4::{
         Ipv4Header,
@@ -17,6 +18,8 @@ use crate::{
 
 /// Bytes of an ICMP header; what an error embeds follows it.
 pub const HEADER_LEN: usize = 8;
+
+const CHECK_AT: usize = 2;
 
 /// `ICMP_DEST_UNREACH`.
 pub const DEST_UNREACHABLE: u8 = 3;
@@ -101,14 +104,9 @@ impl Embedded {
 /// Computes the checksum of an ICMP message anew. `message` is all of it; nothing happens if that
 /// is not even a header.
 pub fn update_checksum(message: &mut [u8]) {
-    if let Some([_, _, c0, c1, ..]) = message.first_chunk_mut::<HEADER_LEN>() {
-        (*c0, *c1) = (0, 0);
-    } else {
-        return;
-    }
-    let [high, low] = checksum(message).to_bytes();
-    if let Some([_, _, c0, c1, ..]) = message.first_chunk_mut::<HEADER_LEN>() {
-        (*c0, *c1) = (high, low);
+    if message.len() >= HEADER_LEN {
+        put(message, CHECK_AT, [0; 2]);
+        put(message, CHECK_AT, checksum(message).to_bytes());
     }
 }
 

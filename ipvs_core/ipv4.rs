@@ -5,7 +5,13 @@
 //! Stands for `ip_vs_fill_iph_skb()` and for the checks of `ip_rcv_core()` that IPVS relies on.
 
 use crate::{
+    bytes::{
+        be16,
+        be32,
+        put, //
+    },
     checksum::{
+        checksum,
         replace32,
         Sum, //
     },
@@ -24,6 +30,10 @@ pub const PROTO_ICMP: u8 = 1;
 pub const PROTO_TCP: u8 = 6;
 /// `IPPROTO_UDP`.
 pub const PROTO_UDP: u8 = 17;
+
+const CHECK_AT: usize = 10;
+const SRC_AT: usize = 12;
+const DST_AT: usize = 16;
 
 const FLAG_DONT_FRAGMENT: u16 = 0x4000;
 const FLAG_MORE_FRAGMENTS: u16 = 0x2000;
@@ -143,49 +153,34 @@ impl Ipv4Header {
 /// Makes `new` the source address and updates the header checksum.
 #[inline]
 pub fn set_src(header: &mut [u8; MIN_HEADER_LEN], new: Be32) {
-    let [_, _, _, _, _, _, _, _, _, _, c0, c1, a0, a1, a2, a3, _, _, _, _] = header;
-    replace_addr([c0, c1], [a0, a1, a2, a3], new);
+    replace_addr(header, SRC_AT, new);
 }
 
 /// Makes `new` the destination address and updates the header checksum.
 #[inline]
 pub fn set_dst(header: &mut [u8; MIN_HEADER_LEN], new: Be32) {
-    let [_, _, _, _, _, _, _, _, _, _, c0, c1, _, _, _, _, a0, a1, a2, a3] = header;
-    replace_addr([c0, c1], [a0, a1, a2, a3], new);
+    replace_addr(header, DST_AT, new);
 }
 
-#[inline]
-fn replace_addr(check: [&mut u8; 2], addr: [&mut u8; 4], new: Be32) {
-    let [c0, c1] = check;
-    let [a0, a1, a2, a3] = addr;
-    let old = Be32::from_bytes([*a0, *a1, *a2, *a3]);
-
-    [*c0, *c1] = replace32(Be16::from_bytes([*c0, *c1]), old, new).to_bytes();
-    [*a0, *a1, *a2, *a3] = new.to_bytes();
+#[inline(always)]
+fn replace_addr(header: &mut [u8; MIN_HEADER_LEN], at: usize, new: Be32) {
+    let (Some(check), Some(old)) = (be16(header, CHECK_AT), be32(header, at)) else {
+        return;
+    };
+    put(header, CHECK_AT, replace32(check, old, new).to_bytes());
+    put(header, at, new.to_bytes());
 }
 
 /// Computes the header checksum anew, over the options too (C: `ip_send_check()`).
 ///
 /// `data` starts with the header. Nothing happens if it is not there as a whole.
 pub fn update_checksum(data: &mut [u8]) {
-    let Some(header_len) = data.first().map(|byte| usize::from(byte & 0x0f) * 4) else {
+    let Ok(parsed) = Ipv4Header::parse_header(data) else {
         return;
     };
-    let Some(header) = data.get_mut(..header_len) else {
-        return;
-    };
-    let Some([_, _, _, _, _, _, _, _, _, _, c0, c1, ..]) =
-        header.first_chunk_mut::<MIN_HEADER_LEN>()
-    else {
-        return;
-    };
-    (*c0, *c1) = (0, 0);
-
-    let [high, low] = Sum::ZERO.add_bytes(header).finish().to_bytes();
-    if let Some([_, _, _, _, _, _, _, _, _, _, c0, c1, ..]) =
-        header.first_chunk_mut::<MIN_HEADER_LEN>()
-    {
-        (*c0, *c1) = (high, low);
+    if let Some(header) = data.get_mut(..parsed.header_len()) {
+        put(header, CHECK_AT, [0; 2]);
+        put(header, CHECK_AT, checksum(header).to_bytes());
     }
 }
 

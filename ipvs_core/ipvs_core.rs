@@ -15,6 +15,8 @@
 
 #![forbid(unsafe_code)]
 
+mod bytes;
+
 pub mod checksum;
 pub mod flow;
 pub mod icmp;

@@ -6,6 +6,10 @@
 //! their UDP siblings, for packets whose payload stays the same.
 
 use crate::{
+    bytes::{
+        be16,
+        put, //
+    },
     checksum::{
         pseudo_header,
         replace_addr_port,
@@ -24,6 +28,9 @@ use crate::{
 pub const TCP_HEADER_LEN: usize = 20;
 /// Bytes of a UDP header.
 pub const UDP_HEADER_LEN: usize = 8;
+
+const TCP_CHECK_AT: usize = 16;
+const UDP_CHECK_AT: usize = 6;
 
 /// Source and destination port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +179,17 @@ pub enum End {
     Dst,
 }
 
+impl End {
+    /// Where its port is in the header.
+    #[inline(always)]
+    const fn port_at(self) -> usize {
+        match self {
+            Self::Src => 0,
+            Self::Dst => 2,
+        }
+    }
+}
+
 /// What the checksum field of the transport header holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
@@ -209,16 +227,14 @@ fn update(check: Be16, change: Change, stored: Stored) -> Be16 {
 /// Puts the new port into the TCP header and makes its checksum fit the new address and port.
 #[inline]
 pub fn rewrite_tcp(header: &mut [u8; TCP_HEADER_LEN], end: End, change: Change, stored: Stored) {
-    let [s0, s1, d0, d1, _, _, _, _, _, _, _, _, _, _, _, _, c0, c1, _, _] = header;
-    let port = match end {
-        End::Src => (s0, s1),
-        End::Dst => (d0, d1),
-    };
-    let [p0, p1] = change.new_port.to_bytes();
-    (*port.0, *port.1) = (p0, p1);
-
-    let check = Be16::from_bytes([*c0, *c1]);
-    [*c0, *c1] = update(check, change, stored).to_bytes();
+    put(header, end.port_at(), change.new_port.to_bytes());
+    if let Some(check) = be16(header, TCP_CHECK_AT) {
+        put(
+            header,
+            TCP_CHECK_AT,
+            update(check, change, stored).to_bytes(),
+        );
+    }
 }
 
 /// Puts the new port into the UDP header and makes its checksum, if it has one, fit the new
@@ -230,22 +246,24 @@ pub fn rewrite_udp(
     change: Change,
     stored: Stored,
 ) -> Rewritten {
-    let [s0, s1, d0, d1, _, _, c0, c1] = header;
-    let port = match end {
-        End::Src => (s0, s1),
-        End::Dst => (d0, d1),
-    };
-    let [p0, p1] = change.new_port.to_bytes();
-    (*port.0, *port.1) = (p0, p1);
+    put(header, end.port_at(), change.new_port.to_bytes());
 
-    let check = Be16::from_bytes([*c0, *c1]);
-    let new = match stored {
-        Stored::Complete if check == Be16::ZERO => return Rewritten::Absent,
-        Stored::Complete => udp_nonzero(update(check, change, stored)),
-        Stored::Partial => update(check, change, stored),
+    let new = match (be16(header, UDP_CHECK_AT), stored) {
+        (None | Some(Be16::ZERO), Stored::Complete) | (None, Stored::Partial) => {
+            return Rewritten::Absent
+        }
+        (Some(check), Stored::Complete) => udp_nonzero(update(check, change, stored)),
+        (Some(check), Stored::Partial) => update(check, change, stored),
     };
-    [*c0, *c1] = new.to_bytes();
+    put(header, UDP_CHECK_AT, new.to_bytes());
     Rewritten::Updated
+}
+
+/// Puts a port into the header of a packet that an ICMP error embeds, whose checksum stays as it
+/// is: `header` may be its first four bytes only.
+#[inline]
+pub fn set_port(header: &mut [u8], end: End, port: Be16) {
+    put(header, end.port_at(), port.to_bytes());
 }
 
 /// The checksum for a UDP datagram, given the folded or unfolded sum over its header and payload
