@@ -22,6 +22,7 @@ pub mod flow;
 pub mod icmp;
 pub mod ipv4;
 pub mod net;
+pub mod sched;
 pub mod tcp;
 pub mod transport;
 pub mod udp;

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Scheduling: which of a service's servers gets a new connection.
+//!
+//! # Order
+//!
+//! A service's servers are slots that are filled in the order in which servers are added; a removed
+//! server leaves an empty slot. The C module keeps a list with the newest server first and walks it
+//! from there, so everything here goes **from the highest slot down to slot 0**: "first" is the
+//! newest server, and of equally good servers the newest wins. With that, the choices are the C
+//! module's.
+//!
+//! # State
+//!
+//! What a scheduler remembers between connections is plain data that the caller locks: [`rr::State`]
+//! and [`wrr::State`]. They must be told of changes to the servers by their methods, as each of
+//! these says. [`lc`] and [`wlc`] remember nothing.
+
+pub mod lc;
+pub mod rr;
+pub mod wlc;
+pub mod wrr;
+
+/// A server, as far as schedulers look at it.
+pub trait Server {
+    /// Weight; 0 (or less) means that the server gets no new connections.
+    fn weight(&self) -> i32;
+
+    /// Connections that count as active.
+    fn active(&self) -> u32;
+
+    /// Connections that don't.
+    fn inactive(&self) -> u32;
+
+    /// Whether the server has reached its upper threshold.
+    fn overloaded(&self) -> bool;
+
+    /// Whether the server may get a new connection.
+    #[inline]
+    fn available(&self) -> bool {
+        self.weight() > 0 && !self.overloaded()
+    }
+
+    /// What its connections cost the server: an active one counts 257 times as much as another.
+    #[inline]
+    fn overhead(&self) -> u64 {
+        u64::from(self.active())
+            .wrapping_mul(257)
+            .wrapping_add(u64::from(self.inactive()))
+    }
+}
+
+impl<T: Server + ?Sized> Server for &T {
+    #[inline]
+    fn weight(&self) -> i32 {
+        T::weight(self)
+    }
+
+    #[inline]
+    fn active(&self) -> u32 {
+        T::active(self)
+    }
+
+    #[inline]
+    fn inactive(&self) -> u32 {
+        T::inactive(self)
+    }
+
+    #[inline]
+    fn overloaded(&self) -> bool {
+        T::overloaded(self)
+    }
+}
+
+/// The servers of a service.
+pub trait Servers {
+    /// How a server is referred to, e.g. `&'a Dest`.
+    type S: Server + Copy;
+
+    /// How many slots there are, empty ones included.
+    fn len(&self) -> usize;
+
+    /// The server in slot `slot`; `None` if it is empty or beyond the last.
+    fn get(&self, slot: usize) -> Option<Self::S>;
+
+    /// Whether there are no slots.
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The servers in slots `slots`, the first one first, each with its slot.
+#[inline]
+fn walk<V: Servers + ?Sized>(
+    servers: &V,
+    slots: core::ops::Range<usize>,
+) -> impl Iterator<Item = (usize, V::S)> + '_ {
+    slots
+        .rev()
+        .filter_map(|slot| servers.get(slot).map(|server| (slot, server)))
+}
+
+/// All servers, the first one first.
+#[inline]
+fn all<V: Servers + ?Sized>(servers: &V) -> impl Iterator<Item = V::S> + '_ {
+    walk(servers, 0..servers.len()).map(|(_, server)| server)
+}
+
+/// The slot of the server before the one in `slot`, which may be empty by now. `None` if that was
+/// the first.
+fn predecessor<V: Servers + ?Sized>(servers: &V, slot: usize) -> Option<usize> {
+    (slot.saturating_add(1)..servers.len()).find(|&before| servers.get(before).is_some())
+}
+
+/// Where the server in `slot` is when the empty slots have been closed up.
+fn closed_up<V: Servers + ?Sized>(servers: &V, slot: usize) -> usize {
+    walk(servers, 0..slot).count()
+}
+
+/// The schedulers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchedulerKind {
+    /// Round robin.
+    Rr,
+    /// Weighted round robin.
+    Wrr,
+    /// Least connections.
+    Lc,
+    /// Least connections in proportion to the weight.
+    Wlc,
+}
+
+impl SchedulerKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Rr, Self::Wrr, Self::Lc, Self::Wlc];
+
+    /// The scheduler of this name, without a terminating NUL. `None` if there is no such scheduler
+    /// (and for "none", which asks for no scheduler).
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"rr" => Self::Rr,
+            b"wrr" => Self::Wrr,
+            b"lc" => Self::Lc,
+            b"wlc" => Self::Wlc,
+            _ => return None,
+        })
+    }
+
+    /// The name by which users know the scheduler.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rr => "rr",
+            Self::Wrr => "wrr",
+            Self::Lc => "lc",
+            Self::Wlc => "wlc",
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::{
+        Server,
+        Servers, //
+    };
+
+    /// A server for tests.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(crate) struct Fake {
+        pub(crate) id: u32,
+        pub(crate) weight: i32,
+        pub(crate) active: u32,
+        pub(crate) inactive: u32,
+        pub(crate) overloaded: bool,
+    }
+
+    impl Server for Fake {
+        fn weight(&self) -> i32 {
+            self.weight
+        }
+
+        fn active(&self) -> u32 {
+            self.active
+        }
+
+        fn inactive(&self) -> u32 {
+            self.inactive
+        }
+
+        fn overloaded(&self) -> bool {
+            self.overloaded
+        }
+    }
+
+    impl Servers for [Option<Fake>] {
+        type S = Fake;
+
+        fn len(&self) -> usize {
+            <[Option<Fake>]>::len(self)
+        }
+
+        fn get(&self, slot: usize) -> Option<Fake> {
+            <[Option<Fake>]>::get(self, slot).copied().flatten()
+        }
+    }
+
+    /// Servers of these weights, with their slots as ids.
+    pub(crate) fn weighted(weights: &[i32]) -> Vec<Option<Fake>> {
+        (0..)
+            .zip(weights)
+            .map(|(id, &weight)| {
+                Some(Fake {
+                    id,
+                    weight,
+                    ..Fake::default()
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        testing::{
+            weighted,
+            Fake, //
+        },
+        *,
+    };
+
+    #[test]
+    fn names_lead_to_schedulers_and_back() {
+        for kind in SchedulerKind::ALL {
+            assert_eq!(SchedulerKind::from_name(kind.name().as_bytes()), Some(kind));
+        }
+        for name in [&b""[..], b"none", b"rr\0", b"RR", b"wl"] {
+            assert_eq!(SchedulerKind::from_name(name), None);
+        }
+    }
+
+    #[test]
+    fn the_newest_server_comes_first() {
+        let mut servers = weighted(&[1, 1, 1]);
+        servers[1] = None;
+        let ids: Vec<_> = all(&servers[..]).map(|server| server.id).collect();
+        assert_eq!(ids, [2, 0]);
+        assert_eq!(predecessor(&servers[..], 0), Some(2));
+        assert_eq!(predecessor(&servers[..], 2), None);
+        assert_eq!(closed_up(&servers[..], 2), 1);
+        assert_eq!(closed_up(&servers[..], 99), 2);
+    }
+
+    #[test]
+    fn overhead_does_not_overflow() {
+        let server = Fake {
+            active: u32::MAX,
+            inactive: u32::MAX,
+            ..Fake::default()
+        };
+        assert_eq!(server.overhead(), u64::from(u32::MAX) * 258);
+    }
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Round robin: every available server in turn, weights aside. Stands for `ip_vs_rr.c`.
+
+use super::{
+    closed_up,
+    predecessor,
+    walk,
+    Server,
+    Servers, //
+};
+
+/// Where the round is. The caller locks it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct State {
+    /// Slot of the server picked last. `None` before the first.
+    last: Option<usize>,
+}
+
+impl State {
+    /// The state of a new service.
+    pub const fn new() -> Self {
+        Self { last: None }
+    }
+
+    /// Picks the next available server after the one picked last. `None` if there is none.
+    #[inline]
+    pub fn pick<V: Servers + ?Sized>(&mut self, servers: &V) -> Option<V::S> {
+        let len = servers.len();
+        let last = self.last.map_or(len, |last| last.min(len));
+        let (slot, server) = walk(servers, 0..last)
+            .chain(walk(servers, last..len))
+            .find(|(_, server)| server.available())?;
+
+        self.last = Some(slot);
+        Some(server)
+    }
+
+    /// To be called when a server was removed: `servers` is what is left, with `slot` empty.
+    ///
+    /// Servers that are added and weights that change need no call.
+    pub fn removed<V: Servers + ?Sized>(&mut self, servers: &V, slot: usize) {
+        if self.last == Some(slot) {
+            self.last = predecessor(servers, slot);
+        }
+    }
+
+    /// To be called when the servers move together to fill empty slots: `servers` is how they were.
+    pub fn closed_up<V: Servers + ?Sized>(&mut self, servers: &V) {
+        self.last = self.last.map(|last| closed_up(servers, last));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sched::testing::weighted;
+
+    #[test]
+    fn takes_turns_from_the_newest() {
+        let servers = weighted(&[1, 5, 1]);
+        let mut state = State::new();
+        let picks: Vec<_> = (0..7)
+            .map(|_| state.pick(&servers[..]).unwrap().id)
+            .collect();
+        assert_eq!(picks, [2, 1, 0, 2, 1, 0, 2]);
+    }
+
+    #[test]
+    fn skips_servers_that_take_no_connections() {
+        let mut servers = weighted(&[1, 0, 1, 1]);
+        servers[2].as_mut().unwrap().overloaded = true;
+        let mut state = State::new();
+        let picks: Vec<_> = (0..4)
+            .map(|_| state.pick(&servers[..]).unwrap().id)
+            .collect();
+        assert_eq!(picks, [3, 0, 3, 0]);
+    }
+
+    #[test]
+    fn finds_nothing_where_there_is_nothing() {
+        let mut state = State::new();
+        assert_eq!(state.pick(&weighted(&[])[..]), None);
+        assert_eq!(state.pick(&weighted(&[0, 0])[..]), None);
+    }
+
+    #[test]
+    fn goes_on_after_a_removed_server() {
+        let mut servers = weighted(&[1, 1, 1]);
+        let mut state = State::new();
+        assert_eq!(state.pick(&servers[..]).unwrap().id, 2);
+        // The newest goes; the one that comes in its place is the newest, and next.
+        servers[2] = None;
+        state.removed(&servers[..], 2);
+        servers.push(weighted(&[1])[0]);
+        assert_eq!(state.pick(&servers[..]).unwrap().id, 0);
+        assert_eq!(state.pick(&servers[..]).unwrap().id, 1);
+    }
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Weighted round robin: in every cycle each server gets as many connections as its weight says,
+//! divided by what the weights have in common. Stands for `ip_vs_wrr.c`.
+//!
+//! A cycle is a series of passes over the servers. Each pass picks the servers whose weight reaches
+//! a bar; the bar starts near the greatest weight and sinks by the weights' greatest common divisor
+//! from pass to pass. The lowest bar of a cycle is 1, so that a server is not missed whose weight
+//! was made small a moment ago.
+
+use super::{
+    all,
+    closed_up,
+    walk,
+    Server,
+    Servers, //
+};
+
+/// Where the cycle is. The caller locks it.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    /// Slot of the server picked last in this pass. `None` if the pass is yet to begin.
+    last: Option<usize>,
+    /// Weight that a server needs in this pass.
+    bar: i32,
+    /// Greatest common divisor of the weights above 0; 0 if there are none.
+    gcd: i32,
+    /// Greatest weight; 0 if there is none above.
+    max: i32,
+}
+
+fn gcd(a: i32, b: i32) -> i32 {
+    let (mut a, mut b) = (a, b);
+    while let Some(rest) = a.checked_rem(b) {
+        (a, b) = (b, rest);
+    }
+    a
+}
+
+impl State {
+    /// The state of a service that has no servers yet.
+    pub const fn new() -> Self {
+        Self {
+            last: None,
+            bar: 0,
+            gcd: 0,
+            max: 0,
+        }
+    }
+
+    /// The state of a service that has servers and changes to this scheduler.
+    pub fn with_servers<V: Servers + ?Sized>(servers: &V) -> Self {
+        let mut state = Self::new();
+        state.measure(servers);
+        state.bar = state.top();
+        state
+    }
+
+    /// How much the bar sinks from pass to pass.
+    #[inline]
+    fn step(&self) -> i32 {
+        self.gcd.max(1)
+    }
+
+    /// The bar of a cycle's first pass, 0 if there is no server with a weight.
+    #[inline]
+    fn top(&self) -> i32 {
+        // No wrapping: 1 <= gcd <= max, or both are 0.
+        self.max.wrapping_sub(self.step().wrapping_sub(1))
+    }
+
+    fn measure_one(&mut self, weight: i32) {
+        if weight > 0 {
+            self.gcd = gcd(weight, self.gcd);
+            self.max = self.max.max(weight);
+        }
+    }
+
+    fn measure<V: Servers + ?Sized>(&mut self, servers: &V) {
+        (self.gcd, self.max) = (0, 0);
+        for server in all(servers) {
+            self.measure_one(server.weight());
+        }
+    }
+
+    /// Begins the pass anew, with a bar that fits the weights.
+    fn restart(&mut self) {
+        let (step, top) = (self.step(), self.top());
+
+        self.last = None;
+        if self.bar > top || self.bar <= 0 {
+            self.bar = top;
+        } else if let (true, Some(steps)) = (step > 1, self.bar.checked_div(step)) {
+            self.bar = steps.wrapping_mul(step).wrapping_add(1);
+        }
+    }
+
+    /// To be called when a server was added, with its weight. Its cost does not depend on how many
+    /// servers there are.
+    pub fn added(&mut self, weight: i32) {
+        self.measure_one(weight);
+        self.restart();
+    }
+
+    /// To be called when a server was removed or edited. `servers` is how they are now.
+    pub fn changed<V: Servers + ?Sized>(&mut self, servers: &V) {
+        self.measure(servers);
+        self.restart();
+    }
+
+    /// To be called when the servers move together to fill empty slots: `servers` is how they were.
+    pub fn closed_up<V: Servers + ?Sized>(&mut self, servers: &V) {
+        self.last = self.last.map(|last| closed_up(servers, last));
+    }
+
+    /// Looks through the slots below `end` for the first server that reaches the bar. Otherwise
+    /// says the greatest weight among those available, 0 if none is.
+    #[inline]
+    fn pass<V: Servers + ?Sized>(&mut self, servers: &V, end: usize) -> Result<V::S, i32> {
+        let mut greatest = 0;
+
+        for (slot, server) in walk(servers, 0..end) {
+            if server.overloaded() {
+                continue;
+            }
+            let weight = server.weight();
+            if weight >= self.bar {
+                self.last = Some(slot);
+                return Ok(server);
+            }
+            greatest = greatest.max(weight);
+        }
+        Err(greatest)
+    }
+
+    /// Picks the next server of the cycle. `None` if none is available.
+    ///
+    /// Passes that could pick nothing are skipped: at most three times is each server looked at,
+    /// whatever the weights are. In a pass that picks many servers, each pick goes on where the last
+    /// one stopped.
+    pub fn pick<V: Servers + ?Sized>(&mut self, servers: &V) -> Option<V::S> {
+        if self.max <= 0 {
+            return None;
+        }
+        let len = servers.len();
+        let (last, bar, step, top) = (self.last, self.bar, self.step(), self.top());
+
+        if let Ok(server) = self.pass(servers, last.unwrap_or(len).min(len)) {
+            return Some(server);
+        }
+
+        // The next pass, over all servers.
+        self.bar = bar.wrapping_sub(step);
+        if self.bar <= 0 {
+            self.bar = top;
+        }
+        let greatest = match self.pass(servers, len) {
+            Ok(server) => return Some(server),
+            Err(greatest) => greatest,
+        };
+
+        // The next one that reaches a server. The bar is 1 above a multiple of the step, and so
+        // not below 1 afterwards.
+        if greatest > 0 {
+            let above = self.bar.wrapping_sub(greatest);
+            let steps = above
+                .wrapping_add(step.wrapping_sub(1))
+                .checked_div(step)
+                .unwrap_or(0);
+            self.bar = self.bar.wrapping_sub(steps.wrapping_mul(step)).max(1);
+            if let Ok(server) = self.pass(servers, len) {
+                return Some(server);
+            }
+        }
+
+        // Nothing. A pass that was on its way with the lowest bar goes on where it was, another
+        // cycle begins otherwise.
+        (self.last, self.bar) = match last {
+            Some(last) if bar <= step => (Some(last), bar),
+            _ => (None, top),
+        };
+        None
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sched::testing::{
+        weighted,
+        Fake, //
+    };
+
+    fn picks(state: &mut State, servers: &[Option<Fake>], n: usize) -> Vec<u32> {
+        (0..n).map(|_| state.pick(servers).unwrap().id).collect()
+    }
+
+    #[test]
+    fn gives_each_server_its_share_of_a_cycle() {
+        let servers = weighted(&[2, 4, 6]);
+        let mut state = State::with_servers(&servers[..]);
+        let picks = picks(&mut state, &servers, 12);
+        // Bars 5, 3, 1.
+        assert_eq!(picks, [2, 2, 1, 2, 1, 0, 2, 2, 1, 2, 1, 0]);
+    }
+
+    #[test]
+    fn begins_with_the_newest_of_equal_servers() {
+        let servers = weighted(&[1, 1, 1]);
+        let mut state = State::with_servers(&servers[..]);
+        assert_eq!(picks(&mut state, &servers, 4), [2, 1, 0, 2]);
+    }
+
+    #[test]
+    fn adding_one_by_one_is_like_measuring_all() {
+        let weights = [12, 18, 0, 30, 6];
+        let mut state = State::new();
+        for weight in weights {
+            state.added(weight);
+        }
+        let all = State::with_servers(&weighted(&weights)[..]);
+        assert_eq!((state.gcd, state.max), (all.gcd, all.max));
+        assert_eq!((state.gcd, state.max), (6, 30));
+    }
+
+    #[test]
+    fn finds_nothing_where_there_is_nothing() {
+        let mut state = State::new();
+        assert_eq!(state.pick(&weighted(&[])[..]), None);
+        state.added(0);
+        assert_eq!(state.pick(&weighted(&[0])[..]), None);
+    }
+
+    #[test]
+    fn extreme_weights_cost_no_time() {
+        let mut servers = weighted(&[1, i32::MAX]);
+        let mut state = State::with_servers(&servers[..]);
+        assert_eq!(picks(&mut state, &servers, 2), [1, 1]);
+        servers[1].as_mut().unwrap().overloaded = true;
+        assert_eq!(picks(&mut state, &servers, 3), [0, 0, 0]);
+        servers[0].as_mut().unwrap().overloaded = true;
+        assert_eq!(state.pick(&servers[..]), None);
+        let single = weighted(&[i32::MAX]);
+        let mut state = State::with_servers(&single[..]);
+        assert_eq!(picks(&mut state, &single, 2), [0, 0]);
+    }
+}
