@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the scripts of this directory share: the cache and how things get into it.
+# Progress goes to standard error; standard output is for results.
+
+env_dir=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+top=$(realpath "$env_dir/../..")
+cache=${IPVS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/ipvs-rs}
+export LC_ALL=C
+
+say() {
+	printf '%s\n' "$*" >&2
+}
+
+die() {
+	say "error: $*"
+	exit 1
+}
+
+# step TITLE COMMAND...: runs it quietly, says how long it took; on failure shows its last words.
+step() {
+	local title=$1 log start=$SECONDS status=0
+	shift
+	mkdir -p "$cache/log"
+	log=$cache/log/$(tr -c 'a-z0-9\n' - <<<"${title,,}").log
+	# Not "if ! command": in a condition, bash goes on after an error inside a function.
+	"$@" >"$log" 2>&1 </dev/null &
+	wait $! || status=$?
+	if ((status)); then
+		tail -n 20 "$log" >&2
+		die "$title failed; all of its output is in $log"
+	fi
+	say "[$title] $((SECONDS - start)) s"
+}
+
+# package_list NAME: the packages in packages/NAME, one per line.
+package_list() {
+	grep -Ev '^(#|$)' "$env_dir/packages/$1"
+}
+
+# key FILE...: a short name for the contents of the files.
+key() {
+	cat "$@" | sha256sum | cut -c 1-12
+}
+
+# once PATH FUNCTION: FUNCTION makes PATH under the temporary name it is given. PATH appears by
+# a rename, so that what exists is complete; a concurrent run waits, and then finds it made.
+once() {
+	local path=$1 partial=$1.partial
+	[[ -e $path ]] && return
+	"$env_dir/preflight"
+	"$env_dir/host-packages"
+	mkdir -p "$(dirname "$path")"
+	exec {lock}>"$path.lock"
+	flock "$lock"
+	if [[ ! -e $path ]]; then
+		rm -rf --one-file-system "$partial"
+		"$2" "$partial"
+		sync -f "$partial"
+		mv -T "$partial" "$path"
+	fi
+	exec {lock}>&-
+}
+
+# mirror: the Debian mirror that this machine's own apt configuration names.
+mirror() {
+	local codename
+	codename=$(. "$(os_release)" && echo "$VERSION_CODENAME")
+	apt-get indextargets --format '$(RELEASE) $(CODENAME) $(SITE)' \
+		'Created-By: Packages' 'Component: main' 2>/dev/null |
+		awk -v want="$codename" '$1 == want || $2 == want { print $NF; exit }'
+}
+
+# debian_sources: the apt source, as a stanza, of everything that is built or booted here.
+debian_sources() {
+	cat <<-EOF
+		Types: deb
+		URIs: $(mirror)
+		Suites: trixie trixie-backports
+		Components: main
+		Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+	EOF
+}
+
+os_release() {
+	echo "${IPVS_OS_RELEASE:-/etc/os-release}"
+}
