@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Shims for C macros and static inline functions that Rust code can't call,
+ * one file for each wrapper of the `linux` crate, sorted. None has logic.
+ */
+#include <linux/compiler_types.h>
+
+#if defined(IPVS_HELPERS_BC)
+#define __rust_helper __always_inline
+#else
+#define __rust_helper
+#endif
+
+#include "bh.c"
+#include "genetlink.c"
+#include "memory.c"
+#include "net.c"
+#include "netfilter.c"
+#include "percpu.c"
+#include "proc.c"
+#include "route.c"
+#include "sched.c"
+#include "skb.c"
+#include "spinlock.c"
+#include "timer.c"
+#include "work.c"

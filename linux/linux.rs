@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What Linux offers and the `kernel` crate lacks, made safe.
+//!
+//! Written as a patch series to `rust/kernel/` would be: it knows the kernel, and nothing of IPVS.
+//! All `unsafe` code of the module is here.
+
+mod bindings;
+
+pub mod genetlink;
+pub mod icmp;
+pub mod jiffies;
+pub mod net;
+pub mod netfilter;
+pub mod percpu;
+pub mod random;
+pub mod rcu;
+pub mod route;
+pub mod seq_file;
+pub mod skb;
+pub mod slab;
+pub mod spinlock;
+pub mod table;
+pub mod timed;
+pub mod work;

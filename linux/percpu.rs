@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that each CPU has its own copy of.
+//!
+//! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
+
+use crate::bindings;
+use core::marker::PhantomData;
+use kernel::prelude::*;
+use pin_init::Zeroable;
+
+/// One zeroed `T` for each possible CPU.
+///
+/// # Invariants
+///
+/// `ptr` comes from `__alloc_percpu()` with the layout of `T`, and is freed by `drop` alone.
+pub struct PerCpu<T: Zeroable + Sync> {
+    ptr: *mut T,
+}
+
+// SAFETY: Only `&T` is given out, and `T: Sync`.
+unsafe impl<T: Zeroable + Sync> Send for PerCpu<T> {}
+// SAFETY: As above.
+unsafe impl<T: Zeroable + Sync> Sync for PerCpu<T> {}
+
+impl<T: Zeroable + Sync> PerCpu<T> {
+    /// Allocates the copies. May sleep.
+    pub fn new() -> Result<Self> {
+        // SAFETY: Any size and alignment may be asked for.
+        let ptr = unsafe { bindings::ipvs_alloc_percpu(size_of::<T>(), align_of::<T>()) };
+        if ptr.is_null() {
+            return Err(ENOMEM);
+        }
+        // INVARIANT: Just allocated; zeroed memory is a `T`.
+        Ok(Self { ptr: ptr.cast() })
+    }
+
+    /// The copy of each possible CPU, with the number of that CPU.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        possible_cpus().map(move |cpu| {
+            // SAFETY: By the type invariant and since `cpu` is possible, the copy is there for as
+            // long as `self`.
+            (cpu, unsafe {
+                &*bindings::ipvs_per_cpu_ptr(self.ptr.cast(), cpu).cast::<T>()
+            })
+        })
+    }
+}
+
+impl<T: Zeroable + Sync> Drop for PerCpu<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::free_percpu(self.ptr.cast()) };
+    }
+}
+
+/// The numbers of the CPUs that the machine may have.
+pub fn possible_cpus() -> impl Iterator<Item = u32> {
+    let mut cpu = -1;
+    core::iter::from_fn(move || {
+        // SAFETY: `cpu` is -1 or the number of a possible CPU.
+        let next = unsafe { bindings::ipvs_next_possible_cpu(cpu) };
+        // SAFETY: Set at boot and constant from then on.
+        if next >= unsafe { bindings::nr_cpu_ids } {
+            return None;
+        }
+        cpu = next as i32;
+        Some(next)
+    })
+}
+
+/// A section of code that stays on its CPU, with bottom halves disabled: nobody else touches this
+/// CPU's copies in the meantime, if all do it in such a section.
+///
+/// # Invariants
+///
+/// Bottom halves are disabled while it exists, and `offset` is that of the running CPU.
+pub struct Section {
+    offset: usize,
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl Section {
+    /// Enters a section. Any context but hard interrupts; sections nest.
+    #[inline]
+    pub fn enter() -> Self {
+        // SAFETY: Paired with the enable in `drop`, on the same CPU, since `Self` is not `Send`.
+        let offset = unsafe { bindings::ipvs_percpu_enter() };
+        // INVARIANT: The shim disabled bottom halves before it read the offset.
+        Self {
+            offset,
+            _not_send: PhantomData,
+        }
+    }
+
+    /// This CPU's copy.
+    #[inline]
+    pub fn get<'a, T: Zeroable + Sync>(&'a self, percpu: &'a PerCpu<T>) -> &'a T {
+        // SAFETY: By the type invariants, the copy of the running CPU lies `offset` bytes behind
+        // the allocation's handle.
+        unsafe { &*percpu.ptr.wrapping_byte_add(self.offset) }
+    }
+}
+
+impl Drop for Section {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: Paired with `enter`.
+        unsafe { bindings::ipvs_local_bh_enable() };
+    }
+}

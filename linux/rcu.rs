@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Read-copy-update: readers, and objects that readers share with writers.
+//!
+//! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
+
+use crate::bindings;
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU32,
+        AtomicUsize,
+        Ordering, //
+    },
+};
+use kernel::{
+    alloc::Flags,
+    prelude::*,
+    types::Opaque, //
+};
+
+/// Evidence, at no cost, that an RCU read-side critical section encloses `'rcu`.
+///
+/// Code that netfilter or a softirq calls already runs in such a section; taking `rcu_read_lock()`
+/// once more, as [`kernel::sync::rcu::Guard`] does, would cost two calls for nothing there.
+///
+/// # Invariants
+///
+/// A read-side critical section is open for all of `'rcu`.
+#[derive(Clone, Copy)]
+pub struct Reader<'rcu>(PhantomData<*mut &'rcu ()>);
+
+impl<'rcu> Reader<'rcu> {
+    /// States that the caller is in a read-side critical section.
+    ///
+    /// # Safety
+    ///
+    /// A read-side critical section must be open for all of `'rcu`.
+    #[inline]
+    pub(crate) const unsafe fn assume() -> Self {
+        // INVARIANT: By the safety requirement.
+        Self(PhantomData)
+    }
+}
+
+/// Runs `f` in a read-side critical section. `f` must not sleep.
+#[inline]
+pub fn read<R>(f: impl for<'rcu> FnOnce(Reader<'rcu>) -> R) -> R {
+    let _guard = kernel::sync::rcu::read_lock();
+    // SAFETY: `_guard` keeps the section open until `f` has returned, and `f` can't choose `'rcu`.
+    f(unsafe { Reader::assume() })
+}
+
+/// Waits until every read-side critical section that is open now has ended. May sleep.
+pub fn synchronize() {
+    // SAFETY: No requirement but a context that may sleep, which is the caller's duty as for any
+    // function that sleeps.
+    unsafe { bindings::synchronize_rcu() };
+}
+
+/// Waits until every object that was handed over for a deferred free is freed. May sleep.
+pub fn barrier() {
+    // SAFETY: As for `synchronize`.
+    unsafe { bindings::rcu_barrier() };
+}
+
+/// The memory behind a [`Shared`].
+#[pin_data]
+#[repr(C)]
+pub(crate) struct SharedInner<T> {
+    /// Used once the last reference is gone.
+    rcu: Opaque<bindings::callback_head>,
+    /// The next entry of the hash chain that the object is in; see [`crate::table`].
+    pub(crate) link: AtomicUsize,
+    refs: AtomicU32,
+    #[pin]
+    pub(crate) value: T,
+}
+
+/// A counted reference to an object that readers may also use without one, under RCU.
+///
+/// Like [`kernel::sync::Arc`], but the object is dropped only after a grace period has passed since
+/// the last reference went, in softirq context: its destructor must not sleep.
+///
+/// # Invariants
+///
+/// The pointer is to a valid, pinned [`SharedInner`], and owns one of its references.
+pub struct Shared<T: Send + Sync + 'static> {
+    inner: NonNull<SharedInner<T>>,
+}
+
+// SAFETY: A `Shared` gives out only `&T`, and may drop `T` on another CPU.
+unsafe impl<T: Send + Sync> Send for Shared<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send + Sync> Sync for Shared<T> {}
+
+impl<T: Send + Sync> Shared<T> {
+    /// Allocates an object and initialises it in place, with one reference.
+    pub fn pin_init<E>(init: impl PinInit<T, E>, flags: Flags) -> Result<Self>
+    where
+        Error: From<E>,
+    {
+        let inner = KBox::try_pin_init::<Error>(
+            try_pin_init!(SharedInner {
+                rcu: Opaque::uninit(),
+                link: AtomicUsize::new(0),
+                refs: AtomicU32::new(1),
+                value <- init,
+            }? Error),
+            flags,
+        )?;
+        // SAFETY: The object stays where it is until `free` takes it back.
+        let inner = unsafe { Pin::into_inner_unchecked(inner) };
+        // INVARIANT: `refs` counts one reference, which is ours.
+        Ok(Self {
+            inner: NonNull::from(KBox::leak(inner)),
+        })
+    }
+
+    /// Whether this is the only reference. A reader may take one at any time, unless readers can
+    /// no longer reach the object.
+    pub fn is_unique(&self) -> bool {
+        self.memory().refs.load(Ordering::Acquire) == 1
+    }
+
+    /// Whether both are references to one object.
+    #[inline]
+    pub fn same(&self, other: &T) -> bool {
+        core::ptr::eq::<T>(&**self, other)
+    }
+
+    /// The reference as the address of its memory, without giving it up.
+    pub(crate) fn as_inner(&self) -> NonNull<SharedInner<T>> {
+        self.inner
+    }
+
+    /// Gives up the reference without releasing it.
+    pub(crate) fn into_inner(self) -> NonNull<SharedInner<T>> {
+        core::mem::ManuallyDrop::new(self).inner
+    }
+
+    /// Takes over a reference.
+    ///
+    /// # Safety
+    ///
+    /// `inner` must come from [`Shared::into_inner`], and be taken back once.
+    pub(crate) unsafe fn from_inner(inner: NonNull<SharedInner<T>>) -> Self {
+        // INVARIANT: By the safety requirement.
+        Self { inner }
+    }
+
+    #[inline]
+    fn memory(&self) -> &SharedInner<T> {
+        // SAFETY: By the type invariant.
+        unsafe { self.inner.as_ref() }
+    }
+}
+
+impl<T: Send + Sync> Deref for Shared<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.memory().value
+    }
+}
+
+impl<T: Send + Sync> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        // One reference exists, so the count can't be zero; 2^32 of them do not fit in memory.
+        self.memory().refs.fetch_add(1, Ordering::Relaxed);
+        // INVARIANT: The reference just counted.
+        Self { inner: self.inner }
+    }
+}
+
+impl<T: Send + Sync> Drop for Shared<T> {
+    fn drop(&mut self) {
+        if self.memory().refs.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        let rcu = self.memory().rcu.get();
+        // SAFETY: No reference is left and none can be taken, since the count is zero; `rcu` is
+        // used by nobody else, and is the first field, as `free` expects.
+        unsafe { bindings::call_rcu(rcu, Some(free::<T>)) };
+    }
+}
+
+/// Drops and frees a [`SharedInner`] after its grace period.
+///
+/// # Safety
+///
+/// `rcu` must be the first field of a `SharedInner<T>` that nobody can reach any more.
+unsafe extern "C" fn free<T>(rcu: *mut bindings::callback_head) {
+    // SAFETY: The memory came from a `KBox` in `Shared::pin_init`; by the safety requirement it is
+    // ours alone.
+    drop(unsafe { KBox::from_raw(rcu.cast::<SharedInner<T>>()) });
+}
+
+/// A [`Shared`] object as a reader sees it: without a reference, for as long as the read-side
+/// critical section lasts.
+///
+/// # Invariants
+///
+/// `inner` is valid for `'rcu`.
+pub struct Borrowed<'rcu, T: Send + Sync + 'static> {
+    inner: &'rcu SharedInner<T>,
+}
+
+impl<T: Send + Sync> Clone for Borrowed<'_, T> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Send + Sync> Copy for Borrowed<'_, T> {}
+
+impl<'rcu, T: Send + Sync> Borrowed<'rcu, T> {
+    /// What a reader found in a structure that holds a reference.
+    #[inline]
+    pub(crate) fn new(inner: &'rcu SharedInner<T>, _rcu: Reader<'rcu>) -> Self {
+        Self { inner }
+    }
+
+    /// The object, for the whole read-side critical section.
+    #[inline]
+    pub fn get(self) -> &'rcu T {
+        &self.inner.value
+    }
+
+    /// A counted reference, or `None` if the last one is gone and the object only waits for the
+    /// end of its grace period.
+    pub fn share(self) -> Option<Shared<T>> {
+        let refs = &self.inner.refs;
+        let mut count = refs.load(Ordering::Relaxed);
+        while count != 0 {
+            match refs.compare_exchange_weak(
+                count,
+                count.wrapping_add(1),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                // INVARIANT: The reference just counted, while another one existed.
+                Ok(_) => {
+                    return Some(Shared {
+                        inner: NonNull::from(self.inner),
+                    })
+                }
+                Err(now) => count = now,
+            }
+        }
+        None
+    }
+}
+
+impl<T: Send + Sync> Deref for Borrowed<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.inner.value
+    }
+}

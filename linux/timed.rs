@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tables of objects that end by themselves when their time is up.
+//!
+//! An object lives in three steps: [`New`], where its maker alone has it; published, where readers
+//! find it under RCU and nobody holds a count; retired, where it has left the table and waits for
+//! the readers that still see it. Its deadline is a field of its own, which is cheap to move: the
+//! timer looks at it when it fires, and waits on.
+//!
+//! An object is retired by its timer, or by [`Table::clear`] in process context, which waits for
+//! the timer. So nobody touches the timer of an object that has been retired.
+
+use crate::{
+    bindings,
+    jiffies,
+    rcu::{
+        self,
+        Reader, //
+    },
+    slab,
+    table::{
+        Chains,
+        Hashed,
+        Node,
+        Seed,
+        Sizes, //
+    },
+};
+use core::{
+    mem::ManuallyDrop,
+    ops::Deref,
+    ptr::NonNull,
+    sync::atomic::AtomicUsize, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    types::Opaque, //
+};
+
+/// An object with a deadline.
+pub trait Entry: Hashed {
+    /// The tick (see [`jiffies`]) at which the object ends. It may move at any time; if it moves
+    /// to an earlier one, [`Timed::hasten`] has to be told.
+    fn deadline(&self) -> usize;
+
+    /// Whether the object may end now that its deadline has passed. If not, it has set itself a
+    /// later one. Softirq context.
+    fn may_end(&self) -> bool;
+
+    /// Tells the object that it has left the table. Called once, before its readers are gone.
+    /// Softirq context, or process context in [`Table::clear`].
+    fn retired(&self);
+}
+
+/// The memory of an [`Entry`].
+#[repr(C)]
+pub struct Timed<T: Entry> {
+    links: [AtomicUsize; 2],
+    // Right behind the links: what a lookup compares is in the first cache line.
+    value: T,
+    table: NonNull<Table<T>>,
+    timer: Opaque<bindings::timer_list>,
+    rcu: Opaque<bindings::callback_head>,
+}
+
+// SAFETY: Two slots, two words.
+unsafe impl<T: Entry> Node for Timed<T> {
+    type Value = T;
+    const SLOTS: usize = 2;
+
+    #[inline]
+    fn link(&self, slot: usize) -> &AtomicUsize {
+        // Links carry one bit for the slot, so that the index is in range.
+        &self.links[slot & 1]
+    }
+
+    #[inline]
+    fn value(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Entry> Deref for Timed<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Entry> Timed<T> {
+    /// To be called after the deadline of a published object was moved to an earlier tick.
+    pub fn hasten(&self) {
+        // SAFETY: The timer was set up before the object was published. Whoever can call this sees
+        // the object, so that its memory is valid, and a retired one's timer ignores the call.
+        unsafe { bindings::mod_timer_pending(self.timer.get(), self.value.deadline()) };
+    }
+
+    /// Takes the object out of its chains; whether it is this caller's to retire.
+    fn unlink(&self, rcu: Reader<'_>) -> bool {
+        // SAFETY: The table outlives its objects.
+        let chains = &unsafe { self.table.as_ref() }.chains;
+        if !chains.unlink(rcu, self, 0) {
+            return false;
+        }
+        chains.unlink(rcu, self, 1);
+        true
+    }
+
+    /// Hands the memory over to be freed when the last reader is gone.
+    ///
+    /// # Safety
+    ///
+    /// The caller must have won [`Timed::unlink`], and the timer must not fire any more.
+    unsafe fn retire(&self) {
+        self.value.retired();
+        // SAFETY: The object was published, so it came from the slab; nobody else retires it.
+        unsafe { bindings::call_rcu(self.rcu.get(), Some(free_after_readers::<T>)) };
+    }
+}
+
+/// Drops and frees an object after its last reader.
+///
+/// # Safety
+///
+/// `rcu` must be that field of a retired [`Timed<T>`].
+unsafe extern "C" fn free_after_readers<T: Entry>(rcu: *mut bindings::callback_head) {
+    let offset = core::mem::offset_of!(Timed<T>, rcu);
+    // SAFETY: By the safety requirement.
+    let entry = unsafe { rcu.byte_sub(offset) }.cast::<Timed<T>>();
+    // SAFETY: No reader is left, so that the memory is ours alone.
+    unsafe {
+        core::ptr::drop_in_place(&raw mut (*entry).value);
+        slab::free(NonNull::new_unchecked(entry));
+    }
+}
+
+/// What the timer of an object does.
+///
+/// # Safety
+///
+/// `timer` must be that field of a published [`Timed<T>`]; softirq context, which RCU waits for.
+unsafe extern "C" fn fired<T: Entry>(timer: *mut bindings::timer_list) {
+    let offset = core::mem::offset_of!(Timed<T>, timer);
+    // SAFETY: By the safety requirement. An object whose timer runs has not been freed: `clear`
+    // waits for the timer, and nobody else but the timer retires.
+    let entry = unsafe { &*timer.byte_sub(offset).cast::<Timed<T>>() };
+    // SAFETY: Softirqs are read-side critical sections.
+    let rcu = unsafe { Reader::assume() };
+
+    if !jiffies::after(entry.deadline(), jiffies::now()) && entry.may_end() {
+        if entry.unlink(rcu) {
+            // SAFETY: Won just above; shut down, the timer is never armed again.
+            unsafe {
+                bindings::timer_shutdown(timer);
+                entry.retire();
+            }
+        }
+        return;
+    }
+    loop {
+        let deadline = entry.deadline();
+        // SAFETY: The timer is set up, and does nothing if it has been shut down.
+        unsafe { bindings::mod_timer(timer, deadline) };
+        // `hasten` misses a timer that is not pending, as this one was until now.
+        if entry.deadline() == deadline {
+            break;
+        }
+    }
+}
+
+/// An object that only its maker has so far.
+pub struct New<'a, T: Entry> {
+    entry: NonNull<Timed<T>>,
+    _table: core::marker::PhantomData<&'a Table<T>>,
+}
+
+impl<T: Entry> Deref for New<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: Initialised in `Table::alloc`, and ours.
+        unsafe { &self.entry.as_ref().value }
+    }
+}
+
+impl<T: Entry> Drop for New<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: Never published, so that nobody else has seen it.
+        unsafe {
+            core::ptr::drop_in_place(&raw mut (*self.entry.as_ptr()).value);
+            slab::free(self.entry);
+        }
+    }
+}
+
+impl<T: Entry> New<'_, T> {
+    /// Puts the object into its table and starts its time, unless `same` says that a published one
+    /// is its equal: that one is the answer then, and the new object is dropped.
+    pub fn publish<'rcu>(
+        self,
+        rcu: Reader<'rcu>,
+        same: impl Fn(&T) -> bool,
+    ) -> Result<&'rcu Timed<T>, &'rcu Timed<T>> {
+        let entry_ptr = ManuallyDrop::new(self).entry;
+        // SAFETY: Initialised in `Table::alloc`; once readers can see it, RCU keeps it for `'rcu`.
+        let entry: &'rcu Timed<T> = unsafe { entry_ptr.as_ref() };
+        // SAFETY: The table outlives its objects.
+        let chains = &unsafe { entry.table.as_ref() }.chains;
+        // SAFETY: The timer belongs to this object, and nobody uses it yet.
+        unsafe { bindings::ipvs_timer_setup(entry.timer.get(), Some(fired::<T>)) };
+
+        // The first slot comes last: whoever unlinks it finds the other one in place.
+        if let Some(hash) = entry.value.hash(1, chains.seed()) {
+            // SAFETY: The object stays valid until a grace period after it was unlinked.
+            let _ = unsafe { chains.link(rcu, entry_ptr, 1, hash, |_, _| false) };
+        }
+        if let Some(hash) = entry.value.hash(0, chains.seed()) {
+            // SAFETY: As above.
+            let linked = unsafe {
+                chains.link(rcu, entry_ptr, 0, hash, |other, slot| {
+                    slot == 0 && same(&other.value)
+                })
+            };
+            if let Err(other) = linked {
+                chains.unlink(rcu, entry, 1);
+                // SAFETY: In no chain any more, and its timer was never armed; readers may have
+                // seen it in the other one.
+                unsafe { bindings::call_rcu(entry.rcu.get(), Some(free_after_readers::<T>)) };
+                return Err(other);
+            }
+        }
+        // SAFETY: Set up above; without effect if `clear` has retired the object meanwhile.
+        unsafe { bindings::mod_timer(entry.timer.get(), entry.deadline()) };
+        Ok(entry)
+    }
+}
+
+/// A table of objects that end when their time is up.
+#[pin_data(PinnedDrop)]
+pub struct Table<T: Entry> {
+    #[pin]
+    chains: Chains<Timed<T>>,
+    cache: Arc<slab::Cache<Timed<T>>>,
+}
+
+impl<T: Entry> Table<T> {
+    /// An empty table whose objects come from `cache`.
+    pub fn new(sizes: Sizes, cache: Arc<slab::Cache<Timed<T>>>) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            chains <- Chains::new(sizes),
+            cache,
+        }? Error)
+    }
+
+    /// The secret to hash a key with that is looked for.
+    #[inline]
+    pub fn seed(&self) -> &Seed {
+        self.chains.seed()
+    }
+
+    /// How many objects there are.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.chains.count()
+    }
+
+    /// How many buckets there are.
+    pub fn size(&self) -> usize {
+        self.chains.size()
+    }
+
+    /// A new object that nobody sees yet, or `value` back if there is no memory. Any context.
+    pub fn alloc(self: Pin<&Self>, value: T) -> Result<New<'_, T>, T> {
+        let Some(memory) = self.cache.alloc() else {
+            return Err(value);
+        };
+        let entry = memory.cast::<Timed<T>>();
+        let new = Timed {
+            links: [const { AtomicUsize::new(0) }; 2],
+            value,
+            table: NonNull::from(self.get_ref()),
+            timer: Opaque::uninit(),
+            rcu: Opaque::uninit(),
+        };
+        // SAFETY: The cache gives memory of this layout, and it is ours.
+        unsafe { entry.write(new) };
+        Ok(New {
+            entry,
+            _table: core::marker::PhantomData,
+        })
+    }
+
+    /// The first answer of `visit`, which gets the chain's slot too, for the objects that may have
+    /// this hash, newest first. It may see an object twice, and others that only share the bucket.
+    #[inline]
+    pub fn find<'rcu, R>(
+        &self,
+        rcu: Reader<'rcu>,
+        hash: u32,
+        visit: impl FnMut(&'rcu Timed<T>, usize) -> Option<R>,
+    ) -> Option<R> {
+        self.chains.find(rcu, hash, visit)
+    }
+
+    /// Visits the objects of one bucket, with bottom halves disabled, and says where to go on: 0
+    /// after the last. Start with 0. Objects that are there from the first call to the last are
+    /// visited at least once, whatever is resized in between. `visit` must not change the table.
+    pub fn scan<'rcu>(
+        &self,
+        rcu: Reader<'rcu>,
+        cursor: usize,
+        visit: impl FnMut(&'rcu Timed<T>),
+    ) -> usize {
+        self.chains.scan(rcu, cursor, visit)
+    }
+
+    /// Retires all objects. Process context; objects published meanwhile may stay.
+    pub fn clear(&self) {
+        const BATCH: usize = 16;
+        let mut cursor = 0;
+        loop {
+            let (next, done) = rcu::read(|rcu| {
+                let mut batch = [const { None::<&Timed<T>> }; BATCH];
+                let mut found = 0;
+                let next = self.chains.scan(rcu, cursor, |entry| {
+                    if let Some(place) = batch.get_mut(found) {
+                        *place = Some(entry);
+                    }
+                    found += 1;
+                });
+                for entry in batch.into_iter().flatten() {
+                    if entry.unlink(rcu) {
+                        // SAFETY: Won just above. The timer is waited for; it waits for nothing
+                        // that is held here.
+                        unsafe {
+                            bindings::timer_shutdown_sync(entry.timer.get());
+                            entry.retire();
+                        }
+                    }
+                }
+                if found > BATCH {
+                    (cursor, false)
+                } else {
+                    (next, next == 0)
+                }
+            });
+            if done {
+                break;
+            }
+            cursor = next;
+            // SAFETY: No lock is held here.
+            unsafe { bindings::ipvs_cond_resched() };
+        }
+    }
+
+    /// Whether [`Table::resize`] has something to do: a look at two counters.
+    #[inline]
+    pub fn unbalanced(&self, rcu: Reader<'_>) -> bool {
+        self.chains.unbalanced(rcu)
+    }
+
+    /// Grows or shrinks the table if its load asks for it. Sleeps; one caller at a time.
+    pub fn resize(&self) -> Result {
+        self.chains.resize()
+    }
+}
+
+#[pinned_drop]
+impl<T: Entry> PinnedDrop for Table<T> {
+    fn drop(self: Pin<&mut Self>) {
+        while self.count() != 0 {
+            self.clear();
+        }
+        // A timer that has just unlinked its object still uses the chains.
+        rcu::synchronize();
+    }
+}
