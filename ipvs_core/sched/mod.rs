@@ -115,7 +115,7 @@ fn predecessor<V: Servers + ?Sized>(servers: &V, slot: usize) -> Option<usize> {
 
 /// Where the server in `slot` is when the empty slots have been closed up.
 fn closed_up<V: Servers + ?Sized>(servers: &V, slot: usize) -> usize {
-    walk(servers, 0..slot).count()
+    walk(servers, 0..slot).fold(0, |below: usize, _| below.wrapping_add(1))
 }
 
 /// The schedulers there are.

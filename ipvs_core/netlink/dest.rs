@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Servers in requests. Stands for `ip_vs_genl_parse_dest()` and for the checks of
+//! `ip_vs_add_dest()` and `ip_vs_edit_dest()` that need no state.
+
+use super::{
+    attr::{
+        parse_nest,
+        rule, //
+    },
+    check_family,
+    consts::*,
+    Addr,
+    Attr,
+    AttrError,
+    Errno,
+    Kind,
+    Rule, //
+};
+use crate::net::Be16;
+
+/// Rules for the attributes of a server.
+pub const RULES: [Rule; ATTRS_DEST] = [
+    Rule::ANY,
+    rule!(IPVS_DEST_ATTR_ADDR, Kind::AtMost(16)),
+    rule!(IPVS_DEST_ATTR_PORT, Kind::U16),
+    rule!(IPVS_DEST_ATTR_FWD_METHOD, Kind::U32),
+    rule!(IPVS_DEST_ATTR_WEIGHT, Kind::U32),
+    rule!(IPVS_DEST_ATTR_U_THRESH, Kind::U32),
+    rule!(IPVS_DEST_ATTR_L_THRESH, Kind::U32),
+    rule!(IPVS_DEST_ATTR_ACTIVE_CONNS, Kind::U32),
+    rule!(IPVS_DEST_ATTR_INACT_CONNS, Kind::U32),
+    rule!(IPVS_DEST_ATTR_PERSIST_CONNS, Kind::U32),
+    rule!(IPVS_DEST_ATTR_STATS, Kind::Nested),
+    rule!(IPVS_DEST_ATTR_ADDR_FAMILY, Kind::U16),
+    Rule::ANY,
+    rule!(IPVS_DEST_ATTR_TUN_TYPE, Kind::U8),
+    rule!(IPVS_DEST_ATTR_TUN_PORT, Kind::U16),
+    rule!(IPVS_DEST_ATTR_TUN_FLAGS, Kind::U16),
+];
+
+/// Which of a service's servers a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DestId {
+    /// Address family as sent; 0 stands for the service's.
+    pub family: u16,
+    /// Address.
+    pub addr: Addr,
+    /// Port.
+    pub port: Be16,
+}
+
+impl DestId {
+    /// The server's family, given its service's. `ipv6` says whether IPv6 is there.
+    ///
+    /// # Errors
+    ///
+    /// `EAFNOSUPPORT` for another family.
+    pub fn family(&self, service: u16, ipv6: bool) -> Result<u16, AttrError> {
+        let family = match self.family {
+            0 => service,
+            family => family,
+        };
+        check_family(family, ipv6, None)?;
+        Ok(family)
+    }
+}
+
+/// A server to add, or how one is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DestSpec {
+    /// Which server.
+    pub id: DestId,
+    /// Forwarding method, one of `FWD_*` (0 to 7, not checked).
+    pub fwd_method: u32,
+    /// Weight, not negative once [`DestSpec::check`]ed.
+    pub weight: i32,
+    /// Upper threshold, 0 for none.
+    pub upper: u32,
+    /// Lower threshold, 0 for the default.
+    pub lower: u32,
+    /// Tunnel type, one of `TUNNEL_*` (not checked).
+    pub tun_type: u8,
+    /// Tunnel port.
+    pub tun_port: Be16,
+    /// Tunnel flags.
+    pub tun_flags: u16,
+}
+
+type Found<'a> = [Option<Attr<'a>>; ATTRS_DEST];
+
+/// Reads which server a request is about, from its [`IPVS_CMD_ATTR_DEST`].
+///
+/// # Errors
+///
+/// `EINVAL`.
+pub fn parse_id(nest: Option<Attr<'_>>) -> Result<DestId, AttrError> {
+    Ok(parse_common(nest)?.2)
+}
+
+/// Reads a server in full, from the request's [`IPVS_CMD_ATTR_DEST`].
+///
+/// # Errors
+///
+/// `EINVAL`.
+pub fn parse(nest: Option<Attr<'_>>) -> Result<DestSpec, AttrError> {
+    let (nest, attrs, id) = parse_common(nest)?;
+    let [_, _, _, fwd_method, weight, upper, lower, _, _, _, _, _, _, tun_type, tun_port, tun_flags] =
+        attrs;
+    let missing = |attr, message| AttrError::missing(Some(nest), attr, message);
+
+    let fwd_method = fwd_method.ok_or(missing(
+        IPVS_DEST_ATTR_FWD_METHOD,
+        "server has no IPVS_DEST_ATTR_FWD_METHOD",
+    ))?;
+    let weight = weight.ok_or(missing(
+        IPVS_DEST_ATTR_WEIGHT,
+        "server has no IPVS_DEST_ATTR_WEIGHT",
+    ))?;
+    let upper = upper.ok_or(missing(
+        IPVS_DEST_ATTR_U_THRESH,
+        "server has no IPVS_DEST_ATTR_U_THRESH",
+    ))?;
+    let lower = lower.ok_or(missing(
+        IPVS_DEST_ATTR_L_THRESH,
+        "server has no IPVS_DEST_ATTR_L_THRESH",
+    ))?;
+
+    Ok(DestSpec {
+        id,
+        fwd_method: fwd_method.u32() & FWD_MASK,
+        weight: weight.u32() as i32,
+        upper: upper.u32(),
+        lower: lower.u32(),
+        tun_type: tun_type.map_or(0, |attr| attr.u8()),
+        tun_port: tun_port.map_or(Be16::ZERO, |attr| attr.be16()),
+        tun_flags: tun_flags.map_or(0, |attr| attr.u16()),
+    })
+}
+
+fn parse_common<'a>(nest: Option<Attr<'a>>) -> Result<(Attr<'a>, Found<'a>, DestId), AttrError> {
+    let (nest, attrs) = parse_nest(
+        nest,
+        &RULES,
+        IPVS_CMD_ATTR_DEST,
+        "request has no IPVS_CMD_ATTR_DEST",
+    )?;
+    let [_, addr, port, _, _, _, _, _, _, _, _, family, ..] = attrs;
+    let missing = |attr, message| AttrError::missing(Some(nest), attr, message);
+
+    let addr = addr.ok_or(missing(
+        IPVS_DEST_ATTR_ADDR,
+        "server has no IPVS_DEST_ATTR_ADDR",
+    ))?;
+    let port = port.ok_or(missing(
+        IPVS_DEST_ATTR_PORT,
+        "server has no IPVS_DEST_ATTR_PORT",
+    ))?;
+    let id = DestId {
+        family: family.map_or(0, |attr| attr.u16()),
+        addr: addr.addr(),
+        port: port.be16(),
+    };
+    Ok((nest, attrs, id))
+}
+
+impl DestSpec {
+    /// Refuses a server of another family than its service's where it could not be served: its
+    /// packets have to be tunnelled, and no sync daemon may run. `family` is the server's.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`.
+    pub fn check_mixed(
+        &self,
+        family: u16,
+        service: u16,
+        sync_running: bool,
+    ) -> Result<(), AttrError> {
+        if family == service {
+            return Ok(());
+        }
+        if sync_running {
+            return refuse(
+                Errno::INVAL,
+                "a sync daemon runs, which can't be with servers of another family",
+            );
+        }
+        if self.fwd_method != FWD_TUNNEL {
+            return refuse(
+                Errno::INVAL,
+                "a server of another family needs forwarding through a tunnel",
+            );
+        }
+        Ok(())
+    }
+
+    /// Checks the values. This comes after everything about families and before the server is
+    /// looked up.
+    ///
+    /// # Errors
+    ///
+    /// `ERANGE` for a negative weight or a lower threshold above the upper one, `EINVAL` for an
+    /// upper threshold above 2^31 - 1 or a GUE tunnel without port.
+    pub fn check(&self) -> Result<(), AttrError> {
+        if self.weight < 0 {
+            return refuse(Errno::RANGE, "weight is negative");
+        }
+        if self.lower > self.upper {
+            return refuse(
+                Errno::RANGE,
+                "lower threshold is greater than the upper one",
+            );
+        }
+        if i32::try_from(self.upper).is_err() {
+            return refuse(Errno::INVAL, "upper threshold is too great");
+        }
+        if self.tun_type == TUNNEL_GUE && self.tun_port == Be16::ZERO {
+            return refuse(Errno::INVAL, "GUE tunnel needs a port");
+        }
+        Ok(())
+    }
+}
+
+fn refuse(errno: Errno, message: &'static str) -> Result<(), AttrError> {
+    Err(AttrError {
+        errno,
+        message,
+        at: None,
+        missing: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::attr::{
+        testing::attr,
+        Attrs, //
+    };
+
+    fn parts() -> Vec<(u16, Vec<u8>)> {
+        vec![
+            (IPVS_DEST_ATTR_ADDR, vec![10, 0, 0, 2]),
+            (IPVS_DEST_ATTR_PORT, vec![0x1f, 0x90]),
+            (IPVS_DEST_ATTR_FWD_METHOD, 0xffu32.to_ne_bytes().to_vec()),
+            (IPVS_DEST_ATTR_WEIGHT, 5u32.to_ne_bytes().to_vec()),
+            (IPVS_DEST_ATTR_U_THRESH, 100u32.to_ne_bytes().to_vec()),
+            (IPVS_DEST_ATTR_L_THRESH, 50u32.to_ne_bytes().to_vec()),
+        ]
+    }
+
+    fn request(parts: &[(u16, Vec<u8>)]) -> Vec<u8> {
+        let inner: Vec<u8> = parts
+            .iter()
+            .flat_map(|(kind, payload)| attr(*kind, payload))
+            .collect();
+        attr(IPVS_CMD_ATTR_DEST, &inner)
+    }
+
+    fn spec(parts: &[(u16, Vec<u8>)]) -> DestSpec {
+        parse(Attrs::new(&request(parts), 0).next()).unwrap()
+    }
+
+    #[test]
+    fn a_full_server_is_understood() {
+        let mut parts = parts();
+        let plain = spec(&parts);
+        assert_eq!(plain.id.family, 0);
+        assert_eq!(plain.id.addr[..5], [10, 0, 0, 2, 0]);
+        assert_eq!(plain.id.port.host(), 8080);
+        assert_eq!(plain.fwd_method, 7);
+        assert_eq!((plain.weight, plain.upper, plain.lower), (5, 100, 50));
+        assert_eq!((plain.tun_type, plain.tun_flags), (0, 0));
+        parts.push((IPVS_DEST_ATTR_ADDR_FAMILY, AF_INET.to_ne_bytes().to_vec()));
+        parts.push((IPVS_DEST_ATTR_TUN_TYPE, vec![1]));
+        parts.push((IPVS_DEST_ATTR_TUN_PORT, vec![0x17, 0xc0]));
+        parts.push((IPVS_DEST_ATTR_TUN_FLAGS, 2u16.to_ne_bytes().to_vec()));
+        let tunnel = spec(&parts);
+        assert_eq!(tunnel.id.family, AF_INET);
+        assert_eq!(tunnel.tun_type, TUNNEL_GUE);
+        assert_eq!(tunnel.tun_port.host(), 6080);
+        assert_eq!(tunnel.tun_flags, 2);
+    }
+
+    #[test]
+    fn whatever_is_missing_is_named_and_invalid() {
+        assert_eq!(parse_id(None).unwrap_err().errno, Errno::INVAL);
+        for (kind, _) in parts() {
+            let mut parts = parts();
+            parts.retain(|part| part.0 != kind);
+            let message = request(&parts);
+            let nest = Attrs::new(&message, 20).next();
+            let error = parse(nest).unwrap_err();
+            assert_eq!(error.errno, Errno::INVAL);
+            assert_eq!((error.at, error.missing), (Some(20), Some(kind)));
+            let identifies = kind == IPVS_DEST_ATTR_ADDR || kind == IPVS_DEST_ATTR_PORT;
+            assert_eq!(parse_id(nest).is_err(), identifies);
+        }
+    }
+
+    #[test]
+    fn the_family_is_the_services_unless_given() {
+        let mut id = spec(&parts()).id;
+        assert_eq!(id.family(AF_INET, false).unwrap(), AF_INET);
+        id.family = AF_INET6;
+        assert_eq!(id.family(AF_INET, true).unwrap(), AF_INET6);
+        let error = id.family(AF_INET, false).unwrap_err();
+        assert_eq!(error.errno, Errno::AFNOSUPPORT);
+    }
+
+    #[test]
+    fn servers_of_another_family_need_a_tunnel_and_no_sync() {
+        let mut spec = spec(&parts());
+        assert!(spec.check_mixed(AF_INET, AF_INET, true).is_ok());
+        assert!(spec.check_mixed(AF_INET6, AF_INET, false).is_err());
+        spec.fwd_method = FWD_TUNNEL;
+        assert!(spec.check_mixed(AF_INET6, AF_INET, false).is_ok());
+        assert!(spec.check_mixed(AF_INET6, AF_INET, true).is_err());
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_in_order() {
+        let good = spec(&parts());
+        let errno = |spec: DestSpec| spec.check().map_err(|error| error.errno);
+        assert_eq!(errno(good), Ok(()));
+        let weight = DestSpec {
+            weight: -1,
+            lower: 101,
+            ..good
+        };
+        assert_eq!(errno(weight), Err(Errno::RANGE));
+        assert_eq!(errno(DestSpec { lower: 101, ..good }), Err(Errno::RANGE));
+        let upper = DestSpec {
+            upper: 1 << 31,
+            ..good
+        };
+        assert_eq!(errno(upper), Err(Errno::INVAL));
+        let tunnel = DestSpec {
+            tun_type: TUNNEL_GUE,
+            ..good
+        };
+        assert_eq!(errno(tunnel), Err(Errno::INVAL));
+    }
+}

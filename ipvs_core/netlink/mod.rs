@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The generic netlink family "IPVS", version 1: what requests mean and how answers are written.
+//!
+//! Stands for the parsing and filling functions of `ip_vs_ctl.c` and for the part of
+//! `lib/nlattr.c` that they use. Numbers in attributes are in host byte order, except addresses,
+//! netmasks and ports.
+
+pub mod attr;
+pub mod consts;
+pub mod daemon;
+pub mod dest;
+pub mod dump;
+pub mod service;
+pub mod timeout;
+
+pub use attr::{
+    parse,
+    Attr,
+    AttrError,
+    Errno,
+    Kind,
+    Rule, //
+};
+pub use consts::*;
+
+use attr::rule;
+
+/// An address of either family: 16 bytes, of which an IPv4 address takes the first four (C: `union
+/// nf_inet_addr`).
+pub type Addr = [u8; 16];
+
+/// Rules for the attributes of a request itself.
+pub const COMMAND_RULES: [Rule; ATTRS_COMMAND] = [
+    Rule::ANY,
+    rule!(IPVS_CMD_ATTR_SERVICE, Kind::Nested),
+    rule!(IPVS_CMD_ATTR_DEST, Kind::Nested),
+    rule!(IPVS_CMD_ATTR_DAEMON, Kind::Nested),
+    rule!(IPVS_CMD_ATTR_TIMEOUT_TCP, Kind::U32),
+    rule!(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, Kind::U32),
+    rule!(IPVS_CMD_ATTR_TIMEOUT_UDP, Kind::U32),
+];
+
+/// Refuses families that the module does not serve (C: `ip_vs_is_af_valid()`). `ipv6` says whether
+/// IPv6 is there. `attr` is what named the family.
+pub(crate) fn check_family(
+    family: u16,
+    ipv6: bool,
+    attr: Option<Attr<'_>>,
+) -> Result<(), AttrError> {
+    match family {
+        AF_INET => Ok(()),
+        AF_INET6 if ipv6 => Ok(()),
+        _ => Err(AttrError {
+            errno: Errno::AFNOSUPPORT,
+            message: "address family is neither IPv4 nor (available) IPv6",
+            at: attr.map(|attr| attr.offset),
+            missing: None,
+        }),
+    }
+}
