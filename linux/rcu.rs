@@ -225,6 +225,11 @@ impl<'rcu, T: Send + Sync> Borrowed<'rcu, T> {
         Self { inner }
     }
 
+    /// The address of the object's memory.
+    pub(crate) fn as_inner(self) -> NonNull<SharedInner<T>> {
+        NonNull::from(self.inner)
+    }
+
     /// The object, for the whole read-side critical section.
     #[inline]
     pub fn get(self) -> &'rcu T {
