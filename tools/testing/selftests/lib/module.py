@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Loading and unloading the module under test, C or Rust."""
+
+import os
+import subprocess
+
+from .tap import Skip, eventually, module_under_test
+
+SCHEDULERS = ["ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc"]
+RUST_KO = os.environ.get("IPVS_KO", "/ipvs/ip_vs.ko")
+
+
+def run(*argv, stdin=None, check=True):
+    """A command's standard output; what it says when it fails is the error."""
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True,
+                          check=False)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(argv)}: exit {done.returncode}\n"
+                             f"{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def loaded():
+    """Names of the IPVS modules in the kernel, users before what they use."""
+    with open("/proc/modules", encoding="ascii") as modules:
+        names = [line.split()[0] for line in modules]
+    return sorted((n for n in names if n == "ip_vs" or n.startswith("ip_vs_")),
+                  key=lambda name: name == "ip_vs")
+
+
+def depends(path):
+    """The modules that a module file says it needs."""
+    return [name for name in run("modinfo", "-F", "depends", path).strip()
+            .split(",") if name]
+
+
+def load(*parameters):
+    """Load the module under test; the C schedulers are modules of their own."""
+    if module_under_test() == "rust":
+        if not os.path.exists(RUST_KO):
+            raise Skip(f"no {RUST_KO}")
+        needed = depends(RUST_KO)
+        if needed:
+            run("modprobe", "-a", *needed)
+        run("insmod", RUST_KO, *parameters)
+        return
+    run("modprobe", "ip_vs", *parameters)
+    run("modprobe", "-a", *SCHEDULERS)
+
+
+def unload(seconds=30):
+    """Unload all IPVS modules.
+
+    A service holds a reference, and a dying namespace gives up its services
+    in a work queue, so "in use" is an answer for a while and not for ever.
+    """
+    def gone():
+        names = loaded()
+        if names:
+            run("rmmod", *names, check=False)
+        return not loaded()
+    eventually(gone, "IPVS modules unloaded", seconds)
