@@ -18,13 +18,17 @@
 mod bytes;
 
 pub mod checksum;
+pub mod est;
 pub mod flow;
 pub mod icmp;
 pub mod ipv4;
 pub mod net;
 pub mod netlink;
+pub mod resize;
 pub mod sched;
 pub mod stats;
 pub mod tcp;
+pub mod text;
+pub mod threshold;
 pub mod transport;
 pub mod udp;

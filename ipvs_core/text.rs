@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lines of the files in `/proc/net`, byte for byte as the C module writes them (IPv4).
+//!
+//! Stands for the `ip_vs_*_show()` functions of `ip_vs_ctl.c` and `ip_vs_conn.c`. Addresses and
+//! ports are hexadecimal.
+
+use core::fmt::{
+    self,
+    Write, //
+};
+
+use crate::{
+    ipv4::{
+        PROTO_ICMP,
+        PROTO_TCP,
+        PROTO_UDP, //
+    },
+    net::{
+        Be16,
+        Be32, //
+    },
+    netlink::{
+        FWD_DROUTE,
+        FWD_LOCALNODE,
+        FWD_MASK,
+        FWD_TUNNEL,
+        IP_VS_SVC_F_ONEPACKET,
+        IP_VS_SVC_F_PERSISTENT,
+        VERSION_CODE, //
+    },
+    stats::{
+        Counters,
+        Rates, //
+    },
+};
+
+/// The name of a transport protocol. Those without one of their own are `IP_` and their number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProtocolName(pub u16);
+
+impl fmt::Display for ProtocolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const ICMP: u16 = PROTO_ICMP as u16;
+        const TCP: u16 = PROTO_TCP as u16;
+        const UDP: u16 = PROTO_UDP as u16;
+
+        match self.0 {
+            0 => f.pad("IP"),
+            UDP => f.pad("UDP"),
+            TCP => f.pad("TCP"),
+            132 => f.pad("SCTP"),
+            ICMP => f.pad("ICMP"),
+            58 => f.pad("ICMPv6"),
+            other => write!(f, "IP_{other}"),
+        }
+    }
+}
+
+/// The name of a forwarding method in `/proc/net/ip_vs`.
+pub const fn forward_name(fwd_method: u32) -> &'static str {
+    match fwd_method & FWD_MASK {
+        FWD_LOCALNODE => "Local",
+        FWD_TUNNEL => "Tunnel",
+        FWD_DROUTE => "Route",
+        _ => "Masq",
+    }
+}
+
+/// Writes the head of `ip_vs`. `buckets` is the size of the connection table.
+pub fn write_info_head(out: &mut impl Write, buckets: u32) -> fmt::Result {
+    let [_, major, minor, patch] = VERSION_CODE.to_be_bytes();
+
+    writeln!(
+        out,
+        "IP Virtual Server version {major}.{minor}.{patch} (size={buckets})"
+    )?;
+    out.write_str("Prot LocalAddress:Port Scheduler Flags\n")?;
+    out.write_str("  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n")
+}
+
+/// What tells services apart.
+#[derive(Clone, Copy, Debug)]
+pub enum ServiceLabel {
+    /// Protocol, address and port.
+    Addr4(u16, Be32, Be16),
+    /// Firewall mark.
+    Fwmark(u32),
+}
+
+/// Writes a service's line of `ip_vs`. `timeout` is the persistence in clock ticks: that is what
+/// the C module prints.
+pub fn write_service(
+    out: &mut impl Write,
+    label: ServiceLabel,
+    sched_name: &str,
+    flags: u32,
+    timeout: u32,
+    netmask: Be32,
+) -> fmt::Result {
+    let one_packet = match flags & IP_VS_SVC_F_ONEPACKET {
+        0 => "",
+        _ => "ops ",
+    };
+    match label {
+        ServiceLabel::Addr4(protocol, addr, port) => write!(
+            out,
+            "{}  {:08X}:{:04X} {sched_name} {one_packet} ",
+            ProtocolName(protocol),
+            addr.host(),
+            port.host(),
+        )?,
+        ServiceLabel::Fwmark(mark) => write!(out, "FWM  {mark:08X} {sched_name} {one_packet}")?,
+    }
+    if flags & IP_VS_SVC_F_PERSISTENT != 0 {
+        // The C module prints the number as a signed one.
+        write!(out, "persistent {} {:08X}", timeout as i32, netmask.host())?;
+    }
+    out.write_char('\n')
+}
+
+/// Writes a server's line of `ip_vs`.
+pub fn write_dest(
+    out: &mut impl Write,
+    addr: Be32,
+    port: Be16,
+    fwd_method: u32,
+    weight: i32,
+    active: u32,
+    inactive: u32,
+) -> fmt::Result {
+    writeln!(
+        out,
+        "  -> {:08X}:{:04X}      {:<7} {:<6} {:<10} {:<10}",
+        addr.host(),
+        port.host(),
+        forward_name(fwd_method),
+        weight,
+        active as i32,
+        inactive as i32,
+    )
+}
+
+/// The head of `ip_vs_conn`.
+pub const CONN_HEAD: &str =
+    "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n";
+
+/// The head of `ip_vs_conn_sync`.
+pub const CONN_SYNC_HEAD: &str =
+    "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires\n";
+
+/// A connection, as far as the files show it.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnLine<'a> {
+    /// Transport protocol.
+    pub protocol: u16,
+    /// Client.
+    pub client: (Be32, Be16),
+    /// Service.
+    pub virt: (Be32, Be16),
+    /// Server.
+    pub dest: (Be32, Be16),
+    /// Name of the state.
+    pub state: &'a str,
+    /// Whole seconds until it expires.
+    pub expires: u32,
+}
+
+impl ConnLine<'_> {
+    fn write_common(&self, out: &mut impl Write) -> fmt::Result {
+        write!(
+            out,
+            "{:<3} {:08X} {:04X} {:08X} {:04X} {:08X} {:04X} {:<11} ",
+            ProtocolName(self.protocol),
+            self.client.0.host(),
+            self.client.1.host(),
+            self.virt.0.host(),
+            self.virt.1.host(),
+            self.dest.0.host(),
+            self.dest.1.host(),
+            self.state,
+        )
+    }
+
+    /// Writes the line of `ip_vs_conn`. `pe` is the persistence engine's name and what it has to
+    /// show, for connections that it has data for.
+    pub fn write(&self, out: &mut impl Write, pe: Option<(&str, &str)>) -> fmt::Result {
+        self.write_common(out)?;
+        write!(out, "{:7}", self.expires)?;
+        if let Some((name, data)) = pe {
+            write!(out, " {name} {data}")?;
+        }
+        out.write_char('\n')
+    }
+
+    /// Writes the line of `ip_vs_conn_sync`. `synced` says whether the connection came from another
+    /// director.
+    pub fn write_sync(&self, out: &mut impl Write, synced: bool) -> fmt::Result {
+        self.write_common(out)?;
+        let origin = if synced { "SYNC" } else { "LOCAL" };
+        writeln!(out, "{origin:<6} {:7}", self.expires)
+    }
+}
+
+/// Writes all of `ip_vs_stats`.
+pub fn write_stats(out: &mut impl Write, counters: &Counters, rates: &Rates) -> fmt::Result {
+    out.write_str("   Total Incoming Outgoing         Incoming         Outgoing\n")?;
+    out.write_str("   Conns  Packets  Packets            Bytes            Bytes\n")?;
+    write_counters(out, counters)?;
+    out.write_str("\n\n")?;
+    out.write_str(" Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n")?;
+    write_rates(out, rates)?;
+    out.write_char('\n')
+}
+
+/// The head of `ip_vs_stats_percpu`, which a line for each CPU follows.
+pub const PERCPU_HEAD: &str = concat!(
+    "       Total Incoming Outgoing         Incoming         Outgoing\n",
+    "CPU    Conns  Packets  Packets            Bytes            Bytes\n",
+);
+
+/// Writes a CPU's line of `ip_vs_stats_percpu`.
+pub fn write_percpu(out: &mut impl Write, cpu: u32, counters: &Counters) -> fmt::Result {
+    write!(out, "{cpu:3X} ")?;
+    write_counters(out, counters)?;
+    out.write_char('\n')
+}
+
+/// Writes what follows the CPUs' lines in `ip_vs_stats_percpu`.
+pub fn write_percpu_total(out: &mut impl Write, counters: &Counters, rates: &Rates) -> fmt::Result {
+    out.write_str("  ~ ")?;
+    write_counters(out, counters)?;
+    out.write_str("\n\n")?;
+    out.write_str("     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n")?;
+    out.write_str("    ")?;
+    write_rates(out, rates)?;
+    out.write_char('\n')
+}
+
+fn write_counters(out: &mut impl Write, counters: &Counters) -> fmt::Result {
+    let Counters {
+        conns,
+        inpkts,
+        outpkts,
+        inbytes,
+        outbytes,
+    } = counters;
+    write!(
+        out,
+        "{conns:8X} {inpkts:8X} {outpkts:8X} {inbytes:16X} {outbytes:16X}"
+    )
+}
+
+fn write_rates(out: &mut impl Write, rates: &Rates) -> fmt::Result {
+    let Rates {
+        cps,
+        inpps,
+        outpps,
+        inbps,
+        outbps,
+    } = rates;
+    write!(
+        out,
+        "{cps:8X} {inpps:8X} {outpps:8X} {inbps:16X} {outbps:16X}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDR: Be32 = Be32::new(0xc0a8_0001);
+    const PORT: Be16 = Be16::new(80);
+
+    fn text(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
+        let mut out = String::new();
+        write(&mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn services_and_servers_look_as_ever() {
+        assert_eq!(
+            text(|out| write_info_head(out, 4096)),
+            "IP Virtual Server version 1.2.1 (size=4096)\n\
+             Prot LocalAddress:Port Scheduler Flags\n  \
+             -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n"
+        );
+        let tcp = ServiceLabel::Addr4(6, ADDR, PORT);
+        let mask = Be32::new(0xffff_ff00);
+        assert_eq!(
+            text(|out| write_service(out, tcp, "rr", 2, 0, mask)),
+            "TCP  C0A80001:0050 rr  \n"
+        );
+        assert_eq!(
+            text(|out| write_service(out, tcp, "wlc", 3, 75000, mask)),
+            "TCP  C0A80001:0050 wlc  persistent 75000 FFFFFF00\n"
+        );
+        let udp = ServiceLabel::Addr4(17, ADDR, PORT);
+        assert_eq!(
+            text(|out| write_service(out, udp, "rr", 6, 0, mask)),
+            "UDP  C0A80001:0050 rr ops  \n"
+        );
+        assert_eq!(
+            text(|out| write_service(out, ServiceLabel::Fwmark(10), "none", 4, 0, mask)),
+            "FWM  0000000A none ops \n"
+        );
+        assert_eq!(
+            text(|out| write_dest(out, ADDR, PORT, FWD_DROUTE, 100, 3, 12345)),
+            "  -> C0A80001:0050      Route   100    3          12345     \n"
+        );
+    }
+
+    #[test]
+    fn connections_look_as_ever() {
+        let line = ConnLine {
+            protocol: 6,
+            client: (ADDR, Be16::new(0xabcd)),
+            virt: (ADDR, PORT),
+            dest: (ADDR, PORT),
+            state: "ESTABLISHED",
+            expires: 897,
+        };
+        assert_eq!(
+            text(|out| line.write(out, None)),
+            "TCP C0A80001 ABCD C0A80001 0050 C0A80001 0050 ESTABLISHED     897\n"
+        );
+        let template = ConnLine {
+            protocol: 0,
+            state: "NONE",
+            ..line
+        };
+        assert_eq!(
+            text(|out| template.write(out, Some(("sip", "id")))),
+            "IP  C0A80001 ABCD C0A80001 0050 C0A80001 0050 NONE            897 sip id\n"
+        );
+        assert_eq!(
+            text(|out| line.write_sync(out, false)),
+            "TCP C0A80001 ABCD C0A80001 0050 C0A80001 0050 ESTABLISHED LOCAL      897\n"
+        );
+    }
+
+    #[test]
+    fn statistics_look_as_ever() {
+        let counters = Counters {
+            conns: 1,
+            inpkts: 0xff,
+            outpkts: 0,
+            inbytes: 0x1_0000_0000,
+            outbytes: 16,
+        };
+        assert_eq!(
+            text(|out| write_stats(out, &counters, &Rates::default())),
+            "   Total Incoming Outgoing         Incoming         Outgoing\n   \
+             Conns  Packets  Packets            Bytes            Bytes\n       \
+             1       FF        0        100000000               10\n\n \
+             Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n       \
+             0        0        0                0                0\n"
+        );
+        assert_eq!(
+            text(|out| write_percpu(out, 11, &counters)),
+            "  B        1       FF        0        100000000               10\n"
+        );
+        assert_eq!(
+            text(|out| write_percpu_total(out, &counters, &Rates::default())),
+            "  ~        1       FF        0        100000000               10\n\n     \
+             Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n           \
+             0        0        0                0                0\n"
+        );
+    }
+
+    #[test]
+    fn protocols_without_a_name_are_numbers() {
+        assert_eq!(ProtocolName(50).to_string(), "IP_50");
+        assert_eq!(format!("{:<5}|", ProtocolName(17)), "UDP  |");
+        assert_eq!(ProtocolName(132).to_string(), "SCTP");
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! When a server has too many connections.
+//!
+//! Stands for `ip_vs_dest_update_overload()` and its callers' conditions: a server that reaches its
+//! upper threshold gets no new connections until it has fewer than its lower threshold.
+
+/// The thresholds of a server, in connections of any state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Upper threshold, 0 for none.
+    upper: u32,
+    /// Lower threshold, never 0 if there is an upper one above 1.
+    lower: u32,
+}
+
+impl Thresholds {
+    /// Takes what the user set: `upper` 0 for none, `lower` 0 for three quarters of it.
+    pub const fn new(upper: u32, lower: u32) -> Self {
+        Self {
+            upper,
+            lower: if lower == 0 {
+                upper.wrapping_sub(upper >> 2)
+            } else {
+                lower
+            },
+        }
+    }
+
+    /// Whether [`Thresholds::after_add`] has to be called, now that there are `conns` connections.
+    #[inline]
+    pub const fn reached(self, conns: u32) -> bool {
+        conns == self.upper && conns != 0
+    }
+
+    /// Whether [`Thresholds::after_remove`] has to be called, now that there are `conns`
+    /// connections.
+    #[inline]
+    pub const fn left(self, conns: u32) -> bool {
+        conns.wrapping_add(1) == self.lower
+    }
+
+    /// Whether the server is overloaded after the thresholds were set. `before` says whether it was.
+    pub const fn after_set(self, conns: u32, before: bool) -> bool {
+        if self.upper == 0 {
+            false
+        } else if conns >= self.upper {
+            true
+        } else {
+            before && conns >= self.lower
+        }
+    }
+
+    /// Whether the server is overloaded after the upper threshold was reached. `conns`, read again
+    /// under the lock, may be less by now.
+    pub const fn after_add(self, conns: u32) -> bool {
+        self.upper != 0 && conns >= self.lower
+    }
+
+    /// Whether the server is overloaded after the lower threshold was left. `conns`, read again
+    /// under the lock, may be more by now.
+    pub const fn after_remove(self, conns: u32) -> bool {
+        self.upper != 0 && conns >= self.upper
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Follows a server through connections that come and go.
+    struct Follow {
+        thresholds: Thresholds,
+        conns: u32,
+        overloaded: bool,
+    }
+
+    impl Follow {
+        fn go_to(&mut self, conns: u32) -> bool {
+            while self.conns < conns {
+                self.conns += 1;
+                if self.thresholds.reached(self.conns) {
+                    self.overloaded = self.thresholds.after_add(self.conns);
+                }
+            }
+            while self.conns > conns {
+                self.conns -= 1;
+                if self.thresholds.left(self.conns) {
+                    self.overloaded = self.thresholds.after_remove(self.conns);
+                }
+            }
+            self.overloaded
+        }
+    }
+
+    fn follow(upper: u32, lower: u32) -> Follow {
+        Follow {
+            thresholds: Thresholds::new(upper, lower),
+            conns: 0,
+            overloaded: false,
+        }
+    }
+
+    #[test]
+    fn overload_lasts_from_upper_to_below_lower() {
+        let mut server = follow(100, 60);
+        assert!(!server.go_to(99));
+        assert!(server.go_to(100));
+        assert!(server.go_to(60));
+        assert!(!server.go_to(59));
+        assert!(!server.go_to(99));
+        assert!(server.go_to(150));
+    }
+
+    #[test]
+    fn lower_is_three_quarters_of_upper_unless_set() {
+        let mut server = follow(100, 0);
+        assert!(server.go_to(100));
+        assert!(server.go_to(75));
+        assert!(!server.go_to(74));
+        assert_eq!(Thresholds::new(1, 0), Thresholds::new(1, 1));
+        assert_eq!(Thresholds::new(u32::MAX, 0).lower, 0xc000_0000);
+    }
+
+    #[test]
+    fn without_upper_threshold_no_server_is_overloaded() {
+        let mut server = follow(0, 0);
+        assert!(!server.go_to(1000));
+        assert!(!server.go_to(0));
+        assert!(!Thresholds::new(0, 0).after_set(1000, true));
+    }
+
+    #[test]
+    fn setting_thresholds_decides_anew() {
+        let thresholds = Thresholds::new(100, 60);
+        assert!(thresholds.after_set(100, false));
+        assert!(!thresholds.after_set(99, false));
+        assert!(thresholds.after_set(60, true));
+        assert!(!thresholds.after_set(59, true));
+    }
+}
