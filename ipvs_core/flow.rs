@@ -108,15 +108,18 @@ impl Flow4 {
         }
     }
 
-    /// Hash value, different for the two directions. All of its bits are equally good.
+    /// Hash value, the same for both directions: one search finds a connection by a request and by
+    /// an answer. All of its bits are equally good.
     #[inline]
     pub const fn hash(&self, key: &HashKey) -> u32 {
-        let addrs = self.src.raw() as u64 | (self.dst.raw() as u64) << 32;
-        let rest = self.src_port.raw() as u64
-            | (self.dst_port.raw() as u64) << 16
-            | (self.protocol as u64) << 32;
+        let src = (self.src.raw() as u64) << 16 | self.src_port.raw() as u64;
+        let dst = (self.dst.raw() as u64) << 16 | self.dst_port.raw() as u64;
+        let (low, high) = if src < dst { (src, dst) } else { (dst, src) };
 
-        Sip::new(key).word(addrs).word(last_word(rest, 13)).finish() as u32
+        Sip::new(key)
+            .word(low | (self.protocol as u64) << 48)
+            .word(last_word(high, 14))
+            .finish() as u32
     }
 }
 
@@ -224,12 +227,21 @@ mod tests {
     }
 
     fn bytes(flow: &Flow4) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        bytes.extend(flow.src.to_bytes());
-        bytes.extend(flow.dst.to_bytes());
-        bytes.extend(flow.src_port.to_bytes());
-        bytes.extend(flow.dst_port.to_bytes());
-        bytes.push(flow.protocol);
+        let end = |addr: Be32, port: Be16| {
+            let mut bytes = Vec::from(port.to_bytes());
+            bytes.extend(addr.to_bytes());
+            bytes
+        };
+        let mut ends = [
+            end(flow.src, flow.src_port),
+            end(flow.dst, flow.dst_port), //
+        ];
+        // Compared as little-endian numbers.
+        ends.sort_by_key(|end| end.iter().rev().copied().collect::<Vec<u8>>());
+        let [low, high] = ends;
+        let mut bytes = low;
+        bytes.extend([flow.protocol, 0]);
+        bytes.extend(high);
         bytes
     }
 
@@ -246,7 +258,7 @@ mod tests {
 
     #[cfg(target_endian = "little")]
     #[test]
-    fn a_flow_is_hashed_by_siphash13_over_its_13_bytes() {
+    fn a_flow_is_hashed_by_siphash13_over_its_14_bytes() {
         for n in 0..10_000 {
             let flow = flow(n);
             let expected = reference(1, 3, KEY, &bytes(&flow)) as u32;
@@ -294,6 +306,14 @@ mod tests {
         }
         // 64 on average, 8 standard deviation.
         assert!(buckets.iter().all(|&count| (20..120).contains(&count)));
+    }
+
+    #[test]
+    fn both_directions_have_one_hash() {
+        let key = HashKey::new(KEY);
+        for n in 0..1000 {
+            assert_eq!(flow(n).hash(&key), flow(n).reversed().hash(&key));
+        }
     }
 
     #[test]
