@@ -11,21 +11,3 @@ __rust_helper int rust_helper_ipvs_genlmsg_reply(struct sk_buff *skb,
 {
 	return genlmsg_reply(skb, info);
 }
-
-__rust_helper struct nlattr *rust_helper_ipvs_nla_nest_start(struct sk_buff *skb,
-							     int attrtype)
-{
-	return nla_nest_start_noflag(skb, attrtype);
-}
-
-__rust_helper void rust_helper_ipvs_nla_nest_end(struct sk_buff *skb,
-						 struct nlattr *start)
-{
-	nla_nest_end(skb, start);
-}
-
-__rust_helper void rust_helper_ipvs_nla_nest_cancel(struct sk_buff *skb,
-						    struct nlattr *start)
-{
-	nla_nest_cancel(skb, start);
-}

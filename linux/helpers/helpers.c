@@ -23,4 +23,3 @@
 #include "skb.c"
 #include "spinlock.c"
 #include "timer.c"
-#include "work.c"

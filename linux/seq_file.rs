@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Text files in `/proc/net`, one for each network namespace.
+//!
+//! [`ProcEntry::single`] makes a file that is written at once, [`ProcEntry::records`] one that is
+//! written record by record, however long it gets.
+//!
+//! C headers: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h),
+//! [`include/linux/seq_file_net.h`](srctree/include/linux/seq_file_net.h)
+
+mod records;
+
+pub use records::{
+    Records,
+    Step, //
+};
+
+use crate::{
+    bindings,
+    net::{
+        Net,
+        OwnNet, //
+    },
+};
+use core::ptr::NonNull;
+use kernel::{
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    prelude::*,
+    seq_file::SeqFile, //
+};
+
+/// The content of a file that is short enough to be written at once.
+pub trait Single: 'static {
+    /// Writes the whole file. Process context; may sleep.
+    fn show(net: &Net, seq: &SeqFile);
+}
+
+/// A file in a network namespace's `/proc/net`; removed when dropped, which waits for its readers.
+///
+/// It must be dropped before its namespace is gone: keep it in that namespace's state.
+///
+/// # Invariants
+///
+/// `entry` is the file that was made, and not removed yet.
+pub struct ProcEntry {
+    entry: NonNull<bindings::proc_dir_entry>,
+}
+
+// SAFETY: Entries may be removed from any process; there is no other operation on them.
+unsafe impl Send for ProcEntry {}
+// SAFETY: There is no operation on a `&ProcEntry`.
+unsafe impl Sync for ProcEntry {}
+
+impl ProcEntry {
+    /// Makes a file whose content `T` writes at once, readable as `mode` says.
+    pub fn single<T: Single>(net: &OwnNet, name: &'static CStr, mode: u16) -> Result<Self> {
+        // SAFETY: The namespace's directory exists as long as the namespace; `show_single` fits
+        // what the core calls it with.
+        Self::of(unsafe {
+            bindings::proc_create_net_single(
+                name.as_char_ptr(),
+                mode,
+                (*net.as_ptr()).proc_net,
+                Some(show_single::<T>),
+                core::ptr::null_mut(),
+            )
+        })
+    }
+
+    /// Makes a file that `T` writes record by record, readable as `mode` says.
+    pub fn records<T: Records>(net: &OwnNet, name: &'static CStr, mode: u16) -> Result<Self> {
+        // SAFETY: As above; the operations are static, and made for a private state of this size,
+        // which the core zeroes.
+        Self::of(unsafe {
+            bindings::proc_create_net_data(
+                name.as_char_ptr(),
+                mode,
+                (*net.as_ptr()).proc_net,
+                records::operations::<T>(),
+                records::state_size::<T>(),
+                core::ptr::null_mut(),
+            )
+        })
+    }
+
+    fn of(entry: *mut bindings::proc_dir_entry) -> Result<Self> {
+        // INVARIANT: Just made, if it was.
+        Ok(Self {
+            entry: NonNull::new(entry).ok_or(ENOMEM)?,
+        })
+    }
+}
+
+impl Drop for ProcEntry {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::proc_remove(self.entry.as_ptr()) };
+    }
+}
+
+/// # Safety
+///
+/// Must only be called by the core, as `show` of a file that [`ProcEntry::single`] made.
+unsafe extern "C" fn show_single<T: Single>(
+    seq: *mut bindings::seq_file,
+    _v: *mut c_void,
+) -> c_int {
+    // SAFETY: For such a file this is the namespace, which the open file keeps.
+    let net = unsafe { Net::from_raw(bindings::ipvs_seq_file_single_net(seq)) };
+    // SAFETY: The core calls with a file that no one else uses meanwhile.
+    T::show(net, unsafe { SeqFile::from_raw(seq) });
+    0
+}
