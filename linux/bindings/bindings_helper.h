@@ -1,17 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Headers of everything that bindgen_parameters names. */
 
+#include <linux/icmp.h>
+#include <linux/ip.h>
+#include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
-#include <linux/ip.h>
 #include <linux/proc_fs.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/timer.h>
 #include <linux/vmalloc.h>
 #include <net/genetlink.h>
+#include <net/gso.h>
+#include <net/icmp.h>
 #include <net/ip.h>
+#include <net/ip_tunnels.h>
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
 #include <net/route.h>
 #include <uapi/linux/ip_vs.h>
+
+/* Of struct net_device, which can't be bound alone: where those fields are that Rust reads. */
+const size_t IPVS_NET_DEVICE_FLAGS = offsetof(struct net_device, flags);
+const size_t IPVS_NET_DEVICE_STATE = offsetof(struct net_device, state);
+const size_t IPVS_NET_DEVICE_HARD_HEADER_LEN = offsetof(struct net_device, hard_header_len);
+const size_t IPVS_NET_DEVICE_NEEDED_HEADROOM = offsetof(struct net_device, needed_headroom);

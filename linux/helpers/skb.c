@@ -1,1 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <linux/skbuff.h>
+#include <net/inet_sock.h>
+
+__rust_helper void rust_helper_ipvs_skb_orphan(struct sk_buff *skb)
+{
+	skb_orphan(skb);
+}
+
+__rust_helper int rust_helper_ipvs_skb_cow(struct sk_buff *skb,
+					   unsigned int headroom)
+{
+	return skb_cow(skb, headroom);
+}
+
+__rust_helper bool rust_helper_ipvs_skb_csum_unnecessary(const struct sk_buff *skb)
+{
+	return skb_csum_unnecessary(skb);
+}
+
+__rust_helper bool rust_helper_ipvs_skb_nodefrag(const struct sk_buff *skb)
+{
+	struct sock *sk = skb_to_full_sk(skb);
+
+	return sk && sk->sk_family == PF_INET && inet_test_bit(NODEFRAG, sk);
+}
+
+__rust_helper bool rust_helper_ipvs_sk_fullsock(const struct sock *sk)
+{
+	return sk_fullsock(sk);
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Network devices.
+//!
+//! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
+
+use crate::{
+    bindings,
+    net::Net, //
+};
+use core::{
+    marker::PhantomData,
+    ptr, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    types::Opaque, //
+};
+
+/// A network device.
+#[repr(transparent)]
+pub struct Device(Opaque<bindings::net_device>);
+
+impl Device {
+    /// The device behind a pointer from C, unless it is null.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be null or valid for `'a`.
+    #[inline]
+    pub(crate) unsafe fn from_ptr<'a>(ptr: *mut bindings::net_device) -> Option<&'a Self> {
+        // SAFETY: By the safety requirement; the type is transparent.
+        unsafe { ptr.cast::<Self>().as_ref() }
+    }
+
+    /// The device for C.
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut bindings::net_device {
+        self.0.get()
+    }
+
+    /// Reads the field at `offset`.
+    ///
+    /// # Safety
+    ///
+    /// A `T` must be there.
+    #[inline]
+    unsafe fn field<T: Copy>(&self, offset: usize) -> T {
+        // SAFETY: By the safety requirement, in a device that `&self` keeps valid. It may change
+        // at any time.
+        unsafe { ptr::read_volatile(self.as_ptr().byte_add(offset).cast::<T>()) }
+    }
+
+    /// Whether the device connects this host with itself.
+    #[inline]
+    pub fn is_loopback(&self) -> bool {
+        // SAFETY: The field is an `unsigned int`.
+        let flags: u32 = unsafe { self.field(bindings::IPVS_NET_DEVICE_FLAGS) };
+        flags & bindings::net_device_flags_IFF_LOOPBACK != 0
+    }
+
+    /// Whether the device is up.
+    #[inline]
+    pub fn is_running(&self) -> bool {
+        // SAFETY: The field is an `unsigned long`.
+        let state: usize = unsafe { self.field(bindings::IPVS_NET_DEVICE_STATE) };
+        state & (1 << bindings::netdev_state_t___LINK_STATE_START) != 0
+    }
+
+    /// Bytes that the device's link header needs.
+    #[inline]
+    pub fn hard_header_len(&self) -> usize {
+        // SAFETY: The field is an `unsigned short`.
+        let len: u16 = unsafe { self.field(bindings::IPVS_NET_DEVICE_HARD_HEADER_LEN) };
+        usize::from(len)
+    }
+
+    /// Bytes that the device wants before a packet, its link header included, rounded up
+    /// (C: `LL_RESERVED_SPACE()`).
+    #[inline]
+    pub fn reserved_space(&self) -> usize {
+        // SAFETY: The field is an `unsigned short`.
+        let headroom: u16 = unsafe { self.field(bindings::IPVS_NET_DEVICE_NEEDED_HEADROOM) };
+        let len = self.hard_header_len() + usize::from(headroom);
+        let unit = bindings::HH_DATA_MOD as usize;
+        (len & !(unit - 1)) + unit
+    }
+}
+
+/// What happens to devices, and whom it concerns.
+pub trait Handler: 'static {
+    /// The device went down: nothing must be sent through it any more. Called with the RTNL held;
+    /// may sleep. When the handler is unregistered, it is told so of every device that is up.
+    fn down(net: &Net, device: &Device);
+}
+
+/// A handler that is told about all devices, in all namespaces, while this exists.
+///
+/// # Invariants
+///
+/// The block is registered, and stays where it is.
+pub struct Notifier<H: Handler> {
+    block: Pin<KBox<Opaque<bindings::notifier_block>>>,
+    _handler: PhantomData<fn() -> H>,
+}
+
+// SAFETY: The block is the kernel's, behind a lock of its own, and may be unregistered by anybody.
+unsafe impl<H: Handler> Send for Notifier<H> {}
+// SAFETY: There is nothing to be done with a `&Notifier`.
+unsafe impl<H: Handler> Sync for Notifier<H> {}
+
+impl<H: Handler> Notifier<H> {
+    /// Starts to tell `H`. May sleep.
+    pub fn new() -> Result<Self> {
+        let block = KBox::new(
+            Opaque::new(bindings::notifier_block {
+                notifier_call: Some(notify::<H>),
+                ..Default::default()
+            }),
+            GFP_KERNEL,
+        )?;
+        let block = KBox::into_pin(block);
+        // SAFETY: The block is initialised, does not move, and is unregistered in `drop`.
+        to_result(unsafe { bindings::register_netdevice_notifier(block.get()) })?;
+        // INVARIANT: Just registered, and pinned.
+        Ok(Self {
+            block,
+            _handler: PhantomData,
+        })
+    }
+}
+
+impl<H: Handler> Drop for Notifier<H> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants. Whoever runs in `notify` holds the RTNL, which this
+        // takes.
+        unsafe { bindings::unregister_netdevice_notifier(self.block.get()) };
+    }
+}
+
+/// # Safety
+///
+/// Called by the kernel as a netdevice notifier.
+unsafe extern "C" fn notify<H: Handler>(
+    _block: *mut bindings::notifier_block,
+    event: usize,
+    info: *mut c_void,
+) -> c_int {
+    if event == bindings::netdev_cmd_NETDEV_DOWN as usize {
+        // SAFETY: The kernel passes a `netdev_notifier_info` of a device that lives for as long as
+        // the call, and with it its namespace.
+        unsafe {
+            let dev = bindings::ipvs_netdev_of_notifier_info(info);
+            if let Some(device) = Device::from_ptr(dev) {
+                H::down(Net::from_raw(bindings::ipvs_dev_net(dev)), device);
+            }
+        }
+    }
+    bindings::NOTIFY_DONE as c_int
+}

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Netfilter hooks for IPv4.
+//!
+//! C header: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)
+
+use crate::{
+    bindings,
+    net::{
+        Net,
+        OwnNet,
+        PerNet, //
+    },
+    rcu::Reader,
+    skb::Skb, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
+/// Before connection tracking's SNAT.
+pub const NF_IP_PRI_NAT_SRC: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_SRC;
+/// Before connection tracking's DNAT.
+pub const NF_IP_PRI_NAT_DST: i32 = bindings::nf_ip_hook_priorities_NF_IP_PRI_NAT_DST;
+
+/// A place on the way of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookNum {
+    /// It came in and is for this host.
+    LocalIn,
+    /// It came in and is for another host.
+    Forward,
+    /// This host sends it.
+    LocalOut,
+}
+
+impl HookNum {
+    const fn as_raw(self) -> u32 {
+        match self {
+            Self::LocalIn => bindings::nf_inet_hooks_NF_INET_LOCAL_IN,
+            Self::Forward => bindings::nf_inet_hooks_NF_INET_FORWARD,
+            Self::LocalOut => bindings::nf_inet_hooks_NF_INET_LOCAL_OUT,
+        }
+    }
+}
+
+/// What is to become of a packet.
+#[must_use = "the packet is freed if nobody passes it on"]
+pub enum Verdict {
+    /// It goes on.
+    Accept(Skb),
+    /// It is freed, and if this host sent it, the sender gets an error.
+    Drop(Skb),
+    /// It was sent, queued or freed.
+    Stolen,
+}
+
+/// The circumstances that a hook runs in.
+#[derive(Clone, Copy)]
+pub struct HookState<'rcu> {
+    net: &'rcu Net,
+    hook: HookNum,
+}
+
+impl<'rcu> HookState<'rcu> {
+    /// The namespace that the packet is in.
+    #[inline]
+    pub fn net(&self) -> &'rcu Net {
+        self.net
+    }
+
+    /// Where on its way the packet is.
+    #[inline]
+    pub fn hook(&self) -> HookNum {
+        self.hook
+    }
+}
+
+/// A function that packets pass.
+pub trait Hook: 'static {
+    /// What it needs to know of the namespace.
+    type Context: PerNet;
+    /// Where on their way packets pass it.
+    const HOOK: HookNum;
+    /// When they do so there; the lowest comes first.
+    const PRIORITY: i32;
+
+    /// Decides on a packet. Runs in softirq context or, on LOCAL_OUT, in process context, with
+    /// bottom halves enabled.
+    fn run<'rcu>(
+        cx: Pin<&'rcu Self::Context>,
+        skb: Skb,
+        state: &HookState<'rcu>,
+        rcu: Reader<'rcu>,
+    ) -> Verdict;
+}
+
+/// What the kernel calls for `H`.
+///
+/// # Safety
+///
+/// Called by netfilter only, for a [`Registration`] with `H`.
+unsafe extern "C" fn trampoline<H: Hook>(
+    _priv: *mut c_void,
+    raw: *mut bindings::sk_buff,
+    state: *const bindings::nf_hook_state,
+) -> c_uint {
+    // SAFETY: Netfilter calls its hooks in a read-side critical section, and all that is given
+    // this lifetime below stays in this call.
+    let rcu = unsafe { Reader::assume() };
+    let state = HookState {
+        // SAFETY: Netfilter passes a valid state, with a namespace that outlives the section.
+        net: unsafe { Net::from_raw((*state).net) },
+        hook: H::HOOK,
+    };
+    let Some(cx) = state.net.get::<H::Context>(rcu) else {
+        return bindings::NF_ACCEPT;
+    };
+    let Some(ptr) = NonNull::new(raw) else {
+        return bindings::NF_ACCEPT;
+    };
+    // SAFETY: Netfilter hands the packet over, and takes it back with the verdict. IPv4 has
+    // unshared packets in its hooks, with `data` at the network header, its own control block, and
+    // no destination but its own.
+    let skb = unsafe { Skb::from_raw(ptr) };
+    match H::run(cx, skb, &state, rcu) {
+        Verdict::Accept(skb) => hand_back(skb, raw, bindings::NF_ACCEPT),
+        Verdict::Drop(skb) => hand_back(skb, raw, bindings::NF_DROP),
+        Verdict::Stolen => bindings::NF_STOLEN,
+    }
+}
+
+/// Gives a packet back to netfilter, which goes by the pointer that it passed. It knows nothing of
+/// another packet: such a one is freed, and its own has gone elsewhere.
+#[inline]
+fn hand_back(skb: Skb, passed: *mut bindings::sk_buff, verdict: c_uint) -> c_uint {
+    if skb.as_ptr() != passed {
+        return bindings::NF_STOLEN;
+    }
+    skb.into_raw();
+    verdict
+}
+
+/// A hook, to be registered.
+pub struct HookOps<C> {
+    ops: bindings::nf_hook_ops,
+    _context: PhantomData<fn(&C)>,
+}
+
+impl<C: PerNet> HookOps<C> {
+    /// The hook `H`.
+    pub fn new<H: Hook<Context = C>>() -> Self {
+        Self {
+            ops: bindings::nf_hook_ops {
+                hook: Some(trampoline::<H>),
+                pf: bindings::NFPROTO_IPV4 as u8,
+                hooknum: H::HOOK.as_raw(),
+                priority: H::PRIORITY,
+                ..Default::default()
+            },
+            _context: PhantomData,
+        }
+    }
+}
+
+/// Hooks that the packets of one namespace pass while this exists.
+///
+/// # Invariants
+///
+/// All of `ops` are registered in `net`, and stay where they are. `net` outlives the value.
+pub struct Registration {
+    ops: KVec<bindings::nf_hook_ops>,
+    net: NonNull<bindings::net>,
+}
+
+// SAFETY: Hooks may be unregistered by anybody.
+unsafe impl Send for Registration {}
+// SAFETY: There is nothing to be done with a `&Registration`.
+unsafe impl Sync for Registration {}
+
+impl Registration {
+    /// Lets the packets of `net` pass `hooks`. May sleep.
+    ///
+    /// The registration belongs to what the namespace owns, as `net` does, and goes with it.
+    pub fn new<C: PerNet, const N: usize>(net: &OwnNet, hooks: [HookOps<C>; N]) -> Result<Self> {
+        let mut ops = KVec::with_capacity(N, GFP_KERNEL)?;
+        for hook in hooks {
+            ops.push(hook.ops, GFP_KERNEL)?;
+        }
+        // INVARIANT: `OwnNet` promises that the namespace outlives what it owns.
+        let net = NonNull::new(net.as_ptr()).ok_or(EINVAL)?;
+        // SAFETY: The namespace is valid, the hooks are described in full, and a `KVec` that is
+        // not changed keeps them in place.
+        to_result(unsafe {
+            bindings::nf_register_net_hooks(net.as_ptr(), ops.as_mut_ptr(), ops.len() as c_uint)
+        })?;
+        // INVARIANT: Just registered.
+        Ok(Self { ops, net })
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants. When `synchronize_net()` returns, no packet is left in
+        // the hooks.
+        unsafe {
+            bindings::nf_unregister_net_hooks(
+                self.net.as_ptr(),
+                self.ops.as_mut_ptr(),
+                self.ops.len() as c_uint,
+            );
+            bindings::synchronize_net();
+        }
+    }
+}
+
+/// Sends a packet, from where packets of this host start, through LOCAL_OUT along its route. One
+/// without a route is freed.
+#[inline]
+pub fn send_local_out(skb: Skb, net: &Net) {
+    if skb.route().is_none() {
+        return;
+    }
+    // SAFETY: Packet and namespace are valid, the packet has a route, and is given up.
+    unsafe { bindings::ipvs_nf_local_out(net.as_ptr(), skb.into_raw()) };
+}
+
+/// Sends a packet that this host made: with length and checksum of its header filled in, otherwise
+/// as [`send_local_out`].
+#[inline]
+pub fn ip_local_out(skb: Skb, net: &Net) {
+    if skb.route().is_none() {
+        return;
+    }
+    // SAFETY: Packet and namespace are valid, the packet has a route, and is given up; the socket
+    // is its own.
+    unsafe {
+        let sk = (*skb.as_ptr()).sk;
+        bindings::ip_local_out(net.as_ptr(), sk, skb.into_raw())
+    };
+}
+
+/// Who puts fragments together; those of one do not mix with those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefragUser {
+    /// IPVS on LOCAL_IN (C: `IP_DEFRAG_VS_IN`).
+    VsIn,
+    /// IPVS on FORWARD (C: `IP_DEFRAG_VS_FWD`).
+    VsFwd,
+    /// IPVS on LOCAL_OUT (C: `IP_DEFRAG_VS_OUT`).
+    VsOut,
+}
+
+/// Keeps a fragment until the others are there as well. Then the packet is returned, whole and
+/// with a right header checksum; `None` until then, and if it came to nothing.
+pub fn defrag(skb: Skb, net: &Net, user: DefragUser) -> Option<Skb> {
+    let user = match user {
+        DefragUser::VsIn => bindings::ip_defrag_users_IP_DEFRAG_VS_IN,
+        DefragUser::VsFwd => bindings::ip_defrag_users_IP_DEFRAG_VS_FWD,
+        DefragUser::VsOut => bindings::ip_defrag_users_IP_DEFRAG_VS_OUT,
+    };
+    let raw = skb.into_raw();
+    // SAFETY: Packet and namespace are valid; unless it returns 0, the packet is taken.
+    if unsafe { bindings::ipvs_ip_defrag(net.as_ptr(), raw, user) } != 0 {
+        return None;
+    }
+    let ptr = NonNull::new(raw)?;
+    // SAFETY: The packet is ours again, under its old address and with a new header.
+    unsafe {
+        bindings::ip_send_check((*raw).data.cast());
+        Some(Skb::from_raw(ptr))
+    }
+}
+
+impl Skb {
+    /// Whether connection tracking knows the packet, or was told to leave it alone.
+    #[inline]
+    fn conntrack(&self) -> usize {
+        // SAFETY: By the type invariants.
+        unsafe { (*self.as_ptr())._nfct }
+    }
+
+    /// Makes connection tracking forget the packet.
+    #[inline]
+    pub fn reset_conntrack(&mut self) {
+        if self.conntrack() & bindings::NFCT_PTRMASK as usize != 0 {
+            // SAFETY: By the type invariants.
+            unsafe { bindings::ipvs_nf_reset_ct(self.as_ptr()) };
+        }
+        // SAFETY: By the type invariants, and the packet is ours alone.
+        unsafe { (*self.as_ptr())._nfct = 0 };
+    }
+
+    /// Makes connection tracking forget the packet if it knows it, and leave it alone from now on.
+    #[inline]
+    pub fn set_untracked(&mut self) {
+        if self.conntrack() & bindings::NFCT_PTRMASK as usize != 0 {
+            self.reset_conntrack();
+            self.set_slow_gro();
+            // SAFETY: By the type invariants, and the packet is ours alone. There is no pointer
+            // along with the state, so no reference either.
+            unsafe {
+                (*self.as_ptr())._nfct = bindings::ip_conntrack_info_IP_CT_UNTRACKED as usize
+            };
+        }
+    }
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The route to a host, kept between packets.
+
+use super::{
+    Found,
+    OwnedRtable,
+    Rtable, //
+};
+use crate::{
+    bindings,
+    net::Net,
+    netdevice::Device,
+    rcu::Reader, //
+};
+use core::{
+    net::Ipv4Addr,
+    ptr,
+    sync::atomic::{
+        AtomicPtr,
+        Ordering, //
+    },
+};
+use kernel::{
+    alloc::AllocError,
+    prelude::*,
+    types::Opaque, //
+};
+
+struct Entry {
+    rcu: Opaque<bindings::kvfree_rcu_head>,
+    rt: OwnedRtable,
+    source: Ipv4Addr,
+}
+
+/// A place for the route to one host.
+///
+/// Packets read it under RCU, and whoever finds it empty or out of date puts a new route there.
+/// There is no lock: a route is stored first, and taken out again if by then it must not be there.
+/// Who forbids it does so the other way round, first forbids and then resets, so that one of the
+/// two sees what the other did.
+///
+/// # Invariants
+///
+/// `entry` is null or points to an [`Entry`] that readers may look at until a grace period after
+/// it was replaced.
+pub struct DstCache {
+    entry: AtomicPtr<Entry>,
+}
+
+/// A route that was found in, or just put into, a [`DstCache`].
+#[derive(Clone, Copy)]
+pub struct CachedRoute<'rcu> {
+    /// The route.
+    pub rt: &'rcu Rtable,
+    /// The source address for packets that this host itself sends along it.
+    pub source: Ipv4Addr,
+}
+
+impl DstCache {
+    /// Empty.
+    pub const fn new() -> Self {
+        Self {
+            entry: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    /// The route, if there is one that routing in `net` would still come to.
+    #[inline]
+    pub fn get<'rcu>(&self, net: &Net, _rcu: Reader<'rcu>) -> Option<CachedRoute<'rcu>> {
+        // SAFETY: By the type invariant; the section spans `'rcu`.
+        let entry = unsafe { self.entry.load(Ordering::Acquire).as_ref()? };
+        entry.rt.is_current(net).then(|| CachedRoute {
+            rt: &entry.rt,
+            source: entry.source,
+        })
+    }
+
+    /// Keeps a route, in place of the one before, as long as its device is up and `allowed` says
+    /// that it may be kept. It may be used in either case. `GFP_ATOMIC`.
+    ///
+    /// Whoever makes `allowed` say no has to [`reset`](Self::reset) afterwards.
+    pub fn store<'rcu>(
+        &self,
+        found: Found,
+        allowed: impl FnOnce() -> bool,
+        rcu: Reader<'rcu>,
+    ) -> Result<CachedRoute<'rcu>, AllocError> {
+        let entry = KBox::new(
+            Entry {
+                rcu: Opaque::uninit(),
+                rt: found.rt,
+                source: found.source,
+            },
+            GFP_ATOMIC,
+        )?;
+        let entry = KBox::into_raw(entry);
+        // SAFETY: Whoever takes the entry out of the cache frees it after a grace period, so it
+        // lives for `'rcu`.
+        let stored = unsafe { &*entry };
+
+        self.replace(entry);
+        // The exchange in `replace` is a full barrier. Whoever takes the device down, or changes
+        // the mind of `allowed`, resets the cache after that: either it meets the entry, or the
+        // change is seen here.
+        let is_up = stored.rt.device(rcu).is_none_or(Device::is_running);
+        if !is_up || !allowed() {
+            self.remove(entry);
+        }
+        Ok(CachedRoute {
+            rt: &stored.rt,
+            source: stored.source,
+        })
+    }
+
+    /// Forgets the route. Any context.
+    pub fn reset(&self) {
+        self.replace(ptr::null_mut());
+    }
+
+    /// Forgets the route if it goes out by `device`. Any context.
+    pub fn reset_if_uses(&self, device: &Device, _rcu: Reader<'_>) {
+        let entry = self.entry.load(Ordering::Acquire);
+        // SAFETY: By the type invariant, in a read-side critical section.
+        let uses = unsafe { entry.as_ref() }
+            .is_some_and(|entry| ptr::eq(entry.rt.device_ptr(), device.as_ptr()));
+        if uses {
+            self.remove(entry);
+        }
+    }
+
+    fn replace(&self, new: *mut Entry) {
+        let old = self.entry.swap(new, Ordering::SeqCst);
+        // SAFETY: It was in the cache, and is no longer.
+        unsafe { Self::free(old) };
+    }
+
+    /// Takes `entry` out, unless somebody else did already.
+    fn remove(&self, entry: *mut Entry) {
+        let taken = self.entry.compare_exchange(
+            entry,
+            ptr::null_mut(),
+            Ordering::SeqCst,
+            Ordering::Relaxed,
+        );
+        if taken.is_ok() {
+            // SAFETY: It was in the cache, and is no longer.
+            unsafe { Self::free(entry) };
+        }
+    }
+
+    /// Frees an entry after a grace period. Nothing of this module is called for that.
+    ///
+    /// # Safety
+    ///
+    /// `entry` must be null, or have been taken out of the cache by the caller.
+    unsafe fn free(entry: *mut Entry) {
+        if entry.is_null() {
+            return;
+        }
+        // SAFETY: The entry is valid, and by the safety requirement nobody else frees it. Readers
+        // may go on to use the route: the memory of a route, too, is freed a grace period after
+        // its last reference went.
+        unsafe {
+            bindings::dst_release((*entry).rt.as_ptr().cast());
+            bindings::kvfree_call_rcu((*entry).rcu.get(), entry.cast());
+        }
+    }
+}
+
+impl Default for DstCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for DstCache {
+    fn drop(&mut self) {
+        self.reset();
+    }
+}
