@@ -11,7 +11,7 @@ mod cache;
 
 pub use cache::{
     CachedRoute,
-    DstCache, //
+    RouteCache, //
 };
 
 use crate::{
@@ -206,8 +206,8 @@ pub fn output(net: &Net, destination: Ipv4Addr, lookup: Lookup) -> Result<Found>
 
 fn output_flow(net: &Net, flow: &mut bindings::flowi4) -> Result<OwnedRtable> {
     // SAFETY: Both are valid for the call, and no socket is allowed.
-    let rt =
-        from_err_ptr(unsafe { bindings::ip_route_output_flow(net.as_ptr(), flow, ptr::null()) })?;
+    let rt = unsafe { bindings::ip_route_output_flow(net.as_ptr(), flow, ptr::null()) };
+    let rt = from_err_ptr(rt)?;
     // INVARIANT: The function gives a reference along with the route.
     NonNull::new(rt).map(OwnedRtable).ok_or(ENETUNREACH)
 }

@@ -17,6 +17,7 @@ use core::{
     net::Ipv4Addr,
     ptr,
     sync::atomic::{
+        fence,
         AtomicPtr,
         Ordering, //
     },
@@ -44,11 +45,11 @@ struct Entry {
 ///
 /// `entry` is null or points to an [`Entry`] that readers may look at until a grace period after
 /// it was replaced.
-pub struct DstCache {
+pub struct RouteCache {
     entry: AtomicPtr<Entry>,
 }
 
-/// A route that was found in, or just put into, a [`DstCache`].
+/// A route that was found in, or just put into, a [`RouteCache`].
 #[derive(Clone, Copy)]
 pub struct CachedRoute<'rcu> {
     /// The route.
@@ -57,7 +58,7 @@ pub struct CachedRoute<'rcu> {
     pub source: Ipv4Addr,
 }
 
-impl DstCache {
+impl RouteCache {
     /// Empty.
     pub const fn new() -> Self {
         Self {
@@ -100,8 +101,8 @@ impl DstCache {
         let stored = unsafe { &*entry };
 
         self.replace(entry);
-        // The exchange in `replace` is a full barrier. Whoever takes the device down, or changes
-        // the mind of `allowed`, resets the cache after that: either it meets the entry, or the
+        // Whoever takes the device down, or changes the mind of `allowed`, resets the cache after
+        // that. The exchanges of both are full barriers: either the reset meets the entry, or the
         // change is seen here.
         let is_up = stored.rt.device(rcu).is_none_or(Device::is_running);
         if !is_up || !allowed() {
@@ -130,7 +131,9 @@ impl DstCache {
     }
 
     fn replace(&self, new: *mut Entry) {
-        let old = self.entry.swap(new, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let old = self.entry.swap(new, Ordering::AcqRel);
+        fence(Ordering::SeqCst);
         // SAFETY: It was in the cache, and is no longer.
         unsafe { Self::free(old) };
     }
@@ -140,7 +143,7 @@ impl DstCache {
         let taken = self.entry.compare_exchange(
             entry,
             ptr::null_mut(),
-            Ordering::SeqCst,
+            Ordering::AcqRel,
             Ordering::Relaxed,
         );
         if taken.is_ok() {
@@ -168,13 +171,13 @@ impl DstCache {
     }
 }
 
-impl Default for DstCache {
+impl Default for RouteCache {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Drop for DstCache {
+impl Drop for RouteCache {
     fn drop(&mut self) {
         self.reset();
     }
