@@ -77,7 +77,7 @@ impl Sip {
 /// The last word of `len` hashed bytes: those after the last full eight, and the length on top.
 #[inline(always)]
 const fn last_word(bytes: u64, len: u8) -> u64 {
-    bytes | (len as u64) << 56
+    bytes | ((len as u64) << 56)
 }
 
 /// An IPv4 packet's 5-tuple, as it travels.
@@ -112,12 +112,12 @@ impl Flow4 {
     /// an answer. All of its bits are equally good.
     #[inline]
     pub const fn hash(&self, key: &HashKey) -> u32 {
-        let src = (self.src.raw() as u64) << 16 | self.src_port.raw() as u64;
-        let dst = (self.dst.raw() as u64) << 16 | self.dst_port.raw() as u64;
+        let src = ((self.src.raw() as u64) << 16) | self.src_port.raw() as u64;
+        let dst = ((self.dst.raw() as u64) << 16) | self.dst_port.raw() as u64;
         let (low, high) = if src < dst { (src, dst) } else { (dst, src) };
 
         Sip::new(key)
-            .word(low | (self.protocol as u64) << 48)
+            .word(low | ((self.protocol as u64) << 48))
             .word(last_word(high, 14))
             .finish() as u32
     }
@@ -154,10 +154,10 @@ impl ServiceKey {
                 addr,
                 port,
             } => last_word(
-                addr.raw() as u64 | (port.raw() as u64) << 32 | (protocol as u64) << 48,
+                addr.raw() as u64 | ((port.raw() as u64) << 32) | ((protocol as u64) << 48),
                 7,
             ),
-            Self::Fwmark { family, mark } => last_word(mark as u64 | (family as u64) << 32, 5),
+            Self::Fwmark { family, mark } => last_word(mark as u64 | ((family as u64) << 32), 5),
         };
 
         Sip::new(key).word(word).finish() as u32

@@ -291,7 +291,10 @@ const fn on_secure_input_only(event: Event, state: TcpState) -> TcpState {
 /// Place in [`TRANSITIONS`]: below 512 for every combination.
 #[inline(always)]
 const fn index(table: Table, direction: Direction, event: Event, state: TcpState) -> usize {
-    ((table as usize) << 8 | (direction as usize) << 6 | (event as usize) << 4 | state as usize)
+    (((table as usize) << 8)
+        | ((direction as usize) << 6)
+        | ((event as usize) << 4)
+        | state as usize)
         & 0x1ff
 }
 
