@@ -164,6 +164,13 @@ class Packet:
         return self.but(src=self.dst, dst=self.src, sport=self.l4.dport,
                         dport=self.l4.sport).but(**changes)
 
+    def sealed(self):
+        """The same packet, but its transport checksum stays what it is now
+        when addresses and ports change, as in what an ICMP error quotes."""
+        at = {IPPROTO_UDP: 6, IPPROTO_TCP: 16}[self.l4.protocol]
+        body = self.l4.build(self.src, self.dst)
+        return self.but(check=struct.unpack_from("!H", body, at)[0])
+
     def fragments(self, *offsets):
         """Cut in pieces at these offsets of the payload (multiples of 8)."""
         body = self.l4.build(self.src, self.dst)
