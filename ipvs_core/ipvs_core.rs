@@ -20,6 +20,7 @@ mod bytes;
 pub mod checksum;
 pub mod est;
 pub mod flow;
+pub mod forward;
 pub mod icmp;
 pub mod ipv4;
 pub mod net;

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What becomes of an IPv4 header when its packet is forwarded: a lower time to live, or another
+//! header around it.
+
+use crate::{
+    bytes::{
+        be16,
+        put, //
+    },
+    checksum::replace16,
+    ipv4::{
+        Ipv4Header,
+        MIN_HEADER_LEN, //
+    },
+    net::{
+        Be16,
+        Be32, //
+    },
+};
+
+/// `IPPROTO_IPIP`.
+pub const PROTO_IPIP: u8 = 4;
+/// The least MTU that IPv4 knows (RFC 791).
+pub const MIN_MTU: u32 = 68;
+
+const TTL_AT: usize = 8;
+const CHECK_AT: usize = 10;
+const DONT_FRAGMENT: Be16 = Be16::new(0x4000);
+
+const ECN_MASK: u8 = 3;
+const ECN_CONGESTION: u8 = 3;
+const ECN_CAPABLE_0: u8 = 2;
+
+/// Counts down the time to live, and updates the header checksum. `false`, and nothing happens, if
+/// it is at its end.
+#[inline]
+#[must_use = "a packet whose time has run out must not be forwarded"]
+pub fn decrement_ttl(header: &mut [u8; MIN_HEADER_LEN]) -> bool {
+    // The time to live shares a word of the checksum with the protocol.
+    let (Some(old), Some(check)) = (be16(header, TTL_AT), be16(header, CHECK_AT)) else {
+        return false;
+    };
+    let [ttl, protocol] = old.to_bytes();
+    let Some(ttl) = ttl.checked_sub(1).filter(|&left| left > 0) else {
+        return false;
+    };
+    let new = Be16::from_bytes([ttl, protocol]);
+    put(header, TTL_AT, new.to_bytes());
+    put(header, CHECK_AT, replace16(check, old, new).to_bytes());
+    true
+}
+
+/// The outer type of service for an inner one, with congestion notification passed on but for
+/// what congestion the packet has met already (RFC 3168, full functionality).
+#[inline]
+const fn outer_tos(inner: u8) -> u8 {
+    match inner & ECN_MASK {
+        ECN_CONGESTION => inner & !ECN_MASK | ECN_CAPABLE_0,
+        _ => inner,
+    }
+}
+
+/// The header of an IPv4 packet around `inner`. Length, identification and checksum are left 0, to
+/// be filled in when it is sent; whether it may be fragmented is taken over if `copy_df`.
+#[inline]
+pub fn ipip_header(
+    inner: &Ipv4Header,
+    src: Be32,
+    dst: Be32,
+    copy_df: bool,
+) -> [u8; MIN_HEADER_LEN] {
+    let mut header = [0; MIN_HEADER_LEN];
+    put(&mut header, 0, [0x45, outer_tos(inner.tos)]);
+    if copy_df && inner.dont_fragment() {
+        put(&mut header, 6, DONT_FRAGMENT.to_bytes());
+    }
+    put(&mut header, TTL_AT, [inner.ttl, PROTO_IPIP]);
+    put(&mut header, 12, src.to_bytes());
+    put(&mut header, 16, dst.to_bytes());
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipv4::{
+        checksum_is_valid,
+        update_checksum, //
+    };
+
+    fn sample(tos: u8, ttl: u8) -> [u8; 20] {
+        let mut header = [
+            0x45, tos, 0, 20, 0xab, 0xcd, 0x40, 0, ttl, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ];
+        update_checksum(&mut header);
+        header
+    }
+
+    #[test]
+    fn ttl_ends_at_one() {
+        for ttl in 0..=u8::MAX {
+            let mut header = sample(0, ttl);
+            assert_eq!(decrement_ttl(&mut header), ttl > 1);
+            assert_eq!(header[8], if ttl > 1 { ttl - 1 } else { ttl });
+            assert!(checksum_is_valid(&header));
+        }
+    }
+
+    #[test]
+    fn congestion_is_not_copied_outward() {
+        for (inner, outer) in [(0xb8, 0xb8), (0xb9, 0xb9), (0xba, 0xba), (0xbb, 0xba)] {
+            assert_eq!(outer_tos(inner), outer);
+        }
+    }
+
+    #[test]
+    fn outer_header_takes_over_df_ttl_and_tos() {
+        let inner = Ipv4Header::parse_header(&sample(0x13, 9)).unwrap();
+        let (src, dst) = (
+            Be32::from_bytes([1, 2, 3, 4]),
+            Be32::from_bytes([5, 6, 7, 8]),
+        );
+        assert_eq!(
+            ipip_header(&inner, src, dst, true),
+            [0x45, 0x12, 0, 0, 0, 0, 0x40, 0, 9, 4, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]
+        );
+        assert_eq!(ipip_header(&inner, src, dst, false)[6], 0);
+    }
+}
