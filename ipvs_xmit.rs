@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The transmitters: how a packet of a connection gets to the server.
+//!
+//! They are called on LOCAL_IN, for clients elsewhere, on LOCAL_OUT, for those on this host, and
+//! for ICMP on FORWARD too. On LOCAL_OUT the packet has no device yet, and it is only there that a
+//! socket is its sender's.
+//!
+//! Each takes the packet, and ends with it sent, accepted or freed. The header checksum is right
+//! whenever a packet gets here, so it is updated along with what changes, not computed anew.
+//!
+//! C: `ip_vs_xmit.c`.
+
+mod dr;
+mod icmp;
+mod nat;
+mod route;
+mod tunnel;
+
+pub(crate) use icmp::{
+    icmp_xmit,
+    Related, //
+};
+pub(crate) use nat::snat;
+
+use crate::conn::{
+    Conn,
+    FwdMethod, //
+};
+use ipvs_core::ipv4::Ipv4Header;
+use linux::{
+    net::Net,
+    netfilter::{
+        send_local_out,
+        Verdict, //
+    },
+    rcu::Reader,
+    skb::Skb, //
+};
+
+/// Whether tunnels care for the MTU of the way to the server (sysctl `pmtu_disc`).
+const PMTU_DISC: bool = true;
+/// Whether translated answers are routed anew (sysctl `snat_reroute`).
+const SNAT_REROUTE: bool = true;
+
+/// What all transmitters need to know beside the packet.
+#[derive(Clone, Copy)]
+struct Context<'a, 'rcu> {
+    conn: &'a Conn,
+    net: &'a Net,
+    rcu: Reader<'rcu>,
+    /// Whether the packet is an ICMP error, about which no other may be sent.
+    is_icmp: bool,
+}
+
+/// Sends a packet to the server of its connection, by the method of that.
+#[inline]
+pub(crate) fn transmit(
+    skb: Skb,
+    conn: &Conn,
+    header: &Ipv4Header,
+    net: &Net,
+    rcu: Reader<'_>,
+) -> Verdict {
+    let cx = Context {
+        conn,
+        net,
+        rcu,
+        is_icmp: false,
+    };
+    match conn.fwd_method() {
+        FwdMethod::Masq => nat::xmit(skb, &cx, header.header_len()),
+        method => forward(skb, &cx, method),
+    }
+}
+
+/// Sends a packet that is not translated.
+fn forward(skb: Skb, cx: &Context<'_, '_>, method: FwdMethod) -> Verdict {
+    match method {
+        FwdMethod::Masq | FwdMethod::LocalNode => accept(skb),
+        FwdMethod::Tunnel => tunnel::xmit(skb, cx),
+        FwdMethod::DRoute => dr::xmit(skb, cx),
+        FwdMethod::Bypass => dr::bypass_xmit(skb, cx),
+    }
+}
+
+/// Lets a packet go on, to this host.
+fn accept(mut skb: Skb) -> Verdict {
+    skb.set_ipvs_property();
+    skb.set_untracked();
+    Verdict::Accept(skb)
+}
+
+/// Sends a packet, changed or not, along the route that it has by now.
+#[inline]
+fn send(mut skb: Skb, cx: &Context<'_, '_>) -> Verdict {
+    // Not to be fragmented without a chance to say so: its sender was told the MTU already.
+    skb.set_ignore_df();
+    skb.set_ipvs_property();
+    skb.set_untracked();
+    drop_early_demux_sk(&mut skb);
+    prepare_forward(&mut skb);
+    send_local_out(skb, cx.net);
+    Verdict::Stolen
+}
+
+/// Takes a packet that came in from the local socket that it was taken to be for: that may be in
+/// TIME-WAIT, and what sends packets expects full sockets.
+#[inline]
+fn drop_early_demux_sk(skb: &mut Skb) {
+    if skb.device().is_some() {
+        skb.orphan();
+    }
+}
+
+/// Forgets what held for a packet only where it came in.
+#[inline]
+fn prepare_forward(skb: &mut Skb) {
+    skb.forward_checksum();
+    if skb.device().is_some() {
+        skb.clear_timestamp();
+    }
+}

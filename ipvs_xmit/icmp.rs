@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! ICMP errors about packets of connections.
+//!
+//! C: `ip_vs_icmp_xmit()`, the translation in `handle_response_icmp()`.
+
+use super::{
+    forward,
+    nat::{
+        reroute,
+        route,
+        send_or_cont, //
+    },
+    route::Mode,
+    Context, //
+};
+use crate::{
+    conn::{
+        Conn,
+        FwdMethod, //
+    },
+    proto::nat::{
+        self,
+        Untranslatable, //
+    },
+};
+use ipvs_core::{
+    ipv4::Ipv4Header,
+    transport::End, //
+};
+use linux::{
+    net::Net,
+    netfilter::{
+        HookNum,
+        Verdict, //
+    },
+    rcu::Reader,
+    skb::Skb,
+};
+
+/// An ICMP error, by where it is, and the header of the packet that it is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Related<'a> {
+    /// The offset of the ICMP header.
+    pub(crate) offset: usize,
+    /// The embedded IPv4 header, right behind the ICMP header.
+    pub(crate) embedded: &'a Ipv4Header,
+}
+
+/// Sends an ICMP error about an answer to the server of the connection.
+pub(crate) fn icmp_xmit(
+    mut skb: Skb,
+    conn: &Conn,
+    related: Related<'_>,
+    hook: HookNum,
+    net: &Net,
+    rcu: Reader<'_>,
+) -> Verdict {
+    let cx = Context {
+        conn,
+        net,
+        rcu,
+        is_icmp: true,
+    };
+    match conn.fwd_method() {
+        FwdMethod::Masq => (),
+        method => return forward(skb, &cx, method),
+    }
+    // What is being forwarded can't be turned to this host any more.
+    let mode = match hook {
+        HookNum::Forward => Mode::NON_LOCAL,
+        HookNum::LocalIn | HookNum::LocalOut => Mode::REDIRECT,
+    };
+    let Some(is_local) = route(&mut skb, &cx, mode) else {
+        return Verdict::Stolen;
+    };
+    if nat::translate_icmp(&mut skb, conn, related, End::Dst).is_err() {
+        return Verdict::Stolen;
+    }
+    send_or_cont(skb, &cx, is_local)
+}
+
+impl Related<'_> {
+    /// Makes an ICMP error of the server, or of a router next to it, one about the virtual
+    /// service, and finds its way to the client anew. If that fails, the packet is to be dropped.
+    pub(crate) fn snat(
+        self,
+        skb: &mut Skb,
+        conn: &Conn,
+        net: &Net,
+        hook: HookNum,
+    ) -> Result<(), Untranslatable> {
+        nat::translate_icmp(skb, conn, self, End::Src)?;
+        reroute(skb, net, hook)
+    }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Translating addresses and ports, of requests here and of answers for the hooks.
+//!
+//! C: `ip_vs_nat_xmit()`, the translation in `handle_response()`.
+
+use super::{
+    drop_early_demux_sk,
+    prepare_forward,
+    route::{
+        get_out_rt,
+        Mode, //
+    },
+    Context,
+    SNAT_REROUTE, //
+};
+use crate::{
+    conn::Conn,
+    proto::nat::{
+        self,
+        Untranslatable, //
+    },
+};
+use ipvs_core::{
+    ipv4::Ipv4Header,
+    net::Be32,
+    transport::End, //
+};
+use linux::{
+    net::Net,
+    netfilter::{
+        send_local_out,
+        HookNum,
+        Verdict, //
+    },
+    route::{
+        self,
+        Rtable, //
+    },
+    skb::Skb,
+};
+
+/// Sends a request to the server, as if the client had addressed that.
+#[inline]
+pub(super) fn xmit(mut skb: Skb, cx: &Context<'_, '_>, header_len: usize) -> Verdict {
+    let Some(is_local) = route(&mut skb, cx, Mode::REDIRECT) else {
+        return Verdict::Stolen;
+    };
+    if nat::translate(&mut skb, cx.conn, header_len, End::Dst).is_err() {
+        return Verdict::Stolen;
+    }
+    send_or_cont(skb, cx, is_local)
+}
+
+/// Finds the way for a packet that will be translated, and makes room for the link header there.
+/// Whether it leads to this host; `None` if the packet is to be freed.
+#[inline]
+pub(super) fn route(skb: &mut Skb, cx: &Context<'_, '_>, mode: Mode) -> Option<bool> {
+    let conn = cx.conn;
+    let was_input = skb.route().is_some_and(Rtable::is_input);
+    let routed = get_out_rt(skb, cx, conn.dest(), conn.daddr(), mode)?;
+
+    // What comes from the network must not reach what listens on the loopback address.
+    if routed.is_local && was_input && is_loopback(conn.daddr()) {
+        return None;
+    }
+    let device = skb.route().and_then(|rt| rt.device(cx.rcu))?;
+    skb.cow(device.hard_header_len()).ok()?;
+    Some(routed.is_local)
+}
+
+#[inline]
+fn is_loopback(addr: Be32) -> bool {
+    let [first, ..] = addr.to_bytes();
+    first == 127
+}
+
+/// Sends a translated packet, or lets it go on to this host.
+#[inline]
+pub(super) fn send_or_cont(mut skb: Skb, cx: &Context<'_, '_>, is_local: bool) -> Verdict {
+    let conn = cx.conn;
+
+    skb.set_ignore_df();
+    skb.set_ipvs_property();
+    skb.set_untracked();
+    // The socket that the packet was taken to be for is the right one only if nothing changed.
+    if !is_local || conn.vport() != conn.dport() || conn.vaddr() != conn.daddr() {
+        drop_early_demux_sk(&mut skb);
+    }
+    if is_local {
+        return Verdict::Accept(skb);
+    }
+    prepare_forward(&mut skb);
+    send_local_out(skb, cx.net);
+    Verdict::Stolen
+}
+
+/// Makes a server's answer one of the virtual service, and finds its way to the client anew. If
+/// that fails, the packet is to be freed.
+#[inline]
+pub(crate) fn snat(
+    skb: &mut Skb,
+    conn: &Conn,
+    header: &Ipv4Header,
+    net: &Net,
+    hook: HookNum,
+) -> Result<(), Untranslatable> {
+    nat::translate(skb, conn, header.header_len(), End::Src)?;
+    reroute(skb, net, hook)
+}
+
+/// Finds the way to the client anew for an answer, since its new source address may matter.
+#[inline]
+pub(super) fn reroute(skb: &mut Skb, net: &Net, hook: HookNum) -> Result<(), Untranslatable> {
+    // On LOCAL_IN the client is on this host.
+    if SNAT_REROUTE && hook != HookNum::LocalIn {
+        route::reroute(net, skb).map_err(|_| Untranslatable)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Translating a packet of a connection: addresses, ports and checksums.
+//!
+//! C: `tcp_dnat_handler()`, `tcp_snat_handler()`, those of UDP, `ip_vs_nat_icmp()`.
+
+use crate::{
+    conn::Conn,
+    ipvs_xmit::Related, //
+};
+use ipvs_core::{
+    checksum::Sum,
+    icmp,
+    ipv4::{
+        self,
+        Ipv4Header,
+        MIN_HEADER_LEN,
+        PROTO_TCP,
+        PROTO_UDP, //
+    },
+    net::Be32,
+    transport::{
+        rewrite_tcp,
+        rewrite_udp,
+        set_port,
+        udp_checksum,
+        Change,
+        End,
+        Rewritten,
+        Stored,
+        TCP_HEADER_LEN,
+        UDP_HEADER_LEN, //
+    },
+};
+use linux::skb::{
+    NoMemory,
+    Skb,
+    Summed, //
+};
+
+/// `IPPROTO_SCTP`.
+const PROTO_SCTP: u8 = 132;
+/// Where the checksum is in an ICMP header.
+const ICMP_CHECK_AT: usize = 2;
+/// Where the checksum is in a UDP header.
+const UDP_CHECK_AT: usize = 6;
+
+/// The packet can't be translated: it is too short, or there is no memory for a copy of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Untranslatable;
+
+impl From<NoMemory> for Untranslatable {
+    fn from(_: NoMemory) -> Self {
+        Self
+    }
+}
+
+/// What changes at one end of the connection's packets.
+#[inline]
+fn change(conn: &Conn, end: End) -> Change {
+    match end {
+        End::Dst => Change {
+            old_addr: conn.vaddr(),
+            new_addr: conn.daddr(),
+            old_port: conn.vport(),
+            new_port: conn.dport(),
+        },
+        End::Src => Change {
+            old_addr: conn.daddr(),
+            new_addr: conn.vaddr(),
+            old_port: conn.dport(),
+            new_port: conn.vport(),
+        },
+    }
+}
+
+#[inline]
+fn set_addr(header: &mut [u8; MIN_HEADER_LEN], end: End, addr: Be32) {
+    match end {
+        End::Src => ipv4::set_src(header, addr),
+        End::Dst => ipv4::set_dst(header, addr),
+    }
+}
+
+/// Puts `field` at the beginning of `bytes`.
+#[inline]
+fn put<const N: usize>(bytes: Option<&mut [u8]>, field: [u8; N]) -> Result<(), Untranslatable> {
+    let place = bytes.and_then(<[u8]>::first_chunk_mut);
+    *place.ok_or(Untranslatable)? = field;
+    Ok(())
+}
+
+/// Translates the destination of a request, or the source of an answer. The packet's header is
+/// `header_len` bytes long.
+#[inline]
+pub(crate) fn translate(
+    skb: &mut Skb,
+    conn: &Conn,
+    header_len: usize,
+    end: End,
+) -> Result<(), Untranslatable> {
+    let change = change(conn, end);
+    let summed = skb.summed();
+    let stored = match summed {
+        Summed::Partial => Stored::Partial,
+        Summed::None | Summed::Unnecessary | Summed::Complete => Stored::Complete,
+    };
+    let transport_len = match conn.protocol() {
+        PROTO_TCP => TCP_HEADER_LEN,
+        PROTO_UDP => UDP_HEADER_LEN,
+        _ => 0,
+    };
+    let bytes = skb.writable(header_len + transport_len)?;
+    let (ip, transport) = bytes
+        .split_at_mut_checked(header_len)
+        .ok_or(Untranslatable)?;
+
+    set_addr(
+        ip.first_chunk_mut().ok_or(Untranslatable)?,
+        end,
+        change.new_addr,
+    );
+    let rewritten = match conn.protocol() {
+        PROTO_TCP => {
+            let header = transport.first_chunk_mut().ok_or(Untranslatable)?;
+            rewrite_tcp(header, end, change, stored);
+            Rewritten::Updated
+        }
+        PROTO_UDP => {
+            let header = transport.first_chunk_mut().ok_or(Untranslatable)?;
+            rewrite_udp(header, end, change, stored)
+        }
+        _ => return Ok(()),
+    };
+    match rewritten {
+        // The device summed up the packet as it was.
+        Rewritten::Updated if summed == Summed::Complete => skb.set_checksum_none(),
+        Rewritten::Updated => (),
+        Rewritten::Absent => fill_in_udp_checksum(skb, conn, header_len, end)?,
+    }
+    Ok(())
+}
+
+/// Gives a checksum to a datagram that had none. So does the C module.
+#[cold]
+fn fill_in_udp_checksum(
+    skb: &mut Skb,
+    conn: &Conn,
+    header_len: usize,
+    end: End,
+) -> Result<(), Untranslatable> {
+    let len = skb.len().checked_sub(header_len);
+    let len = len.and_then(|len| u16::try_from(len).ok());
+    let sum = Sum::ZERO.add32(Be32::from_raw(skb.sum(header_len)));
+    let (src, dst) = match end {
+        End::Dst => (conn.caddr(), conn.daddr()),
+        End::Src => (conn.vaddr(), conn.caddr()),
+    };
+    let check = udp_checksum(src, dst, len.ok_or(Untranslatable)?, sum);
+
+    let bytes = skb.writable(header_len + UDP_HEADER_LEN)?;
+    put(bytes.get_mut(header_len + UDP_CHECK_AT..), check.to_bytes())?;
+    skb.set_checksum_unnecessary();
+    Ok(())
+}
+
+/// Translates an ICMP error, at the given end of its own, and the packet that it embeds at the
+/// other one. The embedded transport checksum stays as it is: the error need not reach that far.
+pub(crate) fn translate_icmp(
+    skb: &mut Skb,
+    conn: &Conn,
+    related: Related<'_>,
+    end: End,
+) -> Result<(), Untranslatable> {
+    let Change {
+        new_addr, new_port, ..
+    } = change(conn, end);
+    let inner_end = match end {
+        End::Src => End::Dst,
+        End::Dst => End::Src,
+    };
+    let has_ports = matches!(
+        related.embedded.protocol,
+        PROTO_TCP | PROTO_UDP | PROTO_SCTP
+    );
+    let inner_at = related.offset + icmp::HEADER_LEN;
+    let inner_len = related.embedded.header_len();
+    let ports_len = if has_ports { 4 } else { 0 };
+
+    let bytes = skb.writable(inner_at + inner_len + ports_len)?;
+    let (outer, inner) = bytes.split_at_mut_checked(inner_at).ok_or(Untranslatable)?;
+    // The embedded header may have been read from a fragment of the packet that others can write.
+    if !Ipv4Header::parse_header(inner).is_ok_and(|header| header.header_len() == inner_len) {
+        return Err(Untranslatable);
+    }
+
+    set_addr(
+        outer.first_chunk_mut().ok_or(Untranslatable)?,
+        end,
+        new_addr,
+    );
+    set_addr(
+        inner.first_chunk_mut().ok_or(Untranslatable)?,
+        inner_end,
+        new_addr,
+    );
+    // Its checksum may have been wrong; it is right now.
+    ipv4::update_checksum(inner);
+    if has_ports {
+        let ports = inner.get_mut(inner_len..).ok_or(Untranslatable)?;
+        set_port(ports, inner_end, new_port);
+    }
+
+    let check_at = related.offset + ICMP_CHECK_AT;
+    put(outer.get_mut(check_at..), [0; 2])?;
+    let sum = Sum::ZERO.add32(Be32::from_raw(skb.sum(related.offset)));
+    let bytes = skb.writable(inner_at)?;
+    put(bytes.get_mut(check_at..), sum.finish().to_bytes())?;
+    skb.set_checksum_unnecessary();
+    Ok(())
+}
