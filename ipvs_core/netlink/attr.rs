@@ -199,7 +199,7 @@ pub enum Kind {
     Nested,
 }
 
-/// The rule for attributes of one type (C: `struct nla_policy`). Made by [`rule!`].
+/// The rule for attributes of one type (C: `struct nla_policy`). Made by the macro `rule`.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     pub(crate) kind: Kind,

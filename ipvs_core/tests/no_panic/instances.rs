@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Uses of everything generic or inlined in `ipvs_core`, so that their code is generated here and
+//! can be searched for calls into `core::panicking`. Compiled by `check.sh`, never run.
+
+use ipvs_core::{
+    checksum::{
+        checksum,
+        udp_nonzero, //
+    },
+    est::Estimator,
+    flow::{
+        Flow4,
+        HashKey,
+        ServiceKey, //
+    },
+    icmp::{
+        Embedded,
+        IcmpHeader, //
+    },
+    ipv4::{
+        self,
+        Ipv4Header,
+        ParseError, //
+    },
+    net::{
+        Be16,
+        Be32, //
+    },
+    netlink::{
+        attr::Attrs,
+        daemon,
+        dest,
+        dump::{
+            put_config,
+            put_dest,
+            put_info,
+            put_service,
+            AttrSink,
+            DestDump,
+            NestMark,
+            NoRoom,
+            ServiceDump, //
+        },
+        service,
+        timeout,
+        Attr,
+        AttrError,
+        COMMAND_RULES, //
+    },
+    resize::Limits,
+    sched::{
+        lc,
+        rr,
+        wlc,
+        wrr,
+        SchedulerKind,
+        Server,
+        Servers, //
+    },
+    stats::{
+        Counters,
+        Rates, //
+    },
+    tcp, text,
+    threshold::Thresholds,
+    transport::{
+        self,
+        Change,
+        End,
+        Rewritten,
+        Stored,
+        TcpFlags,
+        TcpHeader,
+        UdpHeader, //
+    },
+};
+
+/// A server with everything that schedulers ask for.
+#[derive(Clone, Copy)]
+pub struct Dest {
+    weight: i32,
+    active: u32,
+    inactive: u32,
+    overloaded: bool,
+}
+
+impl Server for Dest {
+    fn weight(&self) -> i32 {
+        self.weight
+    }
+
+    fn active(&self) -> u32 {
+        self.active
+    }
+
+    fn inactive(&self) -> u32 {
+        self.inactive
+    }
+
+    fn overloaded(&self) -> bool {
+        self.overloaded
+    }
+}
+
+/// Servers as the module keeps them.
+pub struct Slots<'a>(&'a [Option<&'a Dest>]);
+
+impl<'a> Servers for Slots<'a> {
+    type S = &'a Dest;
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn get(&self, slot: usize) -> Option<&'a Dest> {
+        self.0.get(slot).copied().flatten()
+    }
+}
+
+/// A sink that runs out of room, as far as the compiler knows.
+pub struct Sink(usize);
+
+impl AttrSink for Sink {
+    fn put(&mut self, attr: u16, payload: &[u8]) -> Result<(), NoRoom> {
+        self.0 = self.0.wrapping_sub(payload.len() ^ usize::from(attr));
+        match self.0 {
+            0 => Err(NoRoom),
+            _ => Ok(()),
+        }
+    }
+
+    fn nest_start(&mut self, attr: u16) -> Result<NestMark, NoRoom> {
+        self.put(attr, &[])?;
+        Ok(NestMark(self.0))
+    }
+
+    fn nest_end(&mut self, mark: NestMark) {
+        self.0 ^= mark.0;
+    }
+
+    fn nest_cancel(&mut self, mark: NestMark) {
+        self.0 = mark.0;
+    }
+}
+
+/// Text that goes nowhere.
+pub struct Text;
+
+impl core::fmt::Write for Text {
+    fn write_str(&mut self, _text: &str) -> core::fmt::Result {
+        Ok(())
+    }
+}
+
+#[no_mangle]
+pub fn hash(flow: &Flow4, service: &ServiceKey, key: &HashKey) -> u32 {
+    flow.hash(key) ^ flow.reversed().hash(key) ^ service.hash(key)
+}
+
+#[no_mangle]
+pub fn packet(data: &[u8], len: usize) -> Result<Ipv4Header, ParseError> {
+    let embedded = Embedded::parse(data)?;
+    let header = Ipv4Header::parse(data, len)?;
+    match ipv4::checksum_is_valid(data) && embedded.ports.is_some() && header.is_fragment() {
+        true => Ok(header),
+        false => Err(ParseError::Truncated),
+    }
+}
+
+#[no_mangle]
+pub fn headers(data: &[u8]) -> (Option<TcpHeader>, Option<UdpHeader>, Option<u16>, bool) {
+    let mtu = IcmpHeader::parse(data).and_then(|header| header.next_hop_mtu());
+    let valid = transport::checksum_is_valid(Be32::ZERO, Be32::ZERO, ipv4::PROTO_UDP, data);
+    (TcpHeader::parse(data), UdpHeader::parse(data), mtu, valid)
+}
+
+#[no_mangle]
+pub fn rewrite(tcp: &mut [u8; 20], udp: &mut [u8; 8], change: Change, stored: Stored) -> Rewritten {
+    transport::rewrite_tcp(tcp, End::Src, change, stored);
+    transport::set_port(udp, End::Dst, change.new_port);
+    transport::rewrite_udp(udp, End::Dst, change, stored)
+}
+
+#[no_mangle]
+pub fn readdress(header: &mut [u8; 20], whole: &mut [u8], addr: Be32) -> Be16 {
+    ipv4::set_src(header, addr);
+    ipv4::set_dst(header, addr);
+    ipv4::update_checksum(whole);
+    ipvs_core::icmp::update_checksum(whole);
+    udp_nonzero(checksum(whole))
+}
+
+#[no_mangle]
+pub fn tcp_state(
+    table: tcp::Table,
+    direction: tcp::Direction,
+    number: u16,
+    flags: TcpFlags,
+) -> Option<(tcp::TcpState, &'static str, u32, bool)> {
+    let (direction, _) = direction.with_flag(number == 3);
+    let state = tcp::next(table, direction, tcp::TcpState::from_number(number)?, flags);
+    Some((
+        state,
+        tcp::state_name(number),
+        state.default_timeout(),
+        state.is_active(),
+    ))
+}
+
+#[no_mangle]
+pub fn pick_rr<'a>(state: &mut rr::State, servers: &Slots<'a>, slot: usize) -> Option<&'a Dest> {
+    state.removed(servers, slot);
+    state.closed_up(servers);
+    state.pick(servers)
+}
+
+#[no_mangle]
+pub fn pick_wrr<'a>(state: &mut wrr::State, servers: &Slots<'a>, weight: i32) -> Option<&'a Dest> {
+    state.added(weight);
+    state.changed(servers);
+    state.closed_up(servers);
+    if weight == 1 {
+        *state = wrr::State::with_servers(servers);
+    }
+    state.pick(servers)
+}
+
+#[no_mangle]
+pub fn pick_lc<'a>(servers: &Slots<'a>) -> Option<&'a Dest> {
+    lc::pick(servers)
+}
+
+#[no_mangle]
+pub fn pick_wlc<'a>(servers: &Slots<'a>, name: &[u8]) -> Option<&'a Dest> {
+    SchedulerKind::from_name(name)?;
+    wlc::pick(servers)
+}
+
+#[no_mangle]
+pub fn request(data: &[u8]) -> Result<(), AttrError> {
+    let attrs: [Option<Attr<'_>>; 7] =
+        ipvs_core::netlink::parse(Attrs::new(data, 0), &COMMAND_RULES)?;
+    let [_, service, dest, daemon, ..] = attrs;
+    let service = service::parse(service, true)?;
+    let dest = dest::parse(dest)?;
+    dest.check()?;
+    dest.check_mixed(
+        dest.id.family(service.id.family, true)?,
+        service.id.family,
+        false,
+    )?;
+    daemon::parse(daemon)?;
+    timeout::parse(&attrs, 250)?;
+    Ok(())
+}
+
+#[no_mangle]
+pub fn answer(sink: &mut Sink, service: &ServiceDump<'_>, dest: &DestDump) -> Result<(), NoRoom> {
+    put_service(sink, service)?;
+    put_dest(sink, dest)?;
+    put_config(sink, 1, 2, 3)?;
+    put_info(sink, 4)
+}
+
+#[no_mangle]
+pub fn estimate(estimator: &mut Estimator, counters: &Counters) -> Rates {
+    estimator.update(counters);
+    estimator.rates()
+}
+
+#[no_mangle]
+pub fn limits(limits: Limits, count: u64, bits: u32, thresholds: Thresholds) -> Option<u32> {
+    let conns = count as u32;
+    let overloaded = thresholds.after_set(conns, thresholds.left(conns))
+        || thresholds.reached(conns) && thresholds.after_add(conns)
+        || thresholds.after_remove(conns);
+    limits.resize(count, bits).filter(|_| overloaded)
+}
+
+#[no_mangle]
+pub fn lines(out: &mut Text, line: &text::ConnLine<'_>, counters: &Counters) -> core::fmt::Result {
+    text::write_info_head(out, 4096)?;
+    text::write_service(out, text::ServiceLabel::Fwmark(1), "rr", 1, 2, Be32::ZERO)?;
+    text::write_dest(out, Be32::ZERO, Be16::ZERO, 1, 2, 3, 4)?;
+    line.write(out, Some(("sip", "data")))?;
+    line.write_sync(out, true)?;
+    text::write_percpu(out, 1, counters)?;
+    text::write_stats(out, counters, &Rates::default())?;
+    text::write_percpu_total(out, counters, &Rates::default())
+}
