@@ -5,6 +5,7 @@
 # Progress goes to standard error; standard output is for results.
 
 env_dir=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+# shellcheck disable=SC2034 # for those who source this
 top=$(realpath "$env_dir/../..")
 cache=${IPVS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/ipvs-rs}
 export LC_ALL=C
@@ -32,6 +33,11 @@ step() {
 		die "$title failed; all of its output is in $log"
 	fi
 	say "[$title] $((SECONDS - start)) s"
+}
+
+need_root() {
+	((EUID == 0)) ||
+		die "this must run as root, since it makes root file systems and mounts; use sudo"
 }
 
 # package_list NAME: the packages in packages/NAME, one per line.
@@ -65,11 +71,9 @@ once() {
 
 # mirror: the Debian mirror that this machine's own apt configuration names.
 mirror() {
-	local codename
-	codename=$(. "$(os_release)" && echo "$VERSION_CODENAME")
 	apt-get indextargets --format '$(RELEASE) $(CODENAME) $(SITE)' \
 		'Created-By: Packages' 'Component: main' 2>/dev/null |
-		awk -v want="$codename" '$1 == want || $2 == want { print $NF; exit }'
+		awk -v want="$(os VERSION_CODENAME)" '$1 == want || $2 == want { print $NF; exit }'
 }
 
 # debian_sources: the apt source, as a stanza, of everything that is built or booted here.
@@ -83,6 +87,7 @@ debian_sources() {
 	EOF
 }
 
-os_release() {
-	echo "${IPVS_OS_RELEASE:-/etc/os-release}"
+# os NAME: what the host's os-release file says about it.
+os() {
+	sed -n "s/^$1=//p" "${IPVS_OS_RELEASE:-/etc/os-release}" | tr -d '"'
 }

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What a user types. How the module itself is built stands in Kbuild.
+
+.DEFAULT_GOAL := module
+build := $(CURDIR)/build/module
+ko := $(build)/ip_vs.ko
+vm := tools/testing/vm/vm
+jobs := -j$(shell nproc)
+
+# The build is out of source: $(build) gets everything that it makes.
+ifdef KDIR
+in_root :=
+kbuild = $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(build)
+kernel_release = $(shell cat $(KDIR)/include/config/kernel.release)
+else
+in_root := tools/env/in-root
+kbuild = $(in_root) make --silent $(jobs) -C /kernel M=/src MO=/src/build/module
+kernel_release = $(firstword $(shell tools/env/kernel-version))
+endif
+
+# M= on the command line would otherwise reach Kbuild, where it means something else.
+MAKEOVERRIDES :=
+under_test = $(if $(filter c,$(M)),c,rust)
+needs_module = $(if $(filter c,$(M)),,module)
+
+.PHONY: module
+module: ## build build/module/ip_vs.ko; KDIR=DIR: with your own kernel tree and compilers
+	@mkdir -p $(build)
+	@$(kbuild) modules
+
+.PHONY: install
+install: module ## install it for the kernel it was built for, under INSTALL_MOD_PATH if set
+	@tools/env/install-module $(ko) $(kernel_release) '$(INSTALL_MOD_PATH)' $(in_root)
+
+.PHONY: run
+run: $(needs_module) ## show it at work in a virtual machine; M=c: the kernel's own module
+	@$(vm) -- env MODULE=$(under_test) tools/testing/demo/demo
+
+.PHONY: shell
+shell: $(needs_module) ## a prompt in that machine; M=c: with the kernel's own module
+	@$(vm) --interactive -- env MODULE=$(under_test) tools/testing/demo/demo --shell
+
+.PHONY: test
+test: ## run all checks and tests; T=REGEX: selftests by name, M=c|rust: by module
+	@tools/testing/vm/test-all $(if $(T),--only '$(T)') $(if $(M),--module $(M))
+
+.PHONY: bench
+bench: module ## measure it against the kernel's own module
+	@tools/testing/bench/bench $(BENCH_ARGS)
+
+.PHONY: fmt-check
+fmt-check: ## is the Rust code formatted as the kernel's?
+	@tools/env/checks rustfmt
+
+.PHONY: clippy
+clippy: ## what Clippy says about the module and about ipvs_core
+	@tools/env/checks clippy clippy-core
+
+.PHONY: clean
+clean: ## remove what was built here; the cache stays
+	@rm -rf build
+
+.PHONY: update
+update: ## take the newest kernel and packages, and drop what they supersede from the cache
+	@tools/env/update
+
+.PHONY: help
+help: ## this list
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
