@@ -35,14 +35,19 @@ pub fn send(skb: &Skb, problem: Problem) {
         Problem::FragmentationNeeded(mtu) => (b::ICMP_DEST_UNREACH, b::ICMP_FRAG_NEEDED, mtu),
         Problem::TimeToLiveExceeded => (b::ICMP_TIME_EXCEEDED, b::ICMP_EXC_TTL, 0),
     };
+    relay(skb, kind as u8, code as u8, info.to_be_bytes());
+}
+
+/// Tells the sender of the packet what an ICMP error of type `kind` says, as [`send`] would.
+pub fn relay(skb: &Skb, kind: u8, code: u8, info: [u8; 4]) {
     // SAFETY: The packet is valid, and by its invariants its control block is an `inet_skb_parm`.
     // The packet itself is only read.
     unsafe {
         bindings::__icmp_send(
             skb.as_ptr(),
-            kind as i32,
-            code as i32,
-            info.to_be(),
+            i32::from(kind),
+            i32::from(code),
+            u32::from_ne_bytes(info),
             (&raw const (*skb.as_ptr()).cb).cast(),
         )
     };

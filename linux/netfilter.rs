@@ -154,15 +154,15 @@ pub struct HookOps<C> {
 
 impl<C: PerNet> HookOps<C> {
     /// The hook `H`.
-    pub fn new<H: Hook<Context = C>>() -> Self {
+    pub const fn new<H: Hook<Context = C>>() -> Self {
+        // SAFETY: All bits zero are a valid `nf_hook_ops`: pointers and numbers.
+        let mut ops: bindings::nf_hook_ops = unsafe { core::mem::zeroed() };
+        ops.hook = Some(trampoline::<H>);
+        ops.pf = bindings::NFPROTO_IPV4 as u8;
+        ops.hooknum = H::HOOK.as_raw();
+        ops.priority = H::PRIORITY;
         Self {
-            ops: bindings::nf_hook_ops {
-                hook: Some(trampoline::<H>),
-                pf: bindings::NFPROTO_IPV4 as u8,
-                hooknum: H::HOOK.as_raw(),
-                priority: H::PRIORITY,
-                ..Default::default()
-            },
+            ops,
             _context: PhantomData,
         }
     }
@@ -278,11 +278,18 @@ pub fn defrag(skb: Skb, net: &Net, user: DefragUser) -> Option<Skb> {
 }
 
 impl Skb {
-    /// Whether connection tracking knows the packet, or was told to leave it alone.
+    /// What connection tracking knows of the packet: a pointer, and a state in its lowest bits.
     #[inline]
     fn conntrack(&self) -> usize {
         // SAFETY: By the type invariants.
         unsafe { (*self.as_ptr())._nfct }
+    }
+
+    /// Whether the packet belongs to a connection that connection tracking has confirmed.
+    pub fn has_confirmed_conntrack(&self) -> bool {
+        self.conntrack() & bindings::NFCT_PTRMASK as usize != 0
+            // SAFETY: By the type invariants.
+            && unsafe { bindings::ipvs_nf_ct_is_confirmed(self.as_ptr()) }
     }
 
     /// Makes connection tracking forget the packet.

@@ -4,6 +4,7 @@
 #include <linux/netfilter_ipv4.h>
 #include <net/dst.h>
 #include <net/ip.h>
+#include <net/netfilter/nf_conntrack.h>
 
 __rust_helper void rust_helper_ipvs_nf_local_out(struct net *net,
 						 struct sk_buff *skb)
@@ -15,6 +16,14 @@ __rust_helper void rust_helper_ipvs_nf_local_out(struct net *net,
 __rust_helper void rust_helper_ipvs_nf_reset_ct(struct sk_buff *skb)
 {
 	nf_reset_ct(skb);
+}
+
+__rust_helper bool rust_helper_ipvs_nf_ct_is_confirmed(const struct sk_buff *skb)
+{
+	enum ip_conntrack_info ctinfo;
+	const struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
+
+	return ct && nf_ct_is_confirmed(ct);
 }
 
 __rust_helper int rust_helper_ipvs_ip_defrag(struct net *net,

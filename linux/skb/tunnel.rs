@@ -54,17 +54,50 @@ impl Skb {
         // SAFETY: By the type invariants, and the packet is ours alone. The headroom of a packet
         // fits 16 bits as far as headers are concerned.
         unsafe { (*self.headers()).network_header = self.headroom() as u16 };
+        self.clear_ip_options();
+        Ok(())
+    }
 
+    /// Takes off the first `len` bytes, and makes what follows, an IPv4 header of `header_len`
+    /// bytes and its payload, the packet. `GFP_ATOMIC`.
+    pub fn strip(&mut self, len: usize, header_len: usize) -> Result<(), NoMemory> {
+        let missing = len
+            .checked_add(header_len)
+            .filter(|&end| end <= self.len())
+            .ok_or(NoMemory)?
+            .saturating_sub(self.linear_len());
+        let skb = self.as_ptr();
+
+        if missing != 0 {
+            // SAFETY: By the type invariants; so many bytes are left that are not linear.
+            let tail = unsafe { bindings::__pskb_pull_tail(skb, missing as i32) };
+            if tail.is_null() {
+                return Err(NoMemory);
+            }
+        }
+        // INVARIANT: The network header is at `data` again.
+        // SAFETY: By the type invariants, and so many bytes are linear; the packet is ours alone.
+        unsafe {
+            (*skb).data = (*skb).data.add(len);
+            (*skb).len = (*skb).len.wrapping_sub(len as u32);
+            (*self.headers()).network_header = self.headroom() as u16;
+            (*self.headers()).transport_header = (self.headroom() + header_len) as u16;
+        }
+        self.clear_ip_options();
+        Ok(())
+    }
+
+    /// Forgets the IP options of the header that was the first.
+    fn clear_ip_options(&mut self) {
         let opt = offset_of!(bindings::inet_skb_parm, opt);
         // SAFETY: By the type invariants, the control block is an `inet_skb_parm`, for which there
         // is room in it.
         unsafe {
-            (&raw mut (*skb).cb)
+            (&raw mut (*self.as_ptr()).cb)
                 .cast::<u8>()
                 .add(opt)
                 .write_bytes(0, size_of::<bindings::ip_options>());
         }
-        Ok(())
     }
 
     /// Gives the packet an IPv4 identification, if it may be fragmented, and 0 otherwise.
