@@ -344,6 +344,27 @@ mod tests {
     }
 
     #[test]
+    fn no_rewriting_takes_a_datagrams_checksum_away() {
+        let (src, dst) = (Be32::new(0x0a00_0001), Be32::new(0x0a00_0002));
+        let mut datagram = [0, 53, 0x30, 0x39, 0, 8, 0, 0];
+        let check = udp_checksum(src, dst, 8, Sum::ZERO.add_bytes(&datagram));
+        [datagram[6], datagram[7]] = check.to_bytes();
+        for port in 0..=u16::MAX {
+            let mut datagram = datagram;
+            let change = Change {
+                old_addr: src,
+                new_addr: src,
+                old_port: Be16::new(53),
+                new_port: Be16::new(port),
+            };
+            let done = rewrite_udp(&mut datagram, End::Src, change, Stored::Complete);
+            assert_eq!(done, Rewritten::Updated);
+            assert_ne!(datagram[6..], [0, 0]);
+            assert!(checksum_is_valid(src, dst, PROTO_UDP, &datagram));
+        }
+    }
+
+    #[test]
     fn the_computed_udp_checksum_is_valid_and_never_zero() {
         let (src, dst) = (Be32::new(0x0a00_0001), Be32::new(0x0a00_0002));
         let mut datagram = [0, 53, 0x30, 0x39, 0, 10, 0, 0, 0, 0];

@@ -201,6 +201,7 @@ enum Op {
     Remove(usize),
     Weight(usize, i32),
     Overload(usize, bool),
+    OverloadAll(bool),
     Conns(usize, u32, u32),
     CloseUp,
     /// Change to another scheduler and back.
@@ -222,6 +223,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0usize..8).prop_map(Op::Remove),
         2 => (0usize..8, weight()).prop_map(|(at, weight)| Op::Weight(at, weight)),
         2 => (0usize..8, any::<bool>()).prop_map(|(at, on)| Op::Overload(at, on)),
+        2 => any::<bool>().prop_map(Op::OverloadAll),
         3 => (0usize..8, 0u32..4, 0u32..600).prop_map(|(at, a, i)| Op::Conns(at, a, i)),
         1 => Just(Op::CloseUp),
         1 => Just(Op::Restart),
@@ -294,6 +296,11 @@ impl Both {
             }
             Op::Overload(n, on) => {
                 self.edit(n, |dest| dest.overloaded = on);
+            }
+            Op::OverloadAll(on) => {
+                for n in 0..self.model.list.len() {
+                    self.edit(n, |dest| dest.overloaded = on);
+                }
             }
             Op::Conns(n, active, inactive) => {
                 self.edit(n, |dest| (dest.active, dest.inactive) = (active, inactive));
