@@ -3,19 +3,18 @@
 # What a user types. How the module itself is built stands in Kbuild.
 
 .DEFAULT_GOAL := module
-build := $(CURDIR)/build/module
+build := build/module
 ko := $(build)/ip_vs.ko
 vm := tools/testing/vm/vm
-jobs := -j$(shell nproc)
 
 # The build is out of source: $(build) gets everything that it makes.
 ifdef KDIR
 in_root :=
-kbuild = $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(build)
+kbuild = $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(CURDIR)/$(build)
 kernel_release = $(shell cat $(KDIR)/include/config/kernel.release)
 else
 in_root := tools/env/in-root
-kbuild = $(in_root) make --silent $(jobs) -C /kernel M=/src MO=/src/build/module
+kbuild = $(in_root) make --silent -j$(shell nproc) -C /kernel M=/src MO=/src/$(build)
 kernel_release = $(firstword $(shell tools/env/kernel-version))
 endif
 

@@ -21,13 +21,15 @@ die() {
 
 # step TITLE COMMAND...: runs it quietly, says how long it took; on failure shows its last words.
 step() {
-	local title=$1 log start=$SECONDS status=0
+	local title=$1 log start=$SECONDS status
 	shift
 	mkdir -p "$cache/log"
 	log=$cache/log/$(tr -c 'a-z0-9\n' - <<<"${title,,}").log
 	# Not "if ! command": in a condition, bash goes on after an error inside a function.
-	"$@" >"$log" 2>&1 </dev/null &
-	wait $! || status=$?
+	set +e
+	(set -e && "$@") >"$log" 2>&1 </dev/null
+	status=$?
+	set -e
 	if ((status)); then
 		tail -n 20 "$log" >&2
 		die "$title failed; all of its output is in $log"
