@@ -7,7 +7,7 @@
 //!
 //! ```ignore
 //! static FAMILY: Family<MyHandler> = Family::new::<MyModule>();
-//! let registration = FAMILY.register()?;
+//! let registration = FAMILY.register(pernet)?;
 //! ```
 //!
 //! C header: [`include/net/genetlink.h`](srctree/include/net/genetlink.h)
@@ -21,12 +21,23 @@ pub use message::{
 };
 pub use request::Request;
 
-use crate::bindings;
-use core::marker::PhantomData;
+use crate::{
+    bindings,
+    net::{
+        self,
+        PerNet, //
+    },
+    rcu, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
 use kernel::{
     error::to_result,
     ffi::c_int,
     prelude::*,
+    sync::Arc,
     types::Opaque,
     ModuleMetadata, //
 };
@@ -57,6 +68,12 @@ impl Policy {
 ///
 /// Methods run in process context and may sleep. They run in parallel: the core takes no lock.
 pub trait Handler: Sized + 'static {
+    /// What the module keeps for each network namespace, on which requests work.
+    type PerNet: PerNet;
+
+    /// Where a dump goes on. All zero is the beginning. At most 48 bytes.
+    type Position: Zeroable + Copy;
+
     /// The name under which clients find the family.
     const NAME: &'static CStr;
 
@@ -74,12 +91,12 @@ pub trait Handler: Sized + 'static {
     const RESV_START_OP: u8;
 
     /// Answers a request. An error becomes the errno that the client sees.
-    fn request(cmd: u8, request: &Request<'_>) -> Result;
+    fn request(cmd: u8, request: &Request<'_>, value: Pin<&Self::PerNet>) -> Result;
 
     /// Writes the next part of a dump: as many messages as fit, which may be none at the end.
     ///
     /// Called again, with what [`Dump::set_position`] left, until it writes nothing.
-    fn dump(cmd: u8, request: &Request<'_>, dump: &mut Dump<'_>) -> Result;
+    fn dump(cmd: u8, request: &Request<'_>, dump: &mut Dump<'_, Self::Position>) -> Result;
 }
 
 /// One command of a family. Each needs `CAP_NET_ADMIN` in the initial user namespace.
@@ -166,13 +183,20 @@ impl<T: Handler> Family<T> {
         }
     }
 
-    /// Puts the family in service, in every network namespace.
-    pub fn register(&'static self) -> Result<Registration<T>> {
+    /// Puts the family in service, in every network namespace. `pernet` is kept meanwhile, so that
+    /// requests find the value of their namespace.
+    pub fn register(
+        &'static self,
+        pernet: Arc<net::Registration<T::PerNet>>,
+    ) -> Result<Registration<T>> {
         // SAFETY: The family and all that it points at are static and, by the type invariant,
         // consistent. A second registration is refused by the core, since the name is taken.
         to_result(unsafe { bindings::genl_register_family(self.inner.get()) })?;
         // INVARIANT: Just registered.
-        Ok(Registration { family: self })
+        Ok(Registration {
+            family: self,
+            _pernet: pernet,
+        })
     }
 }
 
@@ -196,6 +220,7 @@ const NETNSOK_PARALLEL_OPS: bindings::__BindgenBitfieldUnit<[u8; 1]> = {
 /// `family` is registered.
 pub struct Registration<T: Handler> {
     family: &'static Family<T>,
+    _pernet: Arc<net::Registration<T::PerNet>>,
 }
 
 impl<T: Handler> Drop for Registration<T> {
@@ -214,7 +239,18 @@ unsafe extern "C" fn request_callback<T: Handler>(
 ) -> c_int {
     // SAFETY: The core passes a request that stays valid during this call, and to no one else.
     let request = unsafe { Request::new(info) };
-    match T::request(request.cmd(), &request) {
+    let found = rcu::read(|rcu| {
+        let value = request.net().get::<T::PerNet>(rcu)?;
+        Some(NonNull::from(value.get_ref()))
+    });
+    let Some(value) = found else {
+        return ENODEV.to_errno();
+    };
+    // SAFETY: A value is pinned, and stays until its namespace dies or its registration is dropped.
+    // The client's socket holds a reference to the namespace; the family's registration keeps that
+    // of the values, and is not gone before this call has returned.
+    let value = unsafe { Pin::new_unchecked(value.as_ref()) };
+    match T::request(request.cmd(), &request, value) {
         Ok(()) => 0,
         Err(e) => e.to_errno(),
     }

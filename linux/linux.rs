@@ -10,6 +10,7 @@ mod bindings;
 pub mod genetlink;
 pub mod icmp;
 pub mod jiffies;
+pub mod module;
 pub mod net;
 pub mod netdevice;
 pub mod netfilter;

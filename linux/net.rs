@@ -10,7 +10,11 @@ use crate::{
 };
 use core::{
     marker::PhantomData,
-    pin::Pin, //
+    pin::Pin,
+    sync::atomic::{
+        AtomicPtr,
+        Ordering::Relaxed, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -79,8 +83,11 @@ impl core::ops::Deref for OwnNet {
 
 /// What a module keeps for each namespace.
 pub trait PerNet: Send + Sync + Sized + 'static {
+    /// What those of all namespaces are made with.
+    type Common: Send + Sync + 'static;
+
     /// Makes it, when a namespace is born or the module is loaded. May sleep.
-    fn new(net: OwnNet) -> Result<Pin<KBox<Self>>>;
+    fn new(net: OwnNet, common: &Self::Common) -> Result<Pin<KBox<Self>>>;
 
     /// Stops what reaches it from outside, when the namespace dies or the module is unloaded. A
     /// grace period passes between this and its drop. May sleep.
@@ -94,6 +101,7 @@ pub trait PerNet: Send + Sync + Sized + 'static {
 pub struct Registry {
     ops: Opaque<bindings::pernet_operations>,
     id: Opaque<u32>,
+    common: AtomicPtr<c_void>,
 }
 
 // SAFETY: Written while a registration is made, by C; read-only afterwards.
@@ -105,6 +113,7 @@ impl Registry {
         Self {
             ops: Opaque::zeroed(),
             id: Opaque::zeroed(),
+            common: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
 }
@@ -116,14 +125,23 @@ impl Default for Registry {
 }
 
 /// A registered [`PerNet`] type: every namespace has its value while this exists.
+///
+/// # Invariants
+///
+/// `common` is what the registry points to.
 pub struct Registration<T: PerNet> {
+    _common: Pin<KBox<T::Common>>,
     _type: PhantomData<fn() -> T>,
 }
 
 impl<T: PerNet> Registration<T> {
     /// Makes the value for every namespace there is, and for those to come. May sleep.
-    pub fn new() -> Result<Self> {
+    pub fn new(common: T::Common) -> Result<Self> {
+        let common = KBox::pin(common, GFP_KERNEL)?;
         let registry = T::registry();
+        registry
+            .common
+            .store(core::ptr::from_ref(&*common).cast_mut().cast(), Relaxed);
         let ops = bindings::pernet_operations {
             init: Some(init::<T>),
             pre_exit: Some(pre_exit::<T>),
@@ -138,7 +156,11 @@ impl<T: PerNet> Registration<T> {
         kernel::error::to_result(unsafe {
             bindings::register_pernet_subsys(registry.ops.get())
         })?;
-        Ok(Self { _type: PhantomData })
+        // INVARIANT: Stored above.
+        Ok(Self {
+            _common: common,
+            _type: PhantomData,
+        })
     }
 }
 
@@ -179,7 +201,9 @@ unsafe extern "C" fn init<T: PerNet>(net: *mut bindings::net) -> c_int {
         // SAFETY: The kernel passes a valid namespace.
         net: core::ptr::NonNull::from(unsafe { Net::from_raw(net) }),
     };
-    match T::new(own) {
+    // SAFETY: Stored before the registration, and dropped after it.
+    let common = unsafe { &*T::registry().common.load(Relaxed).cast::<T::Common>() };
+    match T::new(own, common) {
         Ok(value) => {
             // SAFETY: The slot is this namespace's own.
             unsafe { core::ptr::write_volatile(slot::<T>(net), value.into_foreign()) };

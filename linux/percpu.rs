@@ -5,7 +5,13 @@
 //! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
 
 use crate::bindings;
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    sync::atomic::{
+        AtomicU64,
+        Ordering, //
+    },
+};
 use kernel::prelude::*;
 use pin_init::Zeroable;
 
@@ -107,5 +113,27 @@ impl Drop for Section {
     fn drop(&mut self) {
         // SAFETY: Paired with `enter`.
         unsafe { bindings::ipvs_local_bh_enable() };
+    }
+}
+
+/// A counter in a [`PerCpu`] that only its own CPU advances, in a [`Section`].
+#[repr(transparent)]
+pub struct Counter(AtomicU64);
+
+// SAFETY: Zero is a value of `AtomicU64`.
+unsafe impl Zeroable for Counter {}
+
+impl Counter {
+    /// Adds `n`. Additions outside of a [`Section`] may get lost.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        let sum = self.0.load(Ordering::Relaxed).wrapping_add(n);
+        self.0.store(sum, Ordering::Relaxed);
+    }
+
+    /// The value; any CPU may ask.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }

@@ -10,6 +10,7 @@ use core::{
     ops::Deref,
     ptr::NonNull,
     sync::atomic::{
+        AtomicPtr,
         AtomicU32,
         AtomicUsize,
         Ordering, //
@@ -267,5 +268,51 @@ impl<T: Send + Sync> Deref for Borrowed<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         &self.inner.value
+    }
+}
+
+/// A place for a [`Shared`] that readers look at while writers exchange it.
+///
+/// # Invariants
+///
+/// The pointer is null, or owns a reference.
+pub struct SharedCell<T: Send + Sync + 'static> {
+    inner: AtomicPtr<SharedInner<T>>,
+}
+
+impl<T: Send + Sync> SharedCell<T> {
+    /// A place with `object` in it.
+    pub fn new(object: Shared<T>) -> Self {
+        // INVARIANT: The reference moves into the cell.
+        Self {
+            inner: AtomicPtr::new(object.into_inner().as_ptr()),
+        }
+    }
+
+    /// What is there.
+    #[inline]
+    pub fn get<'rcu>(&self, rcu: Reader<'rcu>) -> Option<Borrowed<'rcu, T>> {
+        // SAFETY: By the type invariant; an exchanged object is dropped after a grace period.
+        unsafe { self.inner.load(Ordering::Acquire).as_ref() }
+            .map(|inner| Borrowed::new(inner, rcu))
+    }
+
+    /// Puts `object` there; what was there before.
+    pub fn replace(&self, object: Shared<T>) -> Option<Shared<T>> {
+        // INVARIANT: One reference moves in, the other one out.
+        let old = self
+            .inner
+            .swap(object.into_inner().as_ptr(), Ordering::AcqRel);
+        // SAFETY: The cell's reference, which it no longer has.
+        NonNull::new(old).map(|old| unsafe { Shared::from_inner(old) })
+    }
+}
+
+impl<T: Send + Sync> Drop for SharedCell<T> {
+    fn drop(&mut self) {
+        if let Some(inner) = NonNull::new(*self.inner.get_mut()) {
+            // SAFETY: The cell's reference.
+            drop(unsafe { Shared::from_inner(inner) });
+        }
     }
 }

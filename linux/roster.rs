@@ -59,6 +59,15 @@ impl<T: Send + Sync> Slots<T> {
         self.len.store(len.wrapping_add(1), Ordering::Release);
         Some(len)
     }
+
+    /// Lets the empty slots behind the last object be used again.
+    fn trim(&self) {
+        let len = self.len.load(Ordering::Relaxed);
+        let is_used = |slot: &AtomicPtr<SharedInner<T>>| !slot.load(Ordering::Relaxed).is_null();
+        let used = self.slots.get(..len).and_then(|slots| slots.iter().rposition(is_used));
+        self.len
+            .store(used.map_or(0, |last| last.wrapping_add(1)), Ordering::Release);
+    }
 }
 
 /// The list.
@@ -168,7 +177,7 @@ impl<T: Send + Sync> Roster<T> {
         let mut count = self.writer.lock();
         let found = crate::rcu::read(|rcu| {
             let view = self.view(rcu);
-            let slot = (0..view.len()).find(|&slot| {
+            let slot = (0..view.len()).rev().find(|&slot| {
                 view.get(slot)
                     .is_some_and(|other| core::ptr::eq(other.get(), object))
             })?;
@@ -178,6 +187,7 @@ impl<T: Send + Sync> Roster<T> {
                 .get(slot)?
                 .swap(core::ptr::null_mut(), Ordering::AcqRel);
             removed(&view, slot);
+            view.slots.trim();
             NonNull::new(inner)
         })?;
         *count = count.saturating_sub(1);

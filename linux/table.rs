@@ -10,7 +10,8 @@
 //!
 //! Writers of a chain hold one of a fixed number of locks, chosen by the low bits of the hash. A
 //! hash has the same lock in a table and in the one that replaces it, so the lock covers both
-//! places where an entry may be during a resize. These locks are innermost.
+//! places where an entry may be during a resize. These locks are innermost. One resize runs at a
+//! time, under a mutex.
 //!
 //! C counterpart: `struct ip_vs_rht`, and `rhashtable`.
 
@@ -36,7 +37,9 @@ use core::{
 };
 use kernel::{
     alloc::flags::*,
-    prelude::*, //
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
 };
 
 /// The secret that hashes are keyed with.
@@ -163,13 +166,13 @@ impl Buckets {
 const LOCK_BITS: u32 = 6;
 const LOCKS: usize = 1 << LOCK_BITS;
 
-/// The sizes that a table may have, as powers of two.
+/// How large a table is, as powers of two: at least 6.
 #[derive(Clone, Copy)]
-pub struct Sizes {
-    /// The size at the start, and the least. At least 6.
-    pub min_bits: u32,
-    /// The largest size, if memory allows it.
-    pub max_bits: u32,
+pub struct Sizing {
+    /// The size at the start.
+    pub initial_bits: u32,
+    /// The size for so many entries (one in two chains counts twice), if it isn't the present one.
+    pub wanted: fn(entries: usize, bits: u32) -> Option<u32>,
 }
 
 /// The chains, without ownership of what they hold.
@@ -181,11 +184,17 @@ pub struct Sizes {
 #[pin_data(PinnedDrop)]
 pub(crate) struct Chains<N: Node> {
     buckets: AtomicPtr<Buckets>,
+    /// Entries in their first chain.
     count: AtomicUsize,
+    /// Entries in their second chain.
+    seconds: AtomicUsize,
     seed: Seed,
-    sizes: Sizes,
+    sizing: Sizing,
     #[pin]
     locks: [SpinLockBh<()>; LOCKS],
+    /// Held for a resize.
+    #[pin]
+    resizing: Mutex<()>,
     _nodes: core::marker::PhantomData<*mut N>,
 }
 
@@ -195,14 +204,9 @@ unsafe impl<N: Node> Send for Chains<N> {}
 unsafe impl<N: Node> Sync for Chains<N> {}
 
 impl<N: Node> Chains<N> {
-    pub(crate) fn new(sizes: Sizes) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(sizing: Sizing) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
-            let min_bits = sizes.min_bits.max(LOCK_BITS);
-            let sizes = Sizes {
-                min_bits,
-                max_bits: sizes.max_bits.max(min_bits),
-            };
-            let buckets = Buckets::new(min_bits, 0)?;
+            let buckets = Buckets::new(sizing.initial_bits.max(LOCK_BITS), 0)?;
             let mut random = [0u8; 16];
             crate::random::fill(&mut random);
             let seed = u128::from_ne_bytes(random);
@@ -210,9 +214,11 @@ impl<N: Node> Chains<N> {
                 // INVARIANT: Just allocated.
                 buckets: AtomicPtr::new(KBox::into_raw(buckets)),
                 count: AtomicUsize::new(0),
+                seconds: AtomicUsize::new(0),
                 seed: [seed as u64, (seed >> 64) as u64],
-                sizes,
+                sizing,
                 locks <- pin_init::pin_init_array_from_fn(|_| new_spinlock_bh!((), "table")),
+                resizing <- new_mutex!((), "table_resize"),
                 _nodes: core::marker::PhantomData,
             }? Error))
         })
@@ -227,6 +233,13 @@ impl<N: Node> Chains<N> {
     #[inline]
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    fn counter(&self, slot: usize) -> &AtomicUsize {
+        match slot {
+            0 => &self.count,
+            _ => &self.seconds,
+        }
     }
 
     /// How many buckets there are.
@@ -316,9 +329,7 @@ impl<N: Node> Chains<N> {
         let link = unsafe { node.as_ref() }.link(slot);
         link.store(head.load(Ordering::Relaxed), Ordering::Relaxed);
         head.store(Link::new(node, slot).0, Ordering::Release);
-        if slot == 0 {
-            self.count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.counter(slot).fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -336,9 +347,7 @@ impl<N: Node> Chains<N> {
                 let link = Link(from.load(Ordering::Relaxed));
                 if link == wanted {
                     from.store(node.link(slot).load(Ordering::Relaxed), Ordering::Release);
-                    if slot == 0 {
-                        self.count.fetch_sub(1, Ordering::Relaxed);
-                    }
+                    self.counter(slot).fetch_sub(1, Ordering::Relaxed);
                     return true;
                 }
                 if link.is_end() {
@@ -410,29 +419,22 @@ impl<N: Node> Chains<N> {
         self.wanted_bits(self.current(rcu).mask).is_some()
     }
 
-    /// The size that the load asks for, if it isn't the present one. An object in two chains counts
-    /// once, so the aim is half an entry a bucket or less; room is left to the next change.
+    /// The size that the load asks for, if it isn't the present one.
     #[inline]
     fn wanted_bits(&self, mask: usize) -> Option<u32> {
-        let size = mask.wrapping_add(1);
-        let count = self.count();
-        let bits = size.trailing_zeros();
-        let room = if count > size / 2 && bits < self.sizes.max_bits {
-            1
-        } else if count < size / 32 && bits > self.sizes.min_bits {
-            3
-        } else {
-            return None;
-        };
-        let wanted = usize::BITS - count.leading_zeros() + room;
-        let wanted = wanted.clamp(self.sizes.min_bits, self.sizes.max_bits);
+        let entries = self
+            .count()
+            .wrapping_add(self.seconds.load(Ordering::Relaxed));
+        let bits = mask.wrapping_add(1).trailing_zeros();
+        let wanted = (self.sizing.wanted)(entries, bits)?.max(LOCK_BITS);
         (wanted != bits).then_some(wanted)
     }
 
     /// Moves everything to a table of the size that the load asks for, if it's not of that size.
-    /// Sleeps; must not run twice at a time. Without memory, all stays as it is.
+    /// Sleeps. Without memory, all stays as it is.
     pub(crate) fn resize(&self) -> Result {
-        // SAFETY: Nobody but this function replaces the generation, and it runs once at a time.
+        let _resizing = self.resizing.lock();
+        // SAFETY: Nobody but this function replaces the generation, and it holds the lock.
         let old = unsafe { &*self.buckets.load(Ordering::Acquire) };
         let Some(bits) = self.wanted_bits(old.mask) else {
             return Ok(());
@@ -493,9 +495,9 @@ pub struct Table<T: Hashed> {
 
 impl<T: Hashed> Table<T> {
     /// An empty table.
-    pub fn new(sizes: Sizes) -> impl PinInit<Self, Error> {
+    pub fn new(sizing: Sizing) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            chains <- Chains::new(sizes),
+            chains <- Chains::new(sizing),
         }? Error)
     }
 
@@ -561,7 +563,7 @@ impl<T: Hashed> Table<T> {
             .scan(rcu, cursor, |node| visit(Borrowed::new(node, rcu)))
     }
 
-    /// Grows or shrinks the table if its load asks for it. Sleeps; one caller at a time.
+    /// Grows or shrinks the table if its load asks for it. Sleeps.
     pub fn resize(&self) -> Result {
         self.chains.resize()
     }

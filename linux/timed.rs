@@ -23,7 +23,7 @@ use crate::{
         Hashed,
         Node,
         Seed,
-        Sizes, //
+        Sizing, //
     },
 };
 use core::{
@@ -248,9 +248,9 @@ pub struct Table<T: Entry> {
 
 impl<T: Entry> Table<T> {
     /// An empty table whose objects come from `cache`.
-    pub fn new(sizes: Sizes, cache: Arc<slab::Cache<Timed<T>>>) -> impl PinInit<Self, Error> {
+    pub fn new(sizing: Sizing, cache: Arc<slab::Cache<Timed<T>>>) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            chains <- Chains::new(sizes),
+            chains <- Chains::new(sizing),
             cache,
         }? Error)
     }
@@ -272,16 +272,17 @@ impl<T: Entry> Table<T> {
         self.chains.size()
     }
 
-    /// A new object that nobody sees yet, or `value` back if there is no memory. Any context.
-    pub fn alloc(self: Pin<&Self>, value: T) -> Result<New<'_, T>, T> {
-        let Some(memory) = self.cache.alloc() else {
+    /// A new object of `table`, which an [`Arc`] keeps in place, that nobody sees yet; or `value`
+    /// back if there is no memory. Any context.
+    pub fn alloc(table: &Arc<Self>, value: T) -> Result<New<'_, T>, T> {
+        let Some(memory) = table.cache.alloc() else {
             return Err(value);
         };
         let entry = memory.cast::<Timed<T>>();
         let new = Timed {
             links: [const { AtomicUsize::new(0) }; 2],
             value,
-            table: NonNull::from(self.get_ref()),
+            table: NonNull::from(&**table),
             timer: Opaque::uninit(),
             rcu: Opaque::uninit(),
         };
@@ -362,7 +363,7 @@ impl<T: Entry> Table<T> {
         self.chains.unbalanced(rcu)
     }
 
-    /// Grows or shrinks the table if its load asks for it. Sleeps; one caller at a time.
+    /// Grows or shrinks the table if its load asks for it. Sleeps.
     pub fn resize(&self) -> Result {
         self.chains.resize()
     }

@@ -94,6 +94,19 @@ impl<T: Run> Work<T> {
         self.inner.schedule(delay);
     }
 
+    /// Runs the work at once, also if it waits to run later. Any context.
+    pub fn hurry(&self) {
+        // SAFETY: As in `Inner::schedule`.
+        unsafe {
+            bindings::mod_delayed_work_on(
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                bindings::system_dfl_long_wq,
+                self.inner.work.get(),
+                0,
+            )
+        };
+    }
+
     /// Makes it neither wait nor run any more. May sleep, so not under a lock that the work takes.
     /// It can be scheduled again afterwards.
     pub fn cancel(&self) {

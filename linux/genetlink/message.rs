@@ -9,7 +9,6 @@ use kernel::{
     error::to_result,
     ffi::{
         c_int,
-        c_long,
         c_uint, //
     },
     prelude::*, //
@@ -122,36 +121,50 @@ impl Message<'_> {
 /// # Invariants
 ///
 /// `skb` is the part to fill now and `cb` the state of the dump; both are valid for `'a` and used by
-/// nothing else.
-pub struct Dump<'a> {
+/// nothing else. The words of `cb` that are for its family hold a `P`.
+pub struct Dump<'a, P: Zeroable + Copy> {
     skb: *mut bindings::sk_buff,
     cb: *mut bindings::netlink_callback,
     request: &'a Request<'a>,
+    _position: PhantomData<P>,
 }
 
-impl<'a> Dump<'a> {
+impl<'a, P: Zeroable + Copy> Dump<'a, P> {
     /// # Safety
     ///
-    /// `skb` and `cb` must be those of a dump that runs, valid for `'a` and used by nothing else.
+    /// `skb` and `cb` must be those of a dump that runs, valid for `'a` and used by nothing else. No
+    /// other `P` must be used for this dump.
     pub(super) unsafe fn new(
         skb: *mut bindings::sk_buff,
         cb: *mut bindings::netlink_callback,
         request: &'a Request<'a>,
     ) -> Self {
-        // INVARIANT: As this function requires.
-        Self { skb, cb, request }
+        // INVARIANT: As this function requires; at first, the words are zero, which is a `P`.
+        Self {
+            skb,
+            cb,
+            request,
+            _position: PhantomData,
+        }
     }
 
-    /// Where the part before this one ended; 0 at first.
-    pub fn position(&self) -> usize {
-        // SAFETY: By the type invariant; a family may use these words as it likes.
-        (unsafe { (*self.cb).__bindgen_anon_1.args[0] }) as usize
+    /// The words that are for the family.
+    fn words(&self) -> *mut P {
+        const { assert!(size_of::<P>() <= size_of::<bindings::netlink_callback__bindgen_ty_1>()) };
+        // SAFETY: By the type invariant.
+        (unsafe { &raw mut (*self.cb).__bindgen_anon_1 }).cast()
+    }
+
+    /// Where the part before this one ended; all zero at first.
+    pub fn position(&self) -> P {
+        // SAFETY: By the type invariant.
+        unsafe { self.words().read_unaligned() }
     }
 
     /// Keeps for the next part where this one ends.
-    pub fn set_position(&mut self, position: usize) {
-        // SAFETY: By the type invariant, as above.
-        unsafe { (*self.cb).__bindgen_anon_1.args[0] = position as c_long };
+    pub fn set_position(&mut self, position: P) {
+        // SAFETY: By the type invariant; `words` has made sure that there is room.
+        unsafe { self.words().write_unaligned(position) };
     }
 
     /// Appends a message. `EMSGSIZE` if it doesn't fit: it is for the next part then.

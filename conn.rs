@@ -1,0 +1,524 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Connections. C: `struct ip_vs_conn`, `ip_vs_conn.c`.
+
+use crate::dest::Dest;
+use core::sync::atomic::{
+    AtomicU32,
+    AtomicUsize,
+    Ordering::{
+        AcqRel,
+        Relaxed, //
+    },
+};
+use ipvs_core::{
+    flow::{
+        Flow4,
+        HashKey, //
+    },
+    net::{
+        Be16,
+        Be32, //
+    },
+    netlink::{
+        FWD_BYPASS,
+        FWD_DROUTE,
+        FWD_LOCALNODE,
+        FWD_MASK,
+        FWD_TUNNEL, //
+    },
+    resize::Limits, //
+};
+use kernel::sync::Arc;
+use linux::{
+    jiffies,
+    rcu::{
+        Reader,
+        Shared, //
+    },
+    table::{
+        Hashed,
+        Seed,
+        Sizing, //
+    },
+    timed::{
+        self,
+        Timed, //
+    },
+};
+
+/// How packets get to a server (C: `IP_VS_CONN_F_MASQ` and so on).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FwdMethod {
+    /// By translating addresses, both ways.
+    Masq,
+    /// Not at all: the server is this host.
+    LocalNode,
+    /// In a tunnel.
+    Tunnel,
+    /// Unchanged, to the server's link-layer address.
+    DRoute,
+    /// Unchanged, to where the client sent them.
+    Bypass,
+}
+
+impl FwdMethod {
+    /// The method in the flags of a server or connection; unknown ones count as translation, as
+    /// control interfaces refuse them.
+    #[inline]
+    pub(crate) const fn from_flags(flags: u32) -> Self {
+        match flags & FWD_MASK {
+            FWD_LOCALNODE => Self::LocalNode,
+            FWD_TUNNEL => Self::Tunnel,
+            FWD_DROUTE => Self::DRoute,
+            FWD_BYPASS => Self::Bypass,
+            _ => Self::Masq,
+        }
+    }
+
+    /// The method's number (C: `IP_VS_CONN_F_FWD_MASK`).
+    pub(crate) const fn number(self) -> u32 {
+        match self {
+            Self::Masq => 0,
+            Self::LocalNode => FWD_LOCALNODE,
+            Self::Tunnel => FWD_TUNNEL,
+            Self::DRoute => FWD_DROUTE,
+            Self::Bypass => FWD_BYPASS,
+        }
+    }
+
+    /// The flags of new connections by this method: not active yet, and without answers that pass
+    /// here, except for translation.
+    pub(crate) const fn conn_flags(self) -> u32 {
+        let no_output = match self {
+            Self::Masq => 0,
+            _ => F_NOOUTPUT,
+        };
+        self.number() | no_output | F_INACTIVE
+    }
+}
+
+/// The connection is to be found in the table (C: `IP_VS_CONN_F_HASHED`).
+const F_HASHED: u32 = 0x40;
+/// Answers don't pass here (C: `IP_VS_CONN_F_NOOUTPUT`).
+const F_NOOUTPUT: u32 = 0x80;
+/// It does not count as active (C: `IP_VS_CONN_F_INACTIVE`).
+const F_INACTIVE: u32 = 0x100;
+
+/// Flags and protocol state of a connection, which change together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bits(u32);
+
+impl Bits {
+    const STATE_SHIFT: u32 = 24;
+
+    /// The protocol's number of the state.
+    #[inline]
+    pub(crate) const fn state(self) -> u16 {
+        (self.0 >> Self::STATE_SHIFT) as u16
+    }
+
+    #[inline]
+    pub(crate) const fn with_state(self, state: u16) -> Self {
+        Self((self.0 & ((1 << Self::STATE_SHIFT) - 1)) | ((state as u32) << Self::STATE_SHIFT))
+    }
+
+    #[inline]
+    pub(crate) const fn fwd_method(self) -> FwdMethod {
+        FwdMethod::from_flags(self.0)
+    }
+
+    #[inline]
+    pub(crate) const fn no_output(self) -> bool {
+        self.0 & F_NOOUTPUT != 0
+    }
+
+    #[inline]
+    pub(crate) const fn with_no_output(self, no_output: bool) -> Self {
+        self.with(F_NOOUTPUT, no_output)
+    }
+
+    #[inline]
+    pub(crate) const fn active(self) -> bool {
+        self.0 & F_INACTIVE == 0
+    }
+
+    #[inline]
+    pub(crate) const fn with_active(self, active: bool) -> Self {
+        self.with(F_INACTIVE, !active)
+    }
+
+    #[inline]
+    const fn hashed(self) -> bool {
+        self.0 & F_HASHED != 0
+    }
+
+    #[inline]
+    const fn with(self, flag: u32, set: bool) -> Self {
+        Self(if set { self.0 | flag } else { self.0 & !flag })
+    }
+}
+
+/// A connection of a client with a real server, by way of a virtual service.
+///
+/// Packets read it under RCU, without a reference and without a lock. What identifies it is
+/// constant; [`Bits`] change in one atomic step, so that of several packets one does what a change
+/// of state entails. The order of fields is the compiler's; with the links of the table in front,
+/// all of them share one cache line.
+pub(crate) struct Conn {
+    caddr: Be32,
+    vaddr: Be32,
+    daddr: Be32,
+    cport: Be16,
+    vport: Be16,
+    dport: Be16,
+    protocol: u8,
+    bits: AtomicU32,
+    deadline: AtomicUsize,
+    dest: Option<Shared<Dest>>,
+    fwmark: u32,
+}
+
+/// The table of a namespace's connections.
+pub(crate) type ConnTable = timed::Table<Conn>;
+
+/// A connection in its table.
+pub(crate) type PublishedConn = Timed<Conn>;
+
+/// What is known when a connection is made.
+pub(crate) struct NewConn {
+    /// The client's first packet.
+    pub(crate) flow: Flow4,
+    /// The server's address.
+    pub(crate) daddr: Be32,
+    /// The server's port.
+    pub(crate) dport: Be16,
+    /// The server.
+    pub(crate) dest: Option<Shared<Dest>>,
+    /// Flags as [`Dest::conn_flags`] has them.
+    pub(crate) flags: u32,
+    /// The packet's firewall mark.
+    pub(crate) fwmark: u32,
+    /// How long it lasts without a packet, in ticks.
+    pub(crate) timeout: u32,
+}
+
+/// Which way a packet goes in a connection that was found for it.
+pub(crate) enum Found<'rcu> {
+    /// From the client.
+    Request(&'rcu PublishedConn),
+    /// From the server.
+    Answer(&'rcu PublishedConn),
+}
+
+impl Conn {
+    /// Makes a connection of `table` that nobody sees yet. `None` if there is no memory.
+    pub(crate) fn new(table: &Arc<ConnTable>, new: NewConn) -> Option<timed::New<'_, Self>> {
+        let conn = Self {
+            caddr: new.flow.src,
+            vaddr: new.flow.dst,
+            daddr: new.daddr,
+            cport: new.flow.src_port,
+            vport: new.flow.dst_port,
+            dport: new.dport,
+            protocol: new.flow.protocol,
+            bits: AtomicU32::new(new.flags | F_HASHED),
+            deadline: AtomicUsize::new(jiffies::now().wrapping_add(new.timeout as usize)),
+            dest: new.dest,
+            fwmark: new.fwmark,
+        };
+        ConnTable::alloc(table, conn).ok()
+    }
+
+    /// The connection that a packet belongs to. An answer comes before a request, should one packet
+    /// be both. Under RCU.
+    ///
+    /// C: `ip_vs_conn_out_get()`, then `ip_vs_conn_in_get()`; here it is one search, since both
+    /// directions have the same hash.
+    #[inline]
+    pub(crate) fn find<'rcu>(
+        table: &ConnTable,
+        key: &HashKey,
+        rcu: Reader<'rcu>,
+        flow: &Flow4,
+    ) -> Option<Found<'rcu>> {
+        let mut request = None;
+        let answer = table.find(rcu, flow.hash(key), |conn, slot| {
+            if conn.protocol != flow.protocol {
+                return None;
+            }
+            if slot == 0 {
+                if conn.is_request(flow) {
+                    if request.is_none() && conn.bits().hashed() {
+                        request = Some(conn);
+                    }
+                    return None;
+                }
+                // An answer that was not translated here.
+                return (conn.is_direct_answer(flow)
+                    && conn.bits().fwd_method() != FwdMethod::Masq
+                    && conn.bits().hashed())
+                .then_some(conn);
+            }
+            (conn.is_answer(flow) && conn.bits().hashed()).then_some(conn)
+        });
+        match (answer, request) {
+            (Some(conn), _) => Some(Found::Answer(conn)),
+            (None, Some(conn)) => Some(Found::Request(conn)),
+            (None, None) => None,
+        }
+    }
+
+    /// Whether `flow` is an answer of any connection's virtual service, translated or not.
+    pub(crate) fn is_reply_of_service(
+        table: &ConnTable,
+        key: &HashKey,
+        rcu: Reader<'_>,
+        flow: &Flow4,
+    ) -> bool {
+        table
+            .find(rcu, flow.hash(key), |conn, slot| {
+                (slot == 0
+                    && conn.protocol == flow.protocol
+                    && conn.is_direct_answer(flow)
+                    && conn.bits().hashed())
+                .then_some(())
+            })
+            .is_some()
+    }
+
+    #[inline]
+    fn is_request(&self, flow: &Flow4) -> bool {
+        self.caddr == flow.src
+            && self.cport == flow.src_port
+            && self.vaddr == flow.dst
+            && self.vport == flow.dst_port
+    }
+
+    #[inline]
+    fn is_direct_answer(&self, flow: &Flow4) -> bool {
+        self.caddr == flow.dst
+            && self.cport == flow.dst_port
+            && self.vaddr == flow.src
+            && self.vport == flow.src_port
+    }
+
+    #[inline]
+    fn is_answer(&self, flow: &Flow4) -> bool {
+        self.caddr == flow.dst
+            && self.cport == flow.dst_port
+            && self.daddr == flow.src
+            && self.dport == flow.src_port
+    }
+
+    /// Whether it takes the packets of a client's flow; one that ends takes none.
+    pub(crate) fn takes(&self, flow: &Flow4) -> bool {
+        self.protocol == flow.protocol && self.is_request(flow) && self.bits().hashed()
+    }
+
+    /// The flow of the client's packets.
+    pub(crate) fn request(&self) -> Flow4 {
+        Flow4 {
+            protocol: self.protocol,
+            src: self.caddr,
+            src_port: self.cport,
+            dst: self.vaddr,
+            dst_port: self.vport,
+        }
+    }
+
+    /// The client's address.
+    #[inline]
+    pub(crate) fn caddr(&self) -> Be32 {
+        self.caddr
+    }
+
+    /// The client's port.
+    #[inline]
+    pub(crate) fn cport(&self) -> Be16 {
+        self.cport
+    }
+
+    /// The address that the client sent to.
+    #[inline]
+    pub(crate) fn vaddr(&self) -> Be32 {
+        self.vaddr
+    }
+
+    /// The port that the client sent to.
+    #[inline]
+    pub(crate) fn vport(&self) -> Be16 {
+        self.vport
+    }
+
+    /// The server's address.
+    #[inline]
+    pub(crate) fn daddr(&self) -> Be32 {
+        self.daddr
+    }
+
+    /// The server's port.
+    #[inline]
+    pub(crate) fn dport(&self) -> Be16 {
+        self.dport
+    }
+
+    /// The transport protocol's number.
+    #[inline]
+    pub(crate) fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    /// The firewall mark of the first packet.
+    pub(crate) fn fwmark(&self) -> u32 {
+        self.fwmark
+    }
+
+    /// The server; a connection that bypasses has none.
+    #[inline]
+    pub(crate) fn dest(&self) -> Option<&Dest> {
+        self.dest.as_deref()
+    }
+
+    /// Flags and state.
+    #[inline]
+    pub(crate) fn bits(&self) -> Bits {
+        Bits(self.bits.load(Relaxed))
+    }
+
+    /// How its packets get to the server.
+    #[inline]
+    pub(crate) fn fwd_method(&self) -> FwdMethod {
+        self.bits().fwd_method()
+    }
+
+    /// Changes flags and state by `change`, and counts the connection as active or not for its
+    /// server. Without a change nothing is written; one that ends changes no more, so that its
+    /// server counts it out as what it is.
+    #[inline]
+    pub(crate) fn update(&self, change: impl Fn(Bits) -> Bits) -> Bits {
+        let mut old = self.bits();
+        loop {
+            let new = change(old);
+            if new == old || !old.hashed() {
+                return old;
+            }
+            match self
+                .bits
+                .compare_exchange_weak(old.0, new.0, AcqRel, Relaxed)
+            {
+                Ok(_) => {
+                    if new.active() != old.active() {
+                        if let Some(dest) = self.dest() {
+                            dest.set_active(new.active());
+                        }
+                    }
+                    return new;
+                }
+                Err(now) => old = Bits(now),
+            }
+        }
+    }
+
+    /// How many ticks are left to it if no packet comes.
+    pub(crate) fn remaining(&self) -> usize {
+        let left = self
+            .deadline
+            .load(Relaxed)
+            .wrapping_sub(jiffies::now());
+        if left as isize > 0 {
+            left
+        } else {
+            0
+        }
+    }
+}
+
+/// Lets the connection last `timeout` more ticks.
+#[inline]
+pub(crate) fn restart_timer(conn: &PublishedConn, timeout: u32) {
+    let deadline = jiffies::now().wrapping_add(timeout as usize);
+    let old = conn.deadline.load(Relaxed);
+    if deadline == old {
+        return;
+    }
+    conn.deadline.store(deadline, Relaxed);
+    if jiffies::after(old, deadline) {
+        conn.hasten();
+    }
+}
+
+/// Ends the connection as soon as possible; no packet finds it any more. Under RCU.
+///
+/// C: `ip_vs_conn_expire_now()`.
+pub(crate) fn expire_now(conn: &PublishedConn) {
+    conn.update(|bits| bits.with(F_HASHED, false));
+    restart_timer(conn, 0);
+}
+
+impl Hashed for Conn {
+    fn hash(&self, slot: usize, seed: &Seed) -> Option<u32> {
+        let key = HashKey::new(*seed);
+        match slot {
+            0 => Some(self.request().hash(&key)),
+            _ if self.fwd_method() == FwdMethod::Masq => {
+                let request_to_server = Flow4 {
+                    dst: self.daddr,
+                    dst_port: self.dport,
+                    ..self.request()
+                };
+                Some(request_to_server.hash(&key))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl timed::Entry for Conn {
+    fn deadline(&self) -> usize {
+        self.deadline.load(Relaxed)
+    }
+
+    fn may_end(&self) -> bool {
+        true
+    }
+
+    fn retired(&self) {
+        let last = self.update(|bits| bits.with(F_HASHED, false));
+        if let Some(dest) = self.dest() {
+            dest.unbind(last.active());
+        }
+    }
+}
+
+/// The smallest and the largest table, as powers of two (C: `IP_VS_CONN_TAB_MIN_BITS`, `_MAX_BITS`).
+const TAB_BITS: core::ops::RangeInclusive<u32> = 8..=27;
+
+/// The largest table that the user allows.
+static MAX_BITS: AtomicU32 = AtomicU32::new(*TAB_BITS.end());
+
+/// Takes the module parameter `conn_tab_bits`: tables grow up to that, into the range that C allows;
+/// 0 stands for its end. When the module is loaded.
+pub(crate) fn set_max_bits(bits: i32) {
+    let bits = match u32::try_from(bits) {
+        Ok(0) => *TAB_BITS.end(),
+        Ok(bits) => bits.clamp(*TAB_BITS.start(), *TAB_BITS.end()),
+        Err(_) => *TAB_BITS.start(),
+    };
+    MAX_BITS.store(bits, Relaxed);
+}
+
+/// How the table grows and shrinks.
+pub(crate) const SIZING: Sizing = Sizing {
+    initial_bits: *TAB_BITS.start(),
+    wanted: |entries, bits| {
+        let limits = Limits {
+            min_bits: *TAB_BITS.start(),
+            max_bits: MAX_BITS.load(Relaxed),
+        };
+        limits.resize(entries as u64, bits)
+    },
+};
+
+// Half of what the C module takes, and two cache lines.
+const _: () = assert!(size_of::<PublishedConn>() <= 128);

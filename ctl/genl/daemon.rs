@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sync daemons, of which there are none yet. C: `ip_vs_genl_set_daemon()`.
+
+use super::failure::Failure;
+use ipvs_core::netlink::{
+    daemon,
+    Attr, //
+};
+use kernel::error::code::*;
+
+const MASTER: u32 = 1;
+const BACKUP: u32 = 2;
+
+/// Starts a daemon: `EOPNOTSUPP` for whatever the C module could start.
+pub(super) fn start(attr: Option<Attr<'_>>) -> Result<(), Failure> {
+    role(daemon::parse(attr)?.state)?;
+    Err(Failure::refused(
+        EOPNOTSUPP,
+        "sync daemons are not supported",
+    ))
+}
+
+/// Stops a daemon: `ESRCH`, since none runs.
+pub(super) fn stop(attr: Option<Attr<'_>>) -> Result<(), Failure> {
+    role(daemon::parse_state(attr)?)?;
+    Err(Failure::refused(ESRCH, "no such sync daemon runs"))
+}
+
+fn role(state: u32) -> Result<(), Failure> {
+    match state {
+        MASTER | BACKUP => Ok(()),
+        _ => Err(Failure::refused(
+            EINVAL,
+            "IPVS_DAEMON_ATTR_STATE is neither master nor backup",
+        )),
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Dumps. C: `ip_vs_genl_dump_services()`, `ip_vs_genl_dump_dests()`.
+
+use super::{
+    attributes,
+    show,
+    sink::Sink,
+    IPV6, //
+};
+use crate::{
+    dest::Dest,
+    netns::Netns,
+    service::Service,
+    walk::Cursor, //
+};
+use ipvs_core::netlink::{
+    dump,
+    service,
+    *, //
+};
+use kernel::prelude::*;
+use linux::{
+    genetlink::{
+        Dump,
+        Request, //
+    },
+    rcu::{
+        self,
+        Reader, //
+    },
+};
+
+/// Where the next part of a dump begins. A command uses one of both.
+#[derive(Clone, Copy, Zeroable)]
+pub(crate) struct Position {
+    services: Cursor,
+    dests: Slots,
+}
+
+/// The slots of servers that are left: all, or those below one.
+#[derive(Clone, Copy, Zeroable)]
+struct Slots {
+    begun: bool,
+    below: usize,
+}
+
+/// Shows services, as many as there is room for.
+pub(super) fn services(request: &Request<'_>, out: &mut Dump<'_, Position>) {
+    let mut position = out.position();
+    let mut room = true;
+
+    while room && !position.services.ended() {
+        rcu::read(|rcu| {
+            let before = position.services;
+            let Some(netns) = Netns::of(request.net(), rcu) else {
+                room = false;
+                return;
+            };
+            let batch = position
+                .services
+                .take(|place, visit| netns.scan_services(rcu, place, visit));
+            for (count, service) in batch.into_iter().flatten().enumerate() {
+                if put_service(out, service).is_err() {
+                    position.services = before.advanced(count);
+                    room = false;
+                    return;
+                }
+            }
+        });
+    }
+    out.set_position(position);
+}
+
+/// Shows servers of a service, as many as there is room for. A request that names no service, or none
+/// that is there, gets an empty answer instead of an error: it always did.
+pub(super) fn dests(request: &Request<'_>, out: &mut Dump<'_, Position>) {
+    let id = attributes(request).and_then(|[_, service, ..]| service::parse_id(service, IPV6));
+    let Ok(id) = id else {
+        return;
+    };
+    rcu::read(|rcu| {
+        if let Some(netns) = Netns::of(request.net(), rcu) {
+            // Not found means empty.
+            let _ = netns.with_service(&id, |service| put_dests(rcu, service, out));
+        }
+    });
+}
+
+/// Goes through the slots downwards: the C module shows the server first that was added last.
+fn put_dests(rcu: Reader<'_>, service: &Service, out: &mut Dump<'_, Position>) {
+    let dests = service.dests.view(rcu);
+    let mut position = out.position();
+    let Slots { begun, below } = position.dests;
+    let end = if begun {
+        below.min(dests.len())
+    } else {
+        dests.len()
+    };
+
+    position.dests = Slots {
+        begun: true,
+        below: 0,
+    };
+    for slot in (0..end).rev() {
+        let written = dests.get(slot).map(|dest| put_dest(out, &dest));
+        if matches!(written, Some(Err(_))) {
+            position.dests.below = slot.wrapping_add(1);
+            break;
+        }
+    }
+    out.set_position(position);
+}
+
+fn put_service(out: &mut Dump<'_, Position>, service: &Service) -> Result {
+    out.message(IPVS_CMD_NEW_SERVICE, |message| {
+        dump::put_service(&mut Sink(message), &show::service(service))
+            .map_err(|dump::NoRoom| EMSGSIZE)
+    })
+}
+
+fn put_dest(out: &mut Dump<'_, Position>, dest: &Dest) -> Result {
+    out.message(IPVS_CMD_NEW_DEST, |message| {
+        dump::put_dest(&mut Sink(message), &show::dest(dest)).map_err(|dump::NoRoom| EMSGSIZE)
+    })
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests that change something. C: `ip_vs_genl_set_cmd()`.
+//!
+//! Mistakes are found in the C module's order, so that a request with several gets the errno that it
+//! always got: the service as it is written, whether it is there, the server as it is written, then
+//! what [`crate::control`] has to say.
+
+use super::{
+    attributes,
+    daemon,
+    failure::Failure,
+    IPV6, //
+};
+use crate::netns::Netns;
+use ipvs_core::netlink::{
+    dest,
+    service,
+    timeout,
+    *, //
+};
+use kernel::prelude::*;
+use linux::{
+    genetlink::Request,
+    jiffies::HZ, //
+};
+
+/// Does what `request` asks for: all of it, or nothing.
+pub(super) fn change(cmd: u8, request: &Request<'_>, netns: &Netns) -> Result<(), Failure> {
+    let attrs = attributes(request)?;
+    let [_, service, dest, daemon, ..] = attrs;
+
+    match cmd {
+        IPVS_CMD_NEW_SERVICE => netns.add_service(&service::parse(service, IPV6)?)?,
+        IPVS_CMD_SET_SERVICE => netns.edit_service(&service::parse(service, IPV6)?)?,
+        IPVS_CMD_DEL_SERVICE => netns.delete_service(&service::parse_id(service, IPV6)?)?,
+        IPVS_CMD_NEW_DEST | IPVS_CMD_SET_DEST | IPVS_CMD_DEL_DEST => {
+            let service = service::parse_id(service, IPV6)?;
+            // The service goes first: it is missed before anyone looks at the server.
+            netns.with_service(&service, |_| ())?;
+            match cmd {
+                IPVS_CMD_NEW_DEST => netns.add_dest(&service, &dest::parse(dest)?)?,
+                IPVS_CMD_SET_DEST => netns.edit_dest(&service, &dest::parse(dest)?)?,
+                _ => netns.delete_dest(&service, &dest::parse_id(dest)?)?,
+            }
+        }
+        IPVS_CMD_NEW_DAEMON => daemon::start(daemon)?,
+        IPVS_CMD_DEL_DAEMON => daemon::stop(daemon)?,
+        IPVS_CMD_SET_CONFIG => netns.set_timeouts(&timeout::parse(&attrs, HZ)?),
+        IPVS_CMD_ZERO if service.is_none() => netns.zero_all(),
+        IPVS_CMD_ZERO => netns.zero_service(&service::parse_id(service, IPV6)?)?,
+        IPVS_CMD_FLUSH => netns.flush(),
+        _ => return Err(EOPNOTSUPP.into()),
+    }
+    Ok(())
+}

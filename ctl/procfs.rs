@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The files in `/proc/net`. Their lines are made by [`ipvs_core::text`].
+
+mod conn;
+mod info;
+mod stats;
+
+use core::fmt;
+use kernel::{
+    prelude::*,
+    seq_file::SeqFile, //
+};
+use linux::{
+    net::OwnNet,
+    seq_file::ProcEntry, //
+};
+
+/// Who may read the files: everyone.
+const MODE: u16 = 0o444;
+
+/// The files of one namespace; removed when dropped, which waits for their readers.
+pub(crate) struct ProcFiles {
+    _entries: [ProcEntry; 4],
+}
+
+impl ProcFiles {
+    /// Makes the files. They show the namespace's state: nobody may read them before it is there.
+    pub(crate) fn new(net: &OwnNet) -> Result<Self> {
+        Ok(Self {
+            _entries: [
+                ProcEntry::records::<info::Info>(net, c"ip_vs", MODE)?,
+                ProcEntry::records::<conn::Conns>(net, c"ip_vs_conn", MODE)?,
+                ProcEntry::single::<stats::Total>(net, c"ip_vs_stats", MODE)?,
+                ProcEntry::single::<stats::PerCpu>(net, c"ip_vs_stats_percpu", MODE)?,
+            ],
+        })
+    }
+}
+
+/// Text that a closure writes.
+struct Text<F>(F);
+
+impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> kernel::fmt::Display for Text<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0(f)
+    }
+}
+
+/// Writes text into a file, in one go.
+fn print(seq: &SeqFile, write: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result) {
+    kernel::seq_print!(seq, "{}", Text(write));
+}

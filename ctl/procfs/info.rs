@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/proc/net/ip_vs`: services and their servers. C: `ip_vs_info_seq_show()`.
+
+use super::print;
+use crate::{
+    netns::Netns,
+    service::Service,
+    walk::Cursor, //
+};
+use ipvs_core::{
+    sched::Server,
+    text::{
+        self,
+        ServiceLabel, //
+    },
+};
+use kernel::{
+    prelude::*,
+    seq_file::SeqFile, //
+};
+use linux::{
+    jiffies::HZ,
+    net::Net,
+    rcu::Reader,
+    seq_file::{
+        Records,
+        Step, //
+    },
+};
+
+pub(super) struct Info;
+
+/// Where a reader is: before the head, or among the services.
+#[derive(Clone, Copy, Zeroable)]
+pub(super) struct Position {
+    begun: bool,
+    services: Cursor,
+}
+
+impl Records for Info {
+    type Position = Position;
+
+    fn show<'rcu>(net: &Net, rcu: Reader<'rcu>, position: &mut Position, seq: &SeqFile) -> Step {
+        let Some(netns) = Netns::of(net, rcu) else {
+            return Step::End;
+        };
+        if !position.begun {
+            let buckets = netns.conn_table_size();
+            print(seq, |f| text::write_info_head(f, buckets));
+            position.begun = true;
+            return Step::Continue;
+        }
+        let batch = position
+            .services
+            .take(|place, visit| netns.scan_services(rcu, place, visit));
+        for service in batch.into_iter().flatten() {
+            show_service(rcu, service, seq);
+        }
+        match position.services.ended() {
+            true => Step::End,
+            false => Step::Continue,
+        }
+    }
+}
+
+fn show_service(rcu: Reader<'_>, service: &Service, seq: &SeqFile) {
+    let label = match service.fwmark() {
+        0 => ServiceLabel::Addr4(service.protocol().into(), service.addr(), service.port()),
+        mark => ServiceLabel::Fwmark(mark),
+    };
+    print(seq, |f| {
+        text::write_service(
+            f,
+            label,
+            service.scheduler_name(),
+            service.flags(),
+            service.timeout_secs().wrapping_mul(HZ),
+            service.netmask(),
+        )
+    });
+    service.for_each_dest(rcu, |dest| {
+        print(seq, |f| {
+            text::write_dest(
+                f,
+                dest.addr(),
+                dest.port(),
+                dest.conn_flags(),
+                dest.weight(),
+                dest.active_conns(),
+                dest.inactive_conns(),
+            )
+        });
+    });
+}

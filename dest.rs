@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Real servers. C: `struct ip_vs_dest`.
+
+use crate::{
+    conn::FwdMethod,
+    stats::Stats, //
+};
+use core::sync::atomic::{
+    AtomicBool,
+    AtomicI32,
+    AtomicU32,
+    AtomicUsize,
+    Ordering::Relaxed, //
+};
+use ipvs_core::{
+    flow::{
+        Flow4,
+        HashKey,
+        ServiceKey, //
+    },
+    net::{
+        Be16,
+        Be32, //
+    },
+    netlink::dest::DestSpec,
+    sched::Server,
+    threshold::Thresholds, //
+};
+use kernel::prelude::*;
+use linux::{
+    jiffies,
+    new_spinlock_bh,
+    rcu::{
+        Reader,
+        Shared,
+        SharedCell, //
+    },
+    route::RouteCache,
+    spinlock::SpinLockBh,
+    table::{
+        Hashed,
+        Seed, //
+    },
+};
+
+/// What a server is found by: its service, and its own address and port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DestKey {
+    pub(crate) service: ServiceKey,
+    pub(crate) addr: Be32,
+    pub(crate) port: Be16,
+}
+
+impl DestKey {
+    pub(crate) fn hash(&self, seed: &Seed) -> u32 {
+        let key = HashKey::new(*seed);
+        Flow4 {
+            protocol: 0,
+            src: self.addr,
+            src_port: self.port,
+            dst: Be32::from_raw(self.service.hash(&key)),
+            dst_port: Be16::ZERO,
+        }
+        .hash(&key)
+    }
+}
+
+/// A real server of a service.
+///
+/// Packets read it under RCU; its settings change under the namespace's configuration lock, each by
+/// itself: a connection made in the middle of a change may see some of it. Connections hold
+/// references, so a server that was removed stays until the last of them has ended; the trash (see
+/// [`crate::control`]) keeps it longer, to take it up again if it comes back.
+#[pin_data]
+pub(crate) struct Dest {
+    key: DestKey,
+    /// `IP_VS_CONN_F_FWD_MASK` and the other flags that its connections get.
+    conn_flags: AtomicU32,
+    weight: AtomicI32,
+    upper: AtomicU32,
+    lower: AtomicU32,
+    overloaded: AtomicBool,
+    /// Held while `overloaded` is worked out and set. Innermost.
+    #[pin]
+    overload: SpinLockBh<()>,
+    /// Whether it belongs to its service at present.
+    available: AtomicBool,
+    active: AtomicU32,
+    total: AtomicU32,
+    /// The tick at which the trash found it without connections, or 0.
+    pub(crate) idle_since: AtomicUsize,
+    /// The route that its packets take.
+    pub(crate) route: RouteCache,
+    #[pin]
+    stats: Stats,
+    /// The statistics of its service.
+    service_stats: SharedCell<Stats>,
+}
+
+impl Hashed for Dest {
+    fn hash(&self, _slot: usize, seed: &Seed) -> Option<u32> {
+        Some(self.key.hash(seed))
+    }
+}
+
+impl Dest {
+    pub(crate) fn new(key: DestKey, service_stats: Shared<Stats>) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            key,
+            conn_flags: AtomicU32::new(0),
+            weight: AtomicI32::new(0),
+            upper: AtomicU32::new(0),
+            lower: AtomicU32::new(0),
+            overloaded: AtomicBool::new(false),
+            overload <- new_spinlock_bh!((), "dest_overload"),
+            available: AtomicBool::new(false),
+            active: AtomicU32::new(0),
+            total: AtomicU32::new(0),
+            idle_since: AtomicUsize::new(0),
+            route: RouteCache::new(),
+            stats <- Stats::new(),
+            service_stats: SharedCell::new(service_stats),
+        }? Error)
+    }
+
+    pub(crate) fn key(&self) -> &DestKey {
+        &self.key
+    }
+
+    /// Address; constant.
+    #[inline]
+    pub(crate) fn addr(&self) -> Be32 {
+        self.key.addr
+    }
+
+    /// Port, 0 for "the port that the client asked for"; constant.
+    pub(crate) fn port(&self) -> Be16 {
+        self.key.port
+    }
+
+    pub(crate) fn conn_flags(&self) -> u32 {
+        self.conn_flags.load(Relaxed)
+    }
+
+    pub(crate) fn fwd_method(&self) -> FwdMethod {
+        FwdMethod::from_flags(self.conn_flags())
+    }
+
+    pub(crate) fn u_threshold(&self) -> u32 {
+        self.upper.load(Relaxed)
+    }
+
+    pub(crate) fn l_threshold(&self) -> u32 {
+        self.lower.load(Relaxed)
+    }
+
+    /// Connections that count as active, as shown to users.
+    pub(crate) fn active_conns(&self) -> u32 {
+        self.active.load(Relaxed)
+    }
+
+    /// The other ones.
+    pub(crate) fn inactive_conns(&self) -> u32 {
+        self.total
+            .load(Relaxed)
+            .saturating_sub(self.active.load(Relaxed))
+    }
+
+    /// Connection templates; there are none before persistence.
+    pub(crate) fn persist_conns(&self) -> u32 {
+        0
+    }
+
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The statistics of the service that it belongs to.
+    #[inline]
+    pub(crate) fn service_stats<'rcu>(&self, rcu: Reader<'rcu>) -> Option<&'rcu Stats> {
+        self.service_stats.get(rcu).map(|stats| stats.get())
+    }
+
+    /// Whether it belongs to its service at present.
+    #[inline]
+    pub(crate) fn available(&self) -> bool {
+        self.available.load(Relaxed)
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        Thresholds::new(self.upper.load(Relaxed), self.lower.load(Relaxed))
+    }
+
+    fn update_overload(&self, decide: impl FnOnce(Thresholds, u32, bool) -> bool) {
+        let _lock = self.overload.lock();
+        let overloaded = decide(
+            self.thresholds(),
+            self.total.load(Relaxed),
+            self.overloaded.load(Relaxed),
+        );
+        self.overloaded.store(overloaded, Relaxed);
+    }
+
+    /// Takes over what a user asks for. Under the configuration lock.
+    pub(crate) fn configure(&self, spec: &DestSpec) {
+        self.weight.store(spec.weight, Relaxed);
+        self.conn_flags
+            .store(FwdMethod::from_flags(spec.fwd_method).conn_flags(), Relaxed);
+        self.upper.store(spec.upper, Relaxed);
+        self.lower.store(spec.lower, Relaxed);
+        self.update_overload(|thresholds, conns, before| thresholds.after_set(conns, before));
+        self.route.reset();
+    }
+
+    /// Joins a service. Under the configuration lock.
+    pub(crate) fn join(&self, service_stats: &Shared<Stats>) {
+        let same = linux::rcu::read(|rcu| {
+            self.service_stats(rcu)
+                .is_some_and(|stats| service_stats.same(stats))
+        });
+        if !same {
+            self.service_stats.replace(service_stats.clone());
+            self.stats.zero();
+        }
+        self.idle_since.store(0, Relaxed);
+        self.available.store(true, Relaxed);
+    }
+
+    /// Leaves its service: its connections get no more packets through, and it keeps no device.
+    /// Under the configuration lock.
+    pub(crate) fn leave(&self) {
+        self.available.store(false, Relaxed);
+        self.route.reset();
+    }
+
+    /// Counts a new connection, which is not active yet. Any context.
+    pub(crate) fn bind(&self) {
+        let conns = self.total.fetch_add(1, Relaxed).wrapping_add(1);
+        if self.thresholds().reached(conns) {
+            self.update_overload(|thresholds, conns, _| thresholds.after_add(conns));
+        }
+    }
+
+    /// Counts a connection out. Any context.
+    pub(crate) fn unbind(&self, was_active: bool) {
+        if was_active {
+            self.active.fetch_sub(1, Relaxed);
+        }
+        let conns = self.total.fetch_sub(1, Relaxed).wrapping_sub(1);
+        if self.thresholds().left(conns) {
+            self.update_overload(|thresholds, conns, _| thresholds.after_remove(conns));
+        }
+    }
+
+    /// Counts a connection as active or as not active any more.
+    pub(crate) fn set_active(&self, active: bool) {
+        if active {
+            self.active.fetch_add(1, Relaxed);
+        } else {
+            self.active.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// For the trash: how long it has been without connections, in ticks, counted from the first
+    /// time that this is asked.
+    pub(crate) fn idle_for(&self) -> usize {
+        let now = jiffies::now();
+        match self.idle_since.load(Relaxed) {
+            0 => {
+                self.idle_since.store(now.max(1), Relaxed);
+                0
+            }
+            since => now.wrapping_sub(since),
+        }
+    }
+}
+
+impl Server for Dest {
+    #[inline]
+    fn weight(&self) -> i32 {
+        self.weight.load(Relaxed)
+    }
+
+    #[inline]
+    fn active(&self) -> u32 {
+        self.active_conns()
+    }
+
+    #[inline]
+    fn inactive(&self) -> u32 {
+        self.inactive_conns()
+    }
+
+    #[inline]
+    fn overloaded(&self) -> bool {
+        self.overloaded.load(Relaxed)
+    }
+}

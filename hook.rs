@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where packets come in: the netfilter hooks.
+//!
+//! On LOCAL_IN and LOCAL_OUT the C module has two hooks with adjacent priorities, one that looks
+//! for answers and one for requests, each with a search of its own. Here one hook does both with
+//! one search. C: `ip_vs_core.c`.
+
+mod icmp;
+
+use crate::{
+    conn::{
+        self,
+        Conn,
+        Found,
+        FwdMethod,
+        PublishedConn, //
+    },
+    ipvs_xmit,
+    netns::Netns,
+    proto::{
+        self,
+        Transport, //
+    },
+    schedule::{
+        self,
+        Scheduled, //
+    },
+    stats::Accounts, //
+};
+use ipvs_core::{
+    flow::Flow4,
+    ipv4::{
+        Ipv4Header,
+        PROTO_ICMP, //
+    },
+    tcp::{
+        Direction,
+        TcpState, //
+    },
+};
+use kernel::prelude::*;
+use linux::{
+    netfilter::{
+        defrag,
+        DefragUser,
+        Hook,
+        HookNum,
+        HookOps,
+        HookState,
+        Verdict,
+        NF_IP_PRI_NAT_DST,
+        NF_IP_PRI_NAT_SRC, //
+    },
+    rcu::Reader,
+    skb::Skb, //
+};
+
+/// For packets to this host, after filtering: requests, and answers to clients on this host.
+struct LocalIn;
+
+/// For packets of this host: requests of clients here, and answers of servers here.
+struct LocalOut;
+
+/// For packets that pass through, after filtering: answers, and ICMP errors of either side.
+struct Forward;
+
+/// The hooks of a namespace with services. C: `ip_vs_ops4`.
+pub(crate) fn ops() -> [HookOps<Netns>; 3] {
+    [
+        HookOps::new::<LocalIn>(),
+        HookOps::new::<LocalOut>(),
+        HookOps::new::<Forward>(),
+    ]
+}
+
+impl Hook for LocalIn {
+    type Context = Netns;
+    const HOOK: HookNum = HookNum::LocalIn;
+    const PRIORITY: i32 = NF_IP_PRI_NAT_SRC - 2;
+
+    fn run<'rcu>(
+        netns: Pin<&'rcu Netns>,
+        skb: Skb,
+        state: &HookState<'rcu>,
+        rcu: Reader<'rcu>,
+    ) -> Verdict {
+        if skb.ipvs_property() || skb.route().is_none() {
+            return Verdict::Accept(skb);
+        }
+        // Of packets for others that got here no connection is made.
+        let takes_requests = skb.is_for_this_host();
+        let cx = Context::new(netns.get_ref(), state, rcu, takes_requests);
+        cx.packet(skb)
+    }
+}
+
+impl Hook for LocalOut {
+    type Context = Netns;
+    const HOOK: HookNum = HookNum::LocalOut;
+    const PRIORITY: i32 = NF_IP_PRI_NAT_DST + 1;
+
+    fn run<'rcu>(
+        netns: Pin<&'rcu Netns>,
+        skb: Skb,
+        state: &HookState<'rcu>,
+        rcu: Reader<'rcu>,
+    ) -> Verdict {
+        if skb.ipvs_property() || skb.is_nodefrag() || skb.route().is_none() {
+            return Verdict::Accept(skb);
+        }
+        Context::new(netns.get_ref(), state, rcu, true).packet(skb)
+    }
+}
+
+impl Hook for Forward {
+    type Context = Netns;
+    const HOOK: HookNum = HookNum::Forward;
+    // The C module's first hook there, for ICMP, has 99, the one for answers 100.
+    const PRIORITY: i32 = 99;
+
+    fn run<'rcu>(
+        netns: Pin<&'rcu Netns>,
+        skb: Skb,
+        state: &HookState<'rcu>,
+        rcu: Reader<'rcu>,
+    ) -> Verdict {
+        if skb.ipvs_property() || skb.route().is_none() {
+            return Verdict::Accept(skb);
+        }
+        Context::new(netns.get_ref(), state, rcu, false).packet(skb)
+    }
+}
+
+/// What is the same for all of a packet's way through a hook.
+struct Context<'rcu> {
+    netns: &'rcu Netns,
+    hook: HookNum,
+    rcu: Reader<'rcu>,
+    takes_requests: bool,
+}
+
+impl<'rcu> Context<'rcu> {
+    #[inline]
+    fn new(
+        netns: &'rcu Netns,
+        state: &HookState<'rcu>,
+        rcu: Reader<'rcu>,
+        takes_requests: bool,
+    ) -> Self {
+        Self {
+            netns,
+            hook: state.hook(),
+            rcu,
+            takes_requests,
+        }
+    }
+
+    #[inline]
+    fn packet(&self, skb: Skb) -> Verdict {
+        let Ok(header) = Ipv4Header::parse_header(skb.network()) else {
+            return Verdict::Accept(skb);
+        };
+        if header.protocol == PROTO_ICMP {
+            return icmp::packet(self, skb, header);
+        }
+        if !proto::is_supported(header.protocol) {
+            return Verdict::Accept(skb);
+        }
+        if header.is_fragment() {
+            return self.fragment(skb);
+        }
+        self.whole(skb, header)
+    }
+
+    /// Waits until a packet is whole.
+    #[cold]
+    fn defrag(&self, skb: Skb) -> Option<(Skb, Ipv4Header)> {
+        let user = match self.hook {
+            HookNum::LocalIn => DefragUser::VsIn,
+            HookNum::Forward => DefragUser::VsFwd,
+            HookNum::LocalOut => DefragUser::VsOut,
+        };
+        let skb = defrag(skb, self.netns.net(), user)?;
+        // What has been put together has a sound header; otherwise it is freed.
+        let header = Ipv4Header::parse_header(skb.network()).ok()?;
+        Some((skb, header))
+    }
+
+    #[cold]
+    fn fragment(&self, skb: Skb) -> Verdict {
+        match self.defrag(skb) {
+            Some((skb, header)) => self.whole(skb, header),
+            None => Verdict::Stolen,
+        }
+    }
+
+    /// A packet that is no fragment, of a protocol that services have.
+    #[inline]
+    fn whole(&self, skb: Skb, header: Ipv4Header) -> Verdict {
+        let Some(transport) = Transport::read(&skb, &header) else {
+            // Too short for its ports: no connection's, and none is made of it.
+            return if self.takes_requests {
+                Verdict::Drop(skb)
+            } else {
+                Verdict::Accept(skb)
+            };
+        };
+        let flow = Flow4 {
+            protocol: header.protocol,
+            src: header.src,
+            src_port: transport.ports.src,
+            dst: header.dst,
+            dst_port: transport.ports.dst,
+        };
+        let packet = Packet {
+            header,
+            transport,
+            flow,
+        };
+        let netns = self.netns;
+        match Conn::find(netns.conns(), netns.conn_key(), self.rcu, &flow) {
+            Some(Found::Answer(conn)) => self.answer(skb, &packet, conn),
+            _ if !self.takes_requests => Verdict::Accept(skb),
+            Some(Found::Request(conn)) => self.request(skb, &packet, conn),
+            None => self.new_request(skb, &packet),
+        }
+    }
+
+    /// A packet of a server to a client. C: `handle_response()`.
+    #[inline]
+    fn answer(&self, mut skb: Skb, packet: &Packet, conn: &'rcu PublishedConn) -> Verdict {
+        if conn.fwd_method() == FwdMethod::Masq
+            && ipvs_xmit::snat(&mut skb, conn, &packet.header, self.netns.net(), self.hook).is_err()
+        {
+            return Verdict::Stolen;
+        }
+        self.count_answer(conn, &skb);
+        proto::step(conn, Direction::Output, &packet.transport, self.netns);
+        skb.set_ipvs_property();
+        skb.set_untracked();
+        Verdict::Accept(skb)
+    }
+
+    /// A packet of a client to a server, of a connection that was found.
+    #[inline]
+    fn request(&self, skb: Skb, packet: &Packet, conn: &'rcu PublishedConn) -> Verdict {
+        if packet.transport.is_new_conn() && may_be_reused(conn) {
+            let confirmed = skb.has_confirmed_conntrack();
+            conn::expire_now(conn);
+            return if confirmed {
+                Verdict::Drop(skb)
+            } else {
+                self.new_request(skb, packet)
+            };
+        }
+        if conn.dest().is_some_and(|dest| !dest.available()) {
+            return Verdict::Drop(skb);
+        }
+        self.send(skb, packet, conn)
+    }
+
+    /// A packet of a client that may make a connection.
+    #[inline]
+    fn new_request(&self, skb: Skb, packet: &Packet) -> Verdict {
+        match schedule::request(self.netns, skb, packet, self.rcu) {
+            Scheduled::Conn(skb, conn) => self.send(skb, packet, conn),
+            Scheduled::Verdict(verdict) => verdict,
+        }
+    }
+
+    #[inline]
+    fn send(&self, skb: Skb, packet: &Packet, conn: &'rcu PublishedConn) -> Verdict {
+        self.count_request(conn, &skb);
+        proto::step(conn, Direction::Input, &packet.transport, self.netns);
+        ipvs_xmit::transmit(skb, conn, &packet.header, self.netns.net(), self.rcu)
+    }
+
+    /// The accounts of a connection whose server is there. C: `ip_vs_in_stats()`.
+    #[inline]
+    fn accounts<'a>(&'a self, conn: &'a Conn) -> Option<Accounts<'a>> {
+        let dest = conn.dest().filter(|dest| dest.available())?;
+        let service = dest.service_stats(self.rcu)?;
+        Some(Accounts([dest.stats(), service, self.netns.stats()]))
+    }
+
+    #[inline]
+    fn count_request(&self, conn: &Conn, skb: &Skb) {
+        if let Some(accounts) = self.accounts(conn) {
+            accounts.request(skb.len());
+        }
+    }
+
+    #[inline]
+    fn count_answer(&self, conn: &Conn, skb: &Skb) {
+        if let Some(accounts) = self.accounts(conn) {
+            accounts.answer(skb.len());
+        }
+    }
+}
+
+/// What is known of a TCP or UDP packet that is no fragment.
+pub(crate) struct Packet {
+    pub(crate) header: Ipv4Header,
+    pub(crate) transport: Transport,
+    pub(crate) flow: Flow4,
+}
+
+/// Whether a SYN makes a new connection of one that is over (sysctl `conn_reuse_mode` 1). C:
+/// `is_new_conn_expected()`.
+fn may_be_reused(conn: &Conn) -> bool {
+    let state = TcpState::from_number(conn.bits().state());
+    matches!(state, Some(TcpState::TimeWait | TcpState::Close))
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! IPVS: the Linux virtual server, a layer-4 load balancer in the kernel.
+//!
+//! This crate is the module: what knows both IPVS and the kernel. What needs no kernel is in
+//! [`ipvs_core`], what needs `unsafe` is in [`linux`].
+//!
+//! `Documentation/architecture.rst` is the way in.
+
+#![deny(unsafe_code)]
+
+mod conn;
+mod control;
+mod ctl;
+mod dest;
+mod device;
+mod est;
+mod hook;
+mod ipvs_xmit;
+mod netns;
+mod proto;
+mod sched;
+mod schedule;
+mod service;
+mod stats;
+mod trash;
+mod walk;
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::{
+    genetlink::Registration,
+    net,
+    netdevice::Notifier, //
+};
+
+module! {
+    type: IpVs,
+    name: "ip_vs",
+    authors: ["The ipvs-rs developers"],
+    description: "IP Virtual Server",
+    license: "GPL",
+    params: {
+        conn_tab_bits: i32 {
+            default: 0,
+            description: "Largest hash table of connections, as a power of two (8 to 27); 0: as memory allows",
+        },
+    },
+}
+
+/// The loaded module.
+///
+/// Fields are dropped in this order: users are kept out first, then the namespaces' state goes,
+/// with its hooks, timers and connections, and at last the cache that connections came from.
+struct IpVs {
+    _control: Registration<ctl::genl::Ipvs>,
+    _devices: Notifier<device::Watch>,
+    _namespaces: Arc<net::Registration<netns::Netns>>,
+}
+
+impl kernel::Module for IpVs {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        conn::set_max_bits(module_parameters::conn_tab_bits.value());
+        let cache = Arc::new(netns::ConnCache::new(c"ip_vs_conn")?, GFP_KERNEL)?;
+        let namespaces = Arc::new(net::Registration::new(cache)?, GFP_KERNEL)?;
+        let devices = Notifier::new()?;
+        let control = ctl::genl::register(namespaces.clone())?;
+        pr_info!("ipvs loaded.\n");
+        Ok(Self {
+            _control: control,
+            _devices: devices,
+            _namespaces: namespaces,
+        })
+    }
+}
+
+impl Drop for IpVs {
+    fn drop(&mut self) {
+        pr_info!("ipvs unloaded.\n");
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The use count of a module.
+//!
+//! C header: [`include/linux/module.h`](srctree/include/linux/module.h)
+
+use crate::bindings;
+use kernel::prelude::*;
+
+/// Keeps a module from being unloaded.
+///
+/// # Invariants
+///
+/// One use of the module is counted.
+pub struct InUse(&'static ThisModule);
+
+impl InUse {
+    /// Counts a use, unless the module is about to go.
+    pub fn new(module: &'static ThisModule) -> Option<Self> {
+        // SAFETY: The module is the one that runs this.
+        // INVARIANT: Counted if true.
+        unsafe { bindings::try_module_get(module.as_ptr()) }.then_some(Self(module))
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::module_put(self.0.as_ptr()) };
+    }
+}

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What there is for each network namespace. C: `struct netns_ipvs`.
+//!
+//! # Locks, outermost first
+//!
+//! 1. [`Netns::config`]: all that users change. Sleeps.
+//! 2. The writer's lock of a service's list of servers. Sleeps.
+//! 3. A scheduler's memory; a server's overload flag; statistics; the tables' chains. Softirqs take
+//!    these, none within another.
+//!
+//! Packets take none of 1 and 2: they read services, servers and connections under RCU.
+
+use crate::{
+    conn::{
+        self,
+        ConnTable,
+        PublishedConn, //
+    },
+    ctl::procfs,
+    dest::Dest,
+    est::Estimation,
+    service::Service,
+    stats::Stats,
+    trash::Trash, //
+};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
+};
+use ipvs_core::{
+    flow::HashKey,
+    resize::Limits,
+    tcp,
+    udp, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
+use linux::{
+    jiffies::HZ,
+    module::InUse,
+    net::{
+        Net,
+        OwnNet,
+        PerNet,
+        Registry, //
+    },
+    netfilter,
+    rcu::Reader,
+    slab,
+    table::{
+        Sizing,
+        Table, //
+    },
+    work::{
+        Next,
+        Run,
+        Work, //
+    },
+};
+
+/// Timeouts by state, in ticks.
+pub(crate) struct Timeouts {
+    tcp: [AtomicU32; tcp::STATES],
+    udp: AtomicU32,
+}
+
+impl Timeouts {
+    fn new() -> Self {
+        Self {
+            tcp: tcp::DEFAULT_TIMEOUTS.map(|secs| AtomicU32::new(secs.wrapping_mul(HZ))),
+            udp: AtomicU32::new(udp::DEFAULT_TIMEOUT.wrapping_mul(HZ)),
+        }
+    }
+
+    /// That of a TCP state, in ticks.
+    #[inline]
+    pub(crate) fn tcp(&self, state: tcp::TcpState) -> u32 {
+        self.tcp
+            .get(usize::from(state.number()))
+            .map_or(0, |ticks| ticks.load(Relaxed))
+    }
+
+    /// That of UDP, in ticks.
+    #[inline]
+    pub(crate) fn udp(&self) -> u32 {
+        self.udp.load(Relaxed)
+    }
+
+    /// Sets that of a TCP state, in seconds.
+    pub(crate) fn set_tcp(&self, state: tcp::TcpState, secs: u32) {
+        if let Some(ticks) = self.tcp.get(usize::from(state.number())) {
+            ticks.store(secs.wrapping_mul(HZ), Relaxed);
+        }
+    }
+
+    /// Sets that of UDP, in seconds.
+    pub(crate) fn set_udp(&self, secs: u32) {
+        self.udp.store(secs.wrapping_mul(HZ), Relaxed);
+    }
+}
+
+/// How many services there are of each kind: what lets packets skip a search.
+#[derive(Default)]
+pub(crate) struct ServiceCounts {
+    /// By firewall mark.
+    pub(crate) fwmark: AtomicU32,
+    /// By address.
+    pub(crate) addr: AtomicU32,
+    /// By address, with port 0.
+    pub(crate) any_port: AtomicU32,
+}
+
+/// Services and servers, and what all of them count for.
+#[pin_data]
+pub(crate) struct Model {
+    /// The services.
+    #[pin]
+    pub(crate) services: Table<Service>,
+    /// The servers of all services, to be found without a walk.
+    #[pin]
+    pub(crate) dests: Table<Dest>,
+    /// The statistics of the namespace.
+    #[pin]
+    pub(crate) stats: Stats,
+}
+
+/// The sizes of the tables of services and servers.
+const LIMITS: Limits = Limits {
+    min_bits: 6,
+    max_bits: 20,
+};
+
+const SIZING: Sizing = Sizing {
+    initial_bits: LIMITS.min_bits,
+    wanted: |entries, bits| LIMITS.resize(entries as u64, bits),
+};
+
+impl Model {
+    fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            services <- Table::new(SIZING),
+            dests <- Table::new(SIZING),
+            stats <- Stats::new(),
+        }? Error)
+    }
+}
+
+/// What users change, besides services and servers themselves.
+pub(crate) struct Config {
+    /// While there are services.
+    pub(crate) hooks: Option<netfilter::Registration>,
+    /// One for each service (C: `ip_vs_use_count_inc()`).
+    pub(crate) uses: KVec<InUse>,
+    /// The namespace dies: nothing can be added any more.
+    pub(crate) closed: bool,
+}
+
+/// Fits the table of connections to its load.
+pub(crate) struct ConnResize(Arc<ConnTable>);
+
+impl Run for ConnResize {
+    fn run(&self) -> Next {
+        // Without memory the table stays as it is, longer chains and all.
+        let _ = self.0.resize();
+        if self.0.count() == 0 && self.0.size() <= 1 << conn::SIZING.initial_bits {
+            return Next::Done;
+        }
+        // So that it shrinks again.
+        Next::After(2 * HZ as usize)
+    }
+}
+
+/// The state of a network namespace.
+///
+/// Fields are dropped in this order: what users and packets come in by is gone first, then what
+/// runs by itself, then what it runs on.
+#[pin_data]
+pub(crate) struct Netns {
+    proc_files: procfs::ProcFiles,
+    /// What users change.
+    #[pin]
+    pub(crate) config: Mutex<Config>,
+    /// Lets rates go on, while there are services.
+    pub(crate) estimation: Work<Estimation>,
+    /// Resizes the table of connections.
+    pub(crate) conn_resize: Work<ConnResize>,
+    /// Servers that were removed while connections were left.
+    pub(crate) trash: Trash,
+    conns: Arc<ConnTable>,
+    conn_key: HashKey,
+    model: Arc<Model>,
+    service_key: HashKey,
+    /// How many services there are.
+    pub(crate) service_counts: ServiceCounts,
+    /// How long connections last.
+    pub(crate) timeouts: Timeouts,
+    net: OwnNet,
+}
+
+static REGISTRY: Registry = Registry::new();
+
+/// The cache that the connections of all namespaces come from.
+pub(crate) type ConnCache = slab::Cache<PublishedConn>;
+
+impl PerNet for Netns {
+    type Common = Arc<ConnCache>;
+
+    fn new(net: OwnNet, cache: &Arc<ConnCache>) -> Result<Pin<KBox<Self>>> {
+        let model = Arc::pin_init(Model::new(), GFP_KERNEL)?;
+        let conns = Arc::pin_init(ConnTable::new(conn::SIZING, cache.clone()), GFP_KERNEL)?;
+        KBox::try_pin_init(
+            try_pin_init!(Self {
+                proc_files: procfs::ProcFiles::new(&net)?,
+                config <- new_mutex!(
+                    Config {
+                        hooks: None,
+                        uses: KVec::new(),
+                        closed: false,
+                    },
+                    "ipvs_config"
+                ),
+                estimation: Work::new(
+                    Estimation::new(model.clone()),
+                    c"ipvs_estimation",
+                    kernel::static_lock_class!(),
+                )?,
+                conn_resize: Work::new(
+                    ConnResize(conns.clone()),
+                    c"ipvs_conn_resize",
+                    kernel::static_lock_class!(),
+                )?,
+                trash: Trash::new()?,
+                conn_key: HashKey::new(*conns.seed()),
+                conns,
+                service_key: HashKey::new(*model.services.seed()),
+                model,
+                service_counts: ServiceCounts::default(),
+                timeouts: Timeouts::new(),
+                net,
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    fn shut(self: Pin<&Self>) {
+        self.close();
+    }
+
+    fn registry() -> &'static Registry {
+        &REGISTRY
+    }
+}
+
+impl Netns {
+    /// The state of `net`, or `None` while the namespace is being made or has gone.
+    pub(crate) fn of<'rcu>(net: &Net, rcu: Reader<'rcu>) -> Option<Pin<&'rcu Self>> {
+        net.get(rcu)
+    }
+
+    /// The namespace.
+    #[inline]
+    pub(crate) fn net(&self) -> &OwnNet {
+        &self.net
+    }
+
+    /// Services and servers.
+    #[inline]
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The connections.
+    #[inline]
+    pub(crate) fn conns(&self) -> &Arc<ConnTable> {
+        &self.conns
+    }
+
+    /// What connections are hashed with.
+    #[inline]
+    pub(crate) fn conn_key(&self) -> &HashKey {
+        &self.conn_key
+    }
+
+    /// What services are hashed with.
+    #[inline]
+    pub(crate) fn service_key(&self) -> &HashKey {
+        &self.service_key
+    }
+
+    /// The statistics of the namespace.
+    #[inline]
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.model.stats
+    }
+
+    /// The number of buckets for connections, as users are told.
+    pub(crate) fn conn_table_size(&self) -> u32 {
+        u32::try_from(self.conns.size()).unwrap_or(u32::MAX)
+    }
+}

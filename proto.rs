@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The transport protocols: what packets tell, and how connections live by it.
+//!
+//! C: `ip_vs_proto.c`, `ip_vs_proto_tcp.c`, `ip_vs_proto_udp.c`.
+
+pub(crate) mod nat;
+
+use crate::{
+    conn::{
+        restart_timer,
+        Bits,
+        PublishedConn, //
+    },
+    netns::Netns, //
+};
+use ipvs_core::{
+    ipv4::{
+        Ipv4Header,
+        PROTO_TCP,
+        PROTO_UDP, //
+    },
+    tcp::{
+        self,
+        Direction,
+        Table,
+        TcpState, //
+    },
+    transport::{
+        Ports,
+        TcpFlags,
+        TcpHeader,
+        UdpHeader,
+        TCP_HEADER_LEN,
+        UDP_HEADER_LEN, //
+    },
+    udp, //
+};
+use linux::skb::Skb;
+
+/// Whether there are services for a protocol.
+#[inline]
+pub(crate) const fn is_supported(protocol: u8) -> bool {
+    matches!(protocol, PROTO_TCP | PROTO_UDP)
+}
+
+/// What the transport header of a packet tells.
+pub(crate) struct Transport {
+    pub(crate) ports: Ports,
+    /// Flags of TCP; `None` for UDP, and for a packet that ends before them.
+    flags: Option<TcpFlags>,
+    /// Whether the whole header is there.
+    pub(crate) complete: bool,
+}
+
+impl Transport {
+    /// Reads it, wherever it lies in the packet. `None` if not even the ports are there.
+    #[inline]
+    pub(crate) fn read(skb: &Skb, header: &Ipv4Header) -> Option<Self> {
+        let offset = header.header_len();
+        if header.protocol == PROTO_TCP {
+            if let Some(bytes) = skb.header::<TCP_HEADER_LEN>(offset) {
+                let tcp = TcpHeader::parse(&bytes)?;
+                return Some(Self {
+                    ports: tcp.ports,
+                    flags: Some(tcp.flags),
+                    complete: true,
+                });
+            }
+        } else if let Some(bytes) = skb.header::<UDP_HEADER_LEN>(offset) {
+            return Some(Self {
+                ports: UdpHeader::parse(&bytes)?.ports,
+                flags: None,
+                complete: true,
+            });
+        }
+        let bytes: [u8; 4] = skb.header(offset)?;
+        Some(Self {
+            ports: Ports::parse(&bytes)?,
+            flags: None,
+            complete: false,
+        })
+    }
+
+    /// Whether a client starts a connection with it; UDP has no such mark. C: `is_new_conn()`.
+    #[inline]
+    pub(crate) fn is_new_conn(&self) -> bool {
+        self.flags.is_some_and(TcpFlags::syn)
+    }
+
+    /// Whether a service takes it as the first packet of a connection.
+    pub(crate) fn may_start(&self, protocol: u8) -> bool {
+        protocol != PROTO_TCP || self.flags.is_some_and(|flags| flags.syn() && !flags.rst())
+    }
+}
+
+/// Moves a connection on by a packet: its state, whether it counts as active, and how long it lasts.
+#[inline]
+pub(crate) fn step(
+    conn: &PublishedConn,
+    direction: Direction,
+    transport: &Transport,
+    netns: &Netns,
+) {
+    let timeout = if conn.protocol() == PROTO_TCP {
+        let Some(flags) = transport.flags else {
+            return;
+        };
+        let bits = conn.update(|bits| tcp_step(bits, direction, flags));
+        netns.timeouts.tcp(tcp_state(bits))
+    } else {
+        netns.timeouts.udp()
+    };
+    restart_timer(conn, timeout);
+}
+
+#[inline]
+fn tcp_state(bits: Bits) -> TcpState {
+    TcpState::from_number(bits.state()).unwrap_or(TcpState::None)
+}
+
+/// C: `set_tcp_state()`.
+#[inline]
+fn tcp_step(bits: Bits, direction: Direction, flags: TcpFlags) -> Bits {
+    let (direction, no_output) = direction.with_flag(bits.no_output());
+    let state = tcp::next(Table::Normal, direction, tcp_state(bits), flags);
+    bits.with_no_output(no_output)
+        .with_state(state.number())
+        .with_active(state.is_active())
+}
+
+/// The name of a connection's state, as users see it.
+pub(crate) fn state_name(protocol: u8, state: u16) -> &'static str {
+    match protocol {
+        PROTO_TCP => tcp::state_name(state),
+        _ => udp::state_name(state),
+    }
+}

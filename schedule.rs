@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! New connections: from a client's first packet to a server. C: `ip_vs_schedule()`.
+
+use crate::{
+    conn::{
+        Conn,
+        NewConn,
+        PublishedConn, //
+    },
+    hook::Packet,
+    netns::Netns,
+    service::Service,
+    stats::Accounts, //
+};
+use core::sync::atomic::Ordering::Relaxed;
+use ipvs_core::{
+    flow::ServiceKey,
+    net::Be16,
+    netlink::AF_INET, //
+};
+use kernel::prelude::*;
+use linux::{
+    icmp::{
+        self,
+        Problem, //
+    },
+    jiffies::HZ,
+    netfilter::Verdict,
+    rcu::{
+        Borrowed,
+        Reader, //
+    },
+    skb::Skb, //
+};
+
+/// Where FTP servers send data from (C: `FTPDATA`).
+const FTPDATA: Be16 = Be16::new(20);
+
+/// How long a connection lasts until its protocol says something (C: `3 * HZ`).
+const INITIAL_TIMEOUT: u32 = 3 * HZ;
+
+/// The most connections that a namespace may have (sysctl `conn_max`).
+const CONN_MAX: usize = 1 << 30;
+
+/// What came of a packet without a connection.
+pub(crate) enum Scheduled<'rcu> {
+    /// It has one now.
+    Conn(Skb, &'rcu PublishedConn),
+    /// It gets none, and this is what becomes of it.
+    Verdict(Verdict),
+}
+
+/// Finds a service for a packet, and a server for a new connection.
+pub(crate) fn request<'rcu>(
+    netns: &'rcu Netns,
+    skb: Skb,
+    packet: &Packet,
+    rcu: Reader<'rcu>,
+) -> Scheduled<'rcu> {
+    if !packet.transport.complete {
+        return Scheduled::Verdict(Verdict::Drop(skb));
+    }
+    let flow = &packet.flow;
+    if !packet.transport.may_start(flow.protocol) {
+        return Scheduled::Verdict(Verdict::Accept(skb));
+    }
+    let Some(service) = find_service(netns, skb.mark(), packet, rcu) else {
+        return Scheduled::Verdict(Verdict::Accept(skb));
+    };
+    // An FTP server's data connection is made by its control connection, if at all.
+    if flow.src_port == FTPDATA {
+        return Scheduled::Verdict(Verdict::Accept(skb));
+    }
+    // Nor is an answer of a server on this host a request.
+    let is_of_this_host = skb.device().is_none_or(|device| device.is_loopback());
+    if is_of_this_host && Conn::is_reply_of_service(netns.conns(), netns.conn_key(), rcu, flow) {
+        return Scheduled::Verdict(Verdict::Accept(skb));
+    }
+    if service.fwmark() == 0 && service.port() != flow.dst_port {
+        pr_err!(
+            "Schedule: port zero only supported in persistent services, check your ipvs \
+             configuration\n"
+        );
+        return Scheduled::Verdict(leave(skb));
+    }
+    let Some(dest) = service.schedule(rcu) else {
+        return Scheduled::Verdict(leave(skb));
+    };
+
+    let conn = dest.share().and_then(|shared| {
+        let new = NewConn {
+            flow: *flow,
+            daddr: dest.addr(),
+            dport: match dest.port() {
+                Be16::ZERO => flow.dst_port,
+                port => port,
+            },
+            flags: dest.conn_flags(),
+            dest: Some(shared),
+            fwmark: skb.mark(),
+            timeout: INITIAL_TIMEOUT,
+        };
+        publish(netns, new, rcu)
+    });
+    match conn {
+        Some((conn, true)) => {
+            Accounts([dest.get().stats(), service.get().stats(), netns.stats()]).connection();
+            Scheduled::Conn(skb, conn)
+        }
+        Some((conn, false)) => Scheduled::Conn(skb, conn),
+        None => Scheduled::Verdict(Verdict::Drop(skb)),
+    }
+}
+
+/// Makes a connection; or finds that another packet of the client has just made it, which the C
+/// module may make twice. Says which.
+fn publish<'rcu>(
+    netns: &'rcu Netns,
+    new: NewConn,
+    rcu: Reader<'rcu>,
+) -> Option<(&'rcu PublishedConn, bool)> {
+    let conns = netns.conns();
+    if conns.count() >= CONN_MAX {
+        return None;
+    }
+    let Some(conn) = Conn::new(conns, new) else {
+        kernel::pr_warn_once!("no memory for connections\n");
+        return None;
+    };
+    let flow = conn.request();
+    let published = conn.publish(rcu, |other| other.takes(&flow));
+    if conns.unbalanced(rcu) {
+        netns.conn_resize.hurry();
+    }
+    match published {
+        Ok(conn) => {
+            if let Some(dest) = conn.dest() {
+                dest.bind();
+            }
+            Some((conn, true))
+        }
+        Err(conn) => Some((conn, false)),
+    }
+}
+
+/// The service for a packet: by its firewall mark, by its address and port, by its address alone.
+///
+/// C looks for an FTP service too, whose data connections go to any port; without persistence it
+/// lets their packets pass, which is what comes of finding none. C: `ip_vs_service_find()`.
+fn find_service<'rcu>(
+    netns: &'rcu Netns,
+    mark: u32,
+    packet: &Packet,
+    rcu: Reader<'rcu>,
+) -> Option<Borrowed<'rcu, Service>> {
+    let counts = &netns.service_counts;
+    if mark != 0 && counts.fwmark.load(Relaxed) != 0 {
+        let key = ServiceKey::Fwmark {
+            family: AF_INET as u8,
+            mark,
+        };
+        if let Some(service) = netns.find_service(&key, rcu) {
+            return Some(service);
+        }
+    }
+    if counts.addr.load(Relaxed) == 0 {
+        return None;
+    }
+    let by_port = |port| {
+        let key = ServiceKey::Addr4 {
+            protocol: packet.flow.protocol,
+            addr: packet.flow.dst,
+            port,
+        };
+        netns.find_service(&key, rcu)
+    };
+    by_port(packet.flow.dst_port).or_else(|| {
+        (counts.any_port.load(Relaxed) != 0)
+            .then(|| by_port(Be16::ZERO))
+            .flatten()
+    })
+}
+
+/// Tells a client that its service has no server. C: `ip_vs_leave()`.
+fn leave(skb: Skb) -> Verdict {
+    icmp::send(&skb, Problem::PortUnreachable);
+    Verdict::Drop(skb)
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Virtual services. C: `struct ip_vs_service`.
+
+use crate::{
+    dest::Dest,
+    sched::Scheduler,
+    stats::Stats, //
+};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
+};
+use ipvs_core::{
+    flow::{
+        HashKey,
+        ServiceKey, //
+    },
+    net::{
+        Be16,
+        Be32, //
+    },
+    netlink::{
+        service::ServiceSpec,
+        IP_VS_SVC_F_HASHED, //
+    },
+    sched::SchedulerKind, //
+};
+use kernel::prelude::*;
+use linux::{
+    rcu::{
+        Borrowed,
+        Reader,
+        Shared, //
+    },
+    roster::Roster,
+    table::{
+        Hashed,
+        Seed, //
+    },
+};
+
+/// A virtual service: what clients connect to, and the servers behind it.
+///
+/// Packets read it under RCU; settings change under the namespace's configuration lock, each by
+/// itself.
+#[pin_data]
+pub(crate) struct Service {
+    key: ServiceKey,
+    flags: AtomicU32,
+    timeout: AtomicU32,
+    netmask: AtomicU32,
+    /// The servers.
+    #[pin]
+    pub(crate) dests: Roster<Dest>,
+    /// Who chooses among them.
+    #[pin]
+    pub(crate) scheduler: Scheduler,
+    /// Shared with the servers, whose packets count here too.
+    stats: Shared<Stats>,
+}
+
+impl Hashed for Service {
+    fn hash(&self, _slot: usize, seed: &Seed) -> Option<u32> {
+        Some(self.key.hash(&HashKey::new(*seed)))
+    }
+}
+
+impl Service {
+    /// A service without servers. May sleep.
+    pub(crate) fn new(
+        key: ServiceKey,
+        kind: Option<SchedulerKind>,
+    ) -> Result<impl PinInit<Self, Error>> {
+        let stats = Shared::pin_init(Stats::new(), GFP_KERNEL)?;
+        Ok(try_pin_init!(Self {
+            key,
+            flags: AtomicU32::new(0),
+            timeout: AtomicU32::new(0),
+            netmask: AtomicU32::new(0),
+            dests <- Roster::new(),
+            scheduler <- Scheduler::new(kind),
+            stats,
+        }? Error))
+    }
+
+    /// Takes over what a user asks for, but for the scheduler. Under the configuration lock.
+    pub(crate) fn configure(&self, spec: &ServiceSpec<'_>) {
+        self.flags.store(spec.flags.apply(self.flags()), Relaxed);
+        self.timeout.store(spec.timeout, Relaxed);
+        self.netmask.store(spec.netmask.raw(), Relaxed);
+    }
+
+    pub(crate) fn key(&self) -> &ServiceKey {
+        &self.key
+    }
+
+    /// Firewall mark, or 0.
+    pub(crate) fn fwmark(&self) -> u32 {
+        match self.key {
+            ServiceKey::Fwmark { mark, .. } => mark,
+            ServiceKey::Addr4 { .. } => 0,
+        }
+    }
+
+    /// Transport protocol; that of a service by firewall mark is shown as TCP.
+    pub(crate) fn protocol(&self) -> u8 {
+        match self.key {
+            ServiceKey::Fwmark { .. } => ipvs_core::ipv4::PROTO_TCP,
+            ServiceKey::Addr4 { protocol, .. } => protocol,
+        }
+    }
+
+    /// Virtual address, or 0.
+    pub(crate) fn addr(&self) -> Be32 {
+        match self.key {
+            ServiceKey::Fwmark { .. } => Be32::ZERO,
+            ServiceKey::Addr4 { addr, .. } => addr,
+        }
+    }
+
+    /// Virtual port, or 0.
+    pub(crate) fn port(&self) -> Be16 {
+        match self.key {
+            ServiceKey::Fwmark { .. } => Be16::ZERO,
+            ServiceKey::Addr4 { port, .. } => port,
+        }
+    }
+
+    /// `IP_VS_SVC_F_*`, as set by users, and `IP_VS_SVC_F_HASHED`, which C shows too.
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags.load(Relaxed) | IP_VS_SVC_F_HASHED
+    }
+
+    /// Timeout of persistence in seconds, as set by users.
+    pub(crate) fn timeout_secs(&self) -> u32 {
+        self.timeout.load(Relaxed)
+    }
+
+    /// Netmask of persistence, as set by users.
+    pub(crate) fn netmask(&self) -> Be32 {
+        Be32::from_raw(self.netmask.load(Relaxed))
+    }
+
+    /// Name of the scheduler.
+    pub(crate) fn scheduler_name(&self) -> &'static str {
+        self.scheduler.kind().map_or("none", SchedulerKind::name)
+    }
+
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    pub(crate) fn shared_stats(&self) -> &Shared<Stats> {
+        &self.stats
+    }
+
+    /// The server for a new connection.
+    pub(crate) fn schedule<'rcu>(&self, rcu: Reader<'rcu>) -> Option<Borrowed<'rcu, Dest>> {
+        self.scheduler.pick(&self.dests, rcu)
+    }
+
+    /// The server that was added last.
+    pub(crate) fn last_dest(&self) -> Option<Shared<Dest>> {
+        linux::rcu::read(|rcu| {
+            let view = self.dests.view(rcu);
+            (0..view.len())
+                .rev()
+                .find_map(|slot| view.get(slot)?.share())
+        })
+    }
+
+    /// Visits the servers, in the order in which C lists them: the last one added first.
+    pub(crate) fn for_each_dest<'rcu>(&self, rcu: Reader<'rcu>, mut visit: impl FnMut(&'rcu Dest)) {
+        let view = self.dests.view(rcu);
+        for slot in (0..view.len()).rev() {
+            if let Some(dest) = view.get(slot) {
+                visit(dest.get());
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Statistics of servers, services and namespaces: exact, and current whenever they are read.
+//!
+//! C: `struct ip_vs_stats`, whose counters are up to two seconds old.
+
+use ipvs_core::{
+    est::Estimator,
+    stats::{
+        Counters,
+        Stats as Shown, //
+    },
+};
+use kernel::prelude::*;
+use linux::{
+    new_spinlock_bh,
+    percpu::{
+        Counter,
+        PerCpu,
+        Section, //
+    },
+    spinlock::SpinLockBh, //
+};
+
+const CONNS: usize = 0;
+const INPKTS: usize = 1;
+const OUTPKTS: usize = 2;
+const INBYTES: usize = 3;
+const OUTBYTES: usize = 4;
+
+/// One CPU's share of [`Counters`].
+type Share = [Counter; 5];
+
+fn sum(share: &Share) -> Counters {
+    Counters {
+        conns: share[CONNS].get(),
+        inpkts: share[INPKTS].get(),
+        outpkts: share[OUTPKTS].get(),
+        inbytes: share[INBYTES].get(),
+        outbytes: share[OUTBYTES].get(),
+    }
+}
+
+/// What changes with users and time.
+struct Base {
+    /// The counters when they were last zeroed.
+    zero: Counters,
+    estimator: Estimator,
+}
+
+/// The statistics of one object.
+#[pin_data]
+pub(crate) struct Stats {
+    shares: PerCpu<Share>,
+    #[pin]
+    base: SpinLockBh<Base>,
+}
+
+impl Stats {
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            shares: PerCpu::new()?,
+            base <- new_spinlock_bh!(
+                Base {
+                    zero: Counters::ZERO,
+                    estimator: Estimator::new(Counters::ZERO),
+                },
+                "stats"
+            ),
+        }? Error)
+    }
+
+    fn total(&self) -> Counters {
+        self.shares
+            .iter()
+            .fold(Counters::ZERO, |total, (_, share)| {
+                total.wrapping_add(sum(share))
+            })
+    }
+
+    /// Counters since the last zeroing, and rates.
+    pub(crate) fn read(&self) -> Shown {
+        let base = self.base.lock();
+        Shown {
+            counters: self.total().wrapping_sub(base.zero),
+            rates: base.estimator.rates(),
+        }
+    }
+
+    /// The counters of each CPU since the module was loaded. C: `ip_vs_stats_percpu_show()`.
+    pub(crate) fn per_cpu(&self) -> impl Iterator<Item = (u32, Counters)> + '_ {
+        self.shares.iter().map(|(cpu, share)| (cpu, sum(share)))
+    }
+
+    /// Makes the present counters the zero point; the rates start from 0.
+    pub(crate) fn zero(&self) {
+        let mut base = self.base.lock();
+        base.zero = self.total();
+        base.estimator = Estimator::new(base.zero);
+    }
+
+    /// Lets the rates take another step. Every [`ipvs_core::est::PERIOD_SECS`].
+    pub(crate) fn estimate(&self) {
+        let mut base = self.base.lock();
+        let total = self.total();
+        base.estimator.update(&total);
+    }
+}
+
+/// All that one packet counts for: its server, the service and the namespace.
+pub(crate) struct Accounts<'a>(pub(crate) [&'a Stats; 3]);
+
+impl Accounts<'_> {
+    #[inline]
+    fn add(&self, packets: usize, bytes: usize, len: usize) {
+        let section = Section::enter();
+        for stats in self.0 {
+            let share = section.get(&stats.shares);
+            share[packets].add(1);
+            share[bytes].add(len as u64);
+        }
+    }
+
+    /// Counts a request of `len` bytes.
+    #[inline]
+    pub(crate) fn request(&self, len: usize) {
+        self.add(INPKTS, INBYTES, len);
+    }
+
+    /// Counts an answer of `len` bytes.
+    #[inline]
+    pub(crate) fn answer(&self, len: usize) {
+        self.add(OUTPKTS, OUTBYTES, len);
+    }
+
+    /// Counts a new connection.
+    pub(crate) fn connection(&self) {
+        let section = Section::enter();
+        for stats in self.0 {
+            section.get(&stats.shares)[CONNS].add(1);
+        }
+    }
+}
