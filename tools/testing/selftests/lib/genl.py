@@ -87,6 +87,14 @@ def attributes(data):
     return found
 
 
+def error_name(code):
+    """An errno's name, of two the one that the kernel calls it."""
+    if not code:
+        return ""
+    return errno.errorcode.get(code, str(code)).replace(
+        "ENOTSUP", "EOPNOTSUPP")
+
+
 class Genl:
     """A socket to the IPVS family of one namespace."""
 
@@ -155,8 +163,7 @@ class Genl:
 
         def number(which):
             return struct.unpack("=I", tlvs[which])[0] if which in tlvs else 0
-        return Reply(errno.errorcode.get(code, str(code)) if code else "",
-                     messages,
+        return Reply(error_name(code), messages,
                      tlvs.get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(),
                      number(NLMSGERR_ATTR_OFFS),
                      number(NLMSGERR_ATTR_MISS_TYPE))

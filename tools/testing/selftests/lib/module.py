@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """Loading and unloading the module under test, C or Rust."""
 
+import ctypes
 import os
 import subprocess
 
 from .tap import Skip, eventually, module_under_test
 
 SCHEDULERS = ["ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc"]
+SYS_FINIT_MODULE, SYS_DELETE_MODULE = 313, 176     # x86-64
 RUST_KO = os.environ.get("IPVS_KO", "/ipvs/ip_vs.ko")
 
 
@@ -46,6 +48,32 @@ def load(*parameters):
         return
     run("modprobe", "ip_vs", *parameters)
     run("modprobe", "-a", *SCHEDULERS)
+
+
+def files():
+    """The module files that load() would load, in order."""
+    if module_under_test() == "rust":
+        return [RUST_KO]
+    return [run("modinfo", "-n", name).strip()
+            for name in ["ip_vs", *SCHEDULERS]]
+
+
+def _syscall(number, *arguments):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(number, *arguments):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def insert(path, parameters=b""):
+    """finit_module(2): a module file whose dependencies are there."""
+    with open(path, "rb") as file:
+        _syscall(SYS_FINIT_MODULE, file.fileno(), parameters, 0)
+
+
+def remove(name):
+    """delete_module(2), without waiting."""
+    _syscall(SYS_DELETE_MODULE, name.encode(), os.O_NONBLOCK)
 
 
 def unload(seconds=30):
