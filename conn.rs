@@ -176,7 +176,6 @@ pub(crate) struct Conn {
     bits: AtomicU32,
     deadline: AtomicUsize,
     dest: Option<Shared<Dest>>,
-    fwmark: u32,
 }
 
 /// The table of a namespace's connections.
@@ -197,8 +196,6 @@ pub(crate) struct NewConn {
     pub(crate) dest: Option<Shared<Dest>>,
     /// Flags as [`Dest::conn_flags`] has them.
     pub(crate) flags: u32,
-    /// The packet's firewall mark.
-    pub(crate) fwmark: u32,
     /// How long it lasts without a packet, in ticks.
     pub(crate) timeout: u32,
 }
@@ -225,7 +222,6 @@ impl Conn {
             bits: AtomicU32::new(new.flags | F_HASHED),
             deadline: AtomicUsize::new(jiffies::now().wrapping_add(new.timeout as usize)),
             dest: new.dest,
-            fwmark: new.fwmark,
         };
         ConnTable::alloc(table, conn).ok()
     }
@@ -367,11 +363,6 @@ impl Conn {
     #[inline]
     pub(crate) fn protocol(&self) -> u8 {
         self.protocol
-    }
-
-    /// The firewall mark of the first packet.
-    pub(crate) fn fwmark(&self) -> u32 {
-        self.fwmark
     }
 
     /// The server; a connection that bypasses has none.

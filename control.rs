@@ -21,12 +21,9 @@ use crate::{
     },
     service::Service, //
 };
-use core::{
-    ops::ControlFlow,
-    sync::atomic::{
-        AtomicU32,
-        Ordering::Relaxed, //
-    },
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
 };
 use ipvs_core::{
     est,
@@ -525,30 +522,9 @@ impl Netns {
         self.conns().scan(rcu, cursor, |conn| visit(conn))
     }
 
-    /// Visits the services one after the other from place `start` on, until `visit` breaks.
-    pub(crate) fn for_each_service<'rcu>(
-        &self,
-        rcu: Reader<'rcu>,
-        start: usize,
-        mut visit: impl FnMut(&'rcu Service) -> ControlFlow<()>,
-    ) {
-        let mut place = 0usize;
-        let mut cursor = 0;
-        let mut flow = ControlFlow::Continue(());
-        loop {
-            cursor = self.scan_services(rcu, cursor, |service| {
-                if place >= start && flow.is_continue() {
-                    flow = visit(service);
-                }
-                place = place.wrapping_add(1);
-            });
-            if flow.is_break() || cursor == 0 {
-                break;
-            }
-        }
-    }
-
-    /// The server of a service that users refer to by `id`, for one who only reads.
+    /// Reads the service that users refer to by `id`.
+    ///
+    /// Errors: `ESRCH`.
     pub(crate) fn with_service<R>(
         &self,
         id: &ServiceId,

@@ -143,10 +143,6 @@ impl Dest {
         self.conn_flags.load(Relaxed)
     }
 
-    pub(crate) fn fwd_method(&self) -> FwdMethod {
-        FwdMethod::from_flags(self.conn_flags())
-    }
-
     pub(crate) fn u_threshold(&self) -> u32 {
         self.upper.load(Relaxed)
     }

@@ -98,7 +98,6 @@ pub(crate) fn request<'rcu>(
             },
             flags: dest.conn_flags(),
             dest: Some(shared),
-            fwmark: skb.mark(),
             timeout: INITIAL_TIMEOUT,
         };
         publish(netns, new, rcu)
