@@ -50,14 +50,31 @@ module! {
     },
 }
 
+/// Says in the log when the module has come and when it has gone.
+struct Announced;
+
+impl Announced {
+    fn new() -> Self {
+        pr_info!("ipvs loaded.\n");
+        Self
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        pr_info!("ipvs unloaded.\n");
+    }
+}
+
 /// The loaded module.
 ///
 /// Fields are dropped in this order: users are kept out first, then the namespaces' state goes,
-/// with its hooks, timers and connections, and at last the cache that connections came from.
+/// with its hooks, timers and connections, and with the cache that connections came from.
 struct IpVs {
     _control: Registration<ctl::genl::Ipvs>,
     _devices: Notifier<device::Watch>,
     _namespaces: Arc<net::Registration<netns::Netns>>,
+    _announced: Announced,
 }
 
 impl kernel::Module for IpVs {
@@ -66,18 +83,17 @@ impl kernel::Module for IpVs {
         let cache = Arc::new(netns::ConnCache::new(c"ip_vs_conn")?, GFP_KERNEL)?;
         let namespaces = Arc::new(net::Registration::new(cache)?, GFP_KERNEL)?;
         let devices = Notifier::new()?;
-        let control = ctl::genl::register(namespaces.clone())?;
-        pr_info!("ipvs loaded.\n");
+        // The loader refuses a second module called ip_vs; this meets one that is built in.
+        let control = ctl::genl::register(namespaces.clone()).inspect_err(|&error| {
+            if error == EEXIST {
+                pr_err!("the kernel has an IPVS already, so this one can't be used\n");
+            }
+        })?;
         Ok(Self {
             _control: control,
             _devices: devices,
             _namespaces: namespaces,
+            _announced: Announced::new(),
         })
-    }
-}
-
-impl Drop for IpVs {
-    fn drop(&mut self) {
-        pr_info!("ipvs unloaded.\n");
     }
 }
