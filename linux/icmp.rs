@@ -16,8 +16,6 @@ use crate::{
 pub enum Problem {
     /// Nobody listens at its port.
     PortUnreachable,
-    /// Its destination can't be reached.
-    HostUnreachable,
     /// It is longer than the bytes given, which is what the way on takes, and must not be
     /// fragmented.
     FragmentationNeeded(u32),
@@ -31,7 +29,6 @@ pub fn send(skb: &Skb, problem: Problem) {
     use bindings as b;
     let (kind, code, info) = match problem {
         Problem::PortUnreachable => (b::ICMP_DEST_UNREACH, b::ICMP_PORT_UNREACH, 0),
-        Problem::HostUnreachable => (b::ICMP_DEST_UNREACH, b::ICMP_HOST_UNREACH, 0),
         Problem::FragmentationNeeded(mtu) => (b::ICMP_DEST_UNREACH, b::ICMP_FRAG_NEEDED, mtu),
         Problem::TimeToLiveExceeded => (b::ICMP_TIME_EXCEEDED, b::ICMP_EXC_TTL, 0),
     };
