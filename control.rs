@@ -49,6 +49,15 @@ use ipvs_core::{
         AttrError,
         AF_INET,
         FWD_MASK,
+        IPVS_DEST_ATTR_ADDR,
+        IPVS_DEST_ATTR_ADDR_FAMILY,
+        IPVS_DEST_ATTR_FWD_METHOD,
+        IPVS_DEST_ATTR_TUN_TYPE,
+        IPVS_SVC_ATTR_AF,
+        IPVS_SVC_ATTR_FLAGS,
+        IPVS_SVC_ATTR_PE_NAME,
+        IPVS_SVC_ATTR_PROTOCOL,
+        IPVS_SVC_ATTR_SCHED_NAME,
         IP_VS_SVC_F_ONEPACKET,
         IP_VS_SVC_F_PERSISTENT,
         TUNNEL_IPIP, //
@@ -78,17 +87,35 @@ pub(crate) struct ControlError {
     pub(crate) errno: Error,
     /// The reason in words.
     pub(crate) message: &'static str,
+    /// The netlink attribute of the service or server that is to blame.
+    pub(crate) about: Option<u16>,
 }
 
 impl ControlError {
     const fn new(errno: Error, message: &'static str) -> Self {
-        Self { errno, message }
+        Self {
+            errno,
+            message,
+            about: None,
+        }
+    }
+
+    const fn about(attr: u16, errno: Error, message: &'static str) -> Self {
+        Self {
+            errno,
+            message,
+            about: Some(attr),
+        }
     }
 }
 
 impl From<AttrError> for ControlError {
     fn from(error: AttrError) -> Self {
-        Self::new(Error::from_errno(-error.errno.0), error.message)
+        Self {
+            errno: Error::from_errno(-error.errno.0),
+            message: error.message,
+            about: error.about,
+        }
     }
 }
 
@@ -105,7 +132,8 @@ const NO_SERVICE: ControlError = ControlError::new(ESRCH, "there is no such serv
 const NO_DEST: ControlError = ControlError::new(ENOENT, "the service has no such server");
 
 fn ipv4(addr: &[u8; 16]) -> Be32 {
-    addr.first_chunk().map_or(Be32::ZERO, |bytes| Be32::from_bytes(*bytes))
+    addr.first_chunk()
+        .map_or(Be32::ZERO, |bytes| Be32::from_bytes(*bytes))
 }
 
 /// The key of a service that exists or may come to exist. C looks up any protocol and family it is
@@ -134,27 +162,34 @@ fn scheduler(name: &[u8]) -> Outcome<Option<SchedulerKind>> {
     }
     SchedulerKind::from_name(name)
         .map(Some)
-        .ok_or(ControlError::new(ENOENT, "there is no such scheduler"))
+        .ok_or(ControlError::about(
+            IPVS_SVC_ATTR_SCHED_NAME,
+            ENOENT,
+            "there is no such scheduler",
+        ))
 }
 
 /// Refuses what can't be had yet.
 fn check_service(spec: &ServiceSpec<'_>, old_flags: u32) -> Outcome<Option<SchedulerKind>> {
     let kind = scheduler(spec.sched_name)?;
     if spec.pe_name.is_some_and(|name| !name.is_empty()) {
-        return Err(ControlError::new(
+        return Err(ControlError::about(
+            IPVS_SVC_ATTR_PE_NAME,
             ENOENT,
             "there is no such persistence engine",
         ));
     }
     let flags = spec.flags.apply(old_flags);
     if flags & IP_VS_SVC_F_PERSISTENT != 0 {
-        return Err(ControlError::new(
+        return Err(ControlError::about(
+            IPVS_SVC_ATTR_FLAGS,
             EOPNOTSUPP,
             "persistent services are not supported yet",
         ));
     }
     if flags & IP_VS_SVC_F_ONEPACKET != 0 {
-        return Err(ControlError::new(
+        return Err(ControlError::about(
+            IPVS_SVC_ATTR_FLAGS,
             EOPNOTSUPP,
             "one-packet scheduling is not supported yet",
         ));
@@ -164,15 +199,26 @@ fn check_service(spec: &ServiceSpec<'_>, old_flags: u32) -> Outcome<Option<Sched
 
 /// Refuses values that make no sense, and what can't be had yet.
 fn check_dest(spec: &DestSpec) -> Outcome {
+    let family = spec.id.family(AF_INET, true)?;
+    spec.check_mixed(family, AF_INET, false)?;
+    if family != AF_INET {
+        return Err(ControlError::about(
+            IPVS_DEST_ATTR_ADDR_FAMILY,
+            EAFNOSUPPORT,
+            "the server's address family is not supported yet",
+        ));
+    }
     spec.check()?;
     if FwdMethod::from_flags(spec.fwd_method).number() != spec.fwd_method & FWD_MASK {
-        return Err(ControlError::new(
+        return Err(ControlError::about(
+            IPVS_DEST_ATTR_FWD_METHOD,
             EOPNOTSUPP,
             "there is no such forwarding method",
         ));
     }
     if spec.tun_type != TUNNEL_IPIP {
-        return Err(ControlError::new(
+        return Err(ControlError::about(
+            IPVS_DEST_ATTR_TUN_TYPE,
             EOPNOTSUPP,
             "tunnels other than IPIP are not supported yet",
         ));
@@ -197,7 +243,7 @@ impl Netns {
         let hash = key.hash(self.service_key());
         self.model()
             .services
-            .find(rcu, hash, |service| service.key() == key)
+            .find(rcu, hash, |service, _| service.key() == key)
     }
 
     fn counter(&self, key: &ServiceKey) -> &AtomicU32 {
@@ -220,13 +266,15 @@ impl Netns {
             return Err(ControlError::new(EEXIST, "the service exists"));
         }
         let kind = check_service(spec, 0)?;
-        let key = service_key(&spec.id).ok_or(ControlError::new(
+        let key = service_key(&spec.id).ok_or(ControlError::about(
+            IPVS_SVC_ATTR_AF,
             EAFNOSUPPORT,
             "the address family is not supported yet",
         ))?;
         if let ServiceKey::Addr4 { protocol, .. } = key {
             if protocol != PROTO_TCP && protocol != PROTO_UDP {
-                return Err(ControlError::new(
+                return Err(ControlError::about(
+                    IPVS_SVC_ATTR_PROTOCOL,
                     EPROTONOSUPPORT,
                     "services are for TCP and UDP",
                 ));
@@ -235,10 +283,9 @@ impl Netns {
 
         let service = Shared::pin_init(Service::new(key, kind)?, GFP_KERNEL)?;
         service.configure(spec);
-        let in_use = InUse::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(ControlError::new(
-            ENOPROTOOPT,
-            "the module is being unloaded",
-        ))?;
+        let in_use = InUse::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(
+            ControlError::new(ENOPROTOOPT, "the module is being unloaded"),
+        )?;
         config.uses.reserve(1, GFP_KERNEL).map_err(Error::from)?;
         if config.hooks.is_none() {
             config.hooks = Some(netfilter::Registration::new(self.net(), hook::ops())?);
@@ -255,7 +302,8 @@ impl Netns {
             .services
             .insert(service, |other| other.key() == &key);
         let _ = self.model().services.resize();
-        self.estimation.schedule(est::PERIOD_SECS as usize * HZ as usize);
+        self.estimation
+            .schedule(est::PERIOD_SECS as usize * HZ as usize);
         Ok(())
     }
 
@@ -352,7 +400,10 @@ impl Netns {
         rcu::read(|rcu| {
             let mut cursor = 0;
             loop {
-                cursor = self.model().services.scan(rcu, cursor, |service| zero(&service));
+                cursor = self
+                    .model()
+                    .services
+                    .scan(rcu, cursor, |service| zero(&service));
                 if cursor == 0 {
                     break;
                 }
@@ -361,24 +412,18 @@ impl Netns {
         self.stats().zero();
     }
 
-    fn dest_key(&self, service: &Service, id: &DestId) -> Outcome<DestKey> {
-        if id.family(AF_INET, true)? != AF_INET {
-            return Err(ControlError::new(
-                EAFNOSUPPORT,
-                "the server's address family is not supported yet",
-            ));
-        }
-        Ok(DestKey {
+    fn dest_key(&self, service: &Service, id: &DestId) -> DestKey {
+        DestKey {
             service: *service.key(),
             addr: ipv4(&id.addr),
             port: id.port,
-        })
+        }
     }
 
     fn dest(&self, key: &DestKey) -> Option<Shared<Dest>> {
         let dests = &self.model().dests;
         let hash = key.hash(dests.seed());
-        rcu::read(|rcu| dests.find(rcu, hash, |dest| dest.key() == key)?.share())
+        rcu::read(|rcu| dests.find(rcu, hash, |dest, slot| slot == 0 && dest.key() == key)?.share())
     }
 
     /// Adds a server to a service. One that was removed a short while ago comes back with all that
@@ -389,8 +434,8 @@ impl Netns {
     pub(crate) fn add_dest(&self, service: &ServiceId, spec: &DestSpec) -> Outcome {
         let _config = self.config.lock();
         let service = self.service(service)?;
-        let key = self.dest_key(&service, &spec.id)?;
         check_dest(spec)?;
+        let key = self.dest_key(&service, &spec.id);
         if self.dest(&key).is_some() {
             return Err(ControlError::new(EEXIST, "the service has this server"));
         }
@@ -402,15 +447,13 @@ impl Netns {
             None => {
                 let addr = core::net::Ipv4Addr::from(key.addr.to_bytes());
                 if matches!(addr_type(self.net(), addr), AddrType::Other) {
-                    return Err(ControlError::new(
+                    return Err(ControlError::about(
+                        IPVS_DEST_ATTR_ADDR,
                         EINVAL,
                         "the server's address is neither unicast nor local",
                     ));
                 }
-                Shared::pin_init(
-                    Dest::new(key, service.shared_stats().clone()),
-                    GFP_KERNEL,
-                )?
+                Shared::pin_init(Dest::new(key, service.shared_stats().clone()), GFP_KERNEL)?
             }
         };
 
@@ -426,10 +469,7 @@ impl Netns {
             }
             return Err(error.into());
         }
-        let _ = self
-            .model()
-            .dests
-            .insert(dest, |other| other.key() == &key);
+        let _ = self.model().dests.insert(dest, |other| other.key() == &key);
         let _ = self.model().dests.resize();
         service.scheduler.added(spec.weight);
         Ok(())
@@ -441,10 +481,14 @@ impl Netns {
     pub(crate) fn edit_dest(&self, service: &ServiceId, spec: &DestSpec) -> Outcome {
         let _config = self.config.lock();
         let service = self.service(service)?;
-        let key = self.dest_key(&service, &spec.id)?;
         check_dest(spec)?;
+        let key = self.dest_key(&service, &spec.id);
         let dest = self.dest(&key).ok_or(NO_DEST)?;
-        dest.configure(spec);
+        let dests = &self.model().dests;
+        if let Some(dest) = dests.remove(&dest) {
+            dest.configure(spec);
+            let _ = dests.insert(dest, |other| other.key() == &key);
+        }
         service.scheduler.changed(&service.dests);
         Ok(())
     }
@@ -456,7 +500,10 @@ impl Netns {
     pub(crate) fn delete_dest(&self, service: &ServiceId, id: &DestId) -> Outcome {
         let _config = self.config.lock();
         let service = self.service(service)?;
-        let key = self.dest_key(&service, id)?;
+        if id.family(AF_INET, true)? != AF_INET {
+            return Err(NO_DEST);
+        }
+        let key = self.dest_key(&service, id);
         let dest = self.dest(&key).ok_or(NO_DEST)?;
         self.unlink_dest(&service, &dest);
         let _ = self.model().dests.resize();
@@ -535,7 +582,13 @@ impl Netns {
 }
 
 fn is_any_port(key: &ServiceKey) -> bool {
-    matches!(key, ServiceKey::Addr4 { port: Be16::ZERO, .. })
+    matches!(
+        key,
+        ServiceKey::Addr4 {
+            port: Be16::ZERO,
+            ..
+        }
+    )
 }
 
 fn zero(service: &Service) {

@@ -19,6 +19,7 @@ use ipvs_core::{
         HashKey,
         ServiceKey, //
     },
+    forward::PROTO_IPIP,
     net::{
         Be16,
         Be32, //
@@ -40,7 +41,8 @@ use linux::{
     spinlock::SpinLockBh,
     table::{
         Hashed,
-        Seed, //
+        Seed,
+        Table, //
     },
 };
 
@@ -98,10 +100,39 @@ pub(crate) struct Dest {
     service_stats: SharedCell<Stats>,
 }
 
-impl Hashed for Dest {
-    fn hash(&self, _slot: usize, seed: &Seed) -> Option<u32> {
-        Some(self.key.hash(seed))
+/// The slot of the table in which servers are found by their own address alone, those that tunnels
+/// lead to (C: `rs_table`).
+const TUNNEL_SLOT: usize = 1;
+
+fn tunnel_hash(addr: Be32, seed: &Seed) -> u32 {
+    Flow4 {
+        protocol: PROTO_IPIP,
+        src: addr,
+        src_port: Be16::ZERO,
+        dst: Be32::ZERO,
+        dst_port: Be16::ZERO,
     }
+    .hash(&HashKey::new(*seed))
+}
+
+impl Hashed for Dest {
+    fn hash(&self, slot: usize, seed: &Seed) -> Option<u32> {
+        match slot {
+            TUNNEL_SLOT => self
+                .is_tunnelled_to()
+                .then(|| tunnel_hash(self.key.addr, seed)),
+            _ => Some(self.key.hash(seed)),
+        }
+    }
+}
+
+/// Whether there is a server at `addr` that a tunnel leads to. Under RCU. C: `ip_vs_find_tunnel()`.
+pub(crate) fn is_tunnel_end(dests: &Table<Dest>, addr: Be32, rcu: Reader<'_>) -> bool {
+    dests
+        .find(rcu, tunnel_hash(addr, dests.seed()), |dest, slot| {
+            slot == TUNNEL_SLOT && dest.addr() == addr
+        })
+        .is_some()
 }
 
 impl Dest {
@@ -139,8 +170,13 @@ impl Dest {
         self.key.port
     }
 
+    /// `IP_VS_CONN_F_*` of new connections.
     pub(crate) fn conn_flags(&self) -> u32 {
         self.conn_flags.load(Relaxed)
+    }
+
+    fn is_tunnelled_to(&self) -> bool {
+        FwdMethod::from_flags(self.conn_flags()) == FwdMethod::Tunnel
     }
 
     pub(crate) fn u_threshold(&self) -> u32 {
@@ -198,7 +234,8 @@ impl Dest {
         self.overloaded.store(overloaded, Relaxed);
     }
 
-    /// Takes over what a user asks for. Under the configuration lock.
+    /// Takes over what a user asks for. Under the configuration lock, and in no table, since it may
+    /// belong elsewhere afterwards.
     pub(crate) fn configure(&self, spec: &DestSpec) {
         self.weight.store(spec.weight, Relaxed);
         self.conn_flags

@@ -7,6 +7,7 @@
 //! one search. C: `ip_vs_core.c`.
 
 mod icmp;
+mod tunnel;
 
 use crate::{
     conn::{

@@ -2,7 +2,10 @@
 
 //! ICMP errors about packets of connections. C: `ip_vs_out_icmp()`, `ip_vs_in_icmp()`.
 
-use super::Context;
+use super::{
+    tunnel,
+    Context, //
+};
 use crate::{
     conn::{
         Conn,
@@ -18,6 +21,7 @@ use crate::{
 };
 use ipvs_core::{
     flow::Flow4,
+    forward::PROTO_IPIP,
     icmp::{
         IcmpHeader,
         HEADER_LEN, //
@@ -37,22 +41,28 @@ use linux::{
     skb::Skb, //
 };
 
-/// The header of a packet that an error embeds, and where it is.
-struct Embedded {
-    header: Ipv4Header,
+/// The longest IPv4 header.
+const MAX_HEADER_LEN: usize = 60;
+
+/// The IPv4 header at `offset`, wherever it lies in the packet. Its options are not looked at.
+fn embedded_header(skb: &Skb, offset: usize) -> Option<Ipv4Header> {
+    let fixed: [u8; MIN_HEADER_LEN] = skb.header(offset)?;
+    let mut padded = [0; MAX_HEADER_LEN];
+    *padded.first_chunk_mut()? = fixed;
+    Ipv4Header::parse_header(&padded).ok()
+}
+
+/// The packet of a connection that an error is about.
+pub(super) struct Embedded {
+    pub(super) header: Ipv4Header,
     ports: Ports,
 }
 
 impl Embedded {
-    /// Reads it at `offset`, wherever it lies in the packet.
-    fn read(skb: &Skb, offset: usize) -> Option<Self> {
-        let first: [u8; MIN_HEADER_LEN] = skb.header(offset)?;
-        let [version_ihl, ..] = first;
-        // Options are passed over, but have to be there.
-        let mut whole = [0; 60];
-        let len = usize::from(version_ihl & 0x0f) << 2;
-        whole.first_chunk_mut().map(|start| *start = first)?;
-        let header = Ipv4Header::parse_header(whole.get(..len.max(MIN_HEADER_LEN))?).ok()?;
+    /// Reads it at `offset`, wherever it lies in the packet. `None` if no service has its protocol,
+    /// or if it is cut off before its ports.
+    pub(super) fn read(skb: &Skb, offset: usize) -> Option<Self> {
+        let header = embedded_header(skb, offset)?;
         if !proto::is_supported(header.protocol) || header.is_later_fragment() {
             return None;
         }
@@ -63,14 +73,14 @@ impl Embedded {
         })
     }
 
-    /// The flow that the error travels in: against the packet that it embeds.
-    fn flow(&self) -> Flow4 {
+    /// The flow that it travelled in.
+    pub(super) fn flow(&self) -> Flow4 {
         Flow4 {
             protocol: self.header.protocol,
-            src: self.header.dst,
-            src_port: self.ports.dst,
-            dst: self.header.src,
-            dst_port: self.ports.src,
+            src: self.header.src,
+            src_port: self.ports.src,
+            dst: self.header.dst,
+            dst_port: self.ports.dst,
         }
     }
 }
@@ -97,11 +107,20 @@ fn whole(cx: &Context<'_>, skb: Skb, header: Ipv4Header) -> Verdict {
     if !icmp.is_error() {
         return Verdict::Accept(skb);
     }
-    let Some(embedded) = Embedded::read(&skb, offset.saturating_add(HEADER_LEN)) else {
+    let inner = offset.saturating_add(HEADER_LEN);
+    let Some(outer) = embedded_header(&skb, inner) else {
+        return Verdict::Accept(skb);
+    };
+    if outer.protocol == PROTO_IPIP {
+        return tunnel::packet(cx, skb, tunnel::Error { offset, icmp, outer });
+    }
+    let Some(embedded) = Embedded::read(&skb, inner) else {
         return Verdict::Accept(skb);
     };
     let netns = cx.netns;
-    let found = Conn::find(netns.conns(), netns.conn_key(), cx.rcu, &embedded.flow());
+    // An error travels against the packet that it embeds.
+    let flow = embedded.flow().reversed();
+    let found = Conn::find(netns.conns(), netns.conn_key(), cx.rcu, &flow);
     let related = Related {
         offset,
         embedded: &embedded.header,

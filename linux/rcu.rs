@@ -73,8 +73,8 @@ pub fn barrier() {
 pub(crate) struct SharedInner<T> {
     /// Used once the last reference is gone.
     rcu: Opaque<bindings::callback_head>,
-    /// The next entry of the hash chain that the object is in; see [`crate::table`].
-    pub(crate) link: AtomicUsize,
+    /// The next entries of the hash chains that the object is in; see [`crate::table`].
+    pub(crate) links: [AtomicUsize; 2],
     refs: AtomicU32,
     #[pin]
     pub(crate) value: T,
@@ -106,7 +106,7 @@ impl<T: Send + Sync> Shared<T> {
         let inner = KBox::try_pin_init::<Error>(
             try_pin_init!(SharedInner {
                 rcu: Opaque::uninit(),
-                link: AtomicUsize::new(0),
+                links: [const { AtomicUsize::new(0) }; 2],
                 refs: AtomicU32::new(1),
                 value <- init,
             }? Error),

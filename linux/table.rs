@@ -56,24 +56,23 @@ pub trait Hashed: Send + Sync + 'static {
 ///
 /// # Safety
 ///
-/// `link(slot)` must be a distinct word for each `slot` below `SLOTS`, at most two, that nothing but
-/// this module writes. The alignment must be eight or more.
+/// `link(slot)` must be a distinct word for each of the slots 0 and 1 that nothing but this module
+/// writes. The alignment must be eight or more.
 pub(crate) unsafe trait Node: Sized + 'static {
     type Value: Hashed;
-    const SLOTS: usize;
 
     fn link(&self, slot: usize) -> &AtomicUsize;
     fn value(&self) -> &Self::Value;
 }
 
-// SAFETY: One slot, one word.
+// SAFETY: Two slots, two words.
 unsafe impl<T: Hashed> Node for SharedInner<T> {
     type Value = T;
-    const SLOTS: usize = 1;
 
     #[inline]
-    fn link(&self, _slot: usize) -> &AtomicUsize {
-        &self.link
+    fn link(&self, slot: usize) -> &AtomicUsize {
+        // Links carry one bit for the slot, so that the index is in range.
+        &self.links[slot & 1]
     }
 
     #[inline]
@@ -512,16 +511,16 @@ impl<T: Hashed> Table<T> {
         self.chains.count()
     }
 
-    /// The object with this hash that `is` accepts.
+    /// The object with this hash that `is` accepts, which gets the chain's slot too.
     #[inline]
     pub fn find<'rcu>(
         &self,
         rcu: Reader<'rcu>,
         hash: u32,
-        is: impl Fn(&T) -> bool,
+        is: impl Fn(&T, usize) -> bool,
     ) -> Option<Borrowed<'rcu, T>> {
-        self.chains.find(rcu, hash, |node, _| {
-            is(&node.value).then(|| Borrowed::new(node, rcu))
+        self.chains.find(rcu, hash, |node, slot| {
+            is(&node.value, slot).then(|| Borrowed::new(node, rcu))
         })
     }
 
@@ -530,24 +529,40 @@ impl<T: Hashed> Table<T> {
         let Some(hash) = object.hash(0, self.seed()) else {
             return Err(object);
         };
+        let second = object.hash(1, self.seed());
         let node = object.into_inner();
         rcu::read(|rcu| {
-            // SAFETY: The reference just given up keeps the object until `remove` has unlinked it;
-            // then it is dropped, which waits for a grace period.
-            unsafe {
-                self.chains
-                    .link(rcu, node, 0, hash, |other, _| same(&other.value))
+            // The first slot comes last: who unlinks it finds the other one in place.
+            if let Some(hash) = second {
+                // SAFETY: The reference just given up keeps the object until it is unlinked; then
+                // it is dropped, which waits for a grace period.
+                let _ = unsafe { self.chains.link(rcu, node, 1, hash, |_, _| false) };
             }
-            // SAFETY: Not linked, so that the reference is still ours.
-            .map_err(|_| unsafe { Shared::from_inner(node) })
+            // SAFETY: As above.
+            let linked = unsafe {
+                self.chains
+                    .link(rcu, node, 0, hash, |other, slot| slot == 0 && same(&other.value))
+            };
+            linked.map_err(|_| {
+                // SAFETY: The reference is still ours, and keeps the object valid.
+                self.chains.unlink(rcu, unsafe { node.as_ref() }, 1);
+                // SAFETY: In no chain any more.
+                unsafe { Shared::from_inner(node) }
+            })
         })
     }
 
     /// Removes `object`; the table's reference to it, if it was there.
     pub fn remove(&self, object: &Shared<T>) -> Option<Shared<T>> {
         let node = object.as_inner();
-        // SAFETY: `object` keeps it valid.
-        let found = rcu::read(|rcu| self.chains.unlink(rcu, unsafe { node.as_ref() }, 0));
+        let found = rcu::read(|rcu| {
+            // SAFETY: `object` keeps it valid.
+            let node = unsafe { node.as_ref() };
+            self.chains.unlink(rcu, node, 0) && {
+                self.chains.unlink(rcu, node, 1);
+                true
+            }
+        });
         // SAFETY: The chain's reference, given up in `insert`; one caller alone gets `true`.
         found.then(|| unsafe { Shared::from_inner(node) })
     }

@@ -67,7 +67,6 @@ pub struct Timed<T: Entry> {
 // SAFETY: Two slots, two words.
 unsafe impl<T: Entry> Node for Timed<T> {
     type Value = T;
-    const SLOTS: usize = 2;
 
     #[inline]
     fn link(&self, slot: usize) -> &AtomicUsize {
