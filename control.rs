@@ -170,6 +170,9 @@ fn scheduler(name: &[u8]) -> Outcome<Option<SchedulerKind>> {
 }
 
 /// Refuses what can't be had yet.
+///
+/// C has all that is `ENOSYS` here, so it has no errno for it; `EOPNOTSUPP`, the usual one, is shown
+/// by ipvsadm as a matter of IPv6.
 fn check_service(spec: &ServiceSpec<'_>, old_flags: u32) -> Outcome<Option<SchedulerKind>> {
     let kind = scheduler(spec.sched_name)?;
     if spec.pe_name.is_some_and(|name| !name.is_empty()) {
@@ -183,14 +186,14 @@ fn check_service(spec: &ServiceSpec<'_>, old_flags: u32) -> Outcome<Option<Sched
     if flags & IP_VS_SVC_F_PERSISTENT != 0 {
         return Err(ControlError::about(
             IPVS_SVC_ATTR_FLAGS,
-            EOPNOTSUPP,
+            ENOSYS,
             "persistent services are not supported yet",
         ));
     }
     if flags & IP_VS_SVC_F_ONEPACKET != 0 {
         return Err(ControlError::about(
             IPVS_SVC_ATTR_FLAGS,
-            EOPNOTSUPP,
+            ENOSYS,
             "one-packet scheduling is not supported yet",
         ));
     }
@@ -212,14 +215,14 @@ fn check_dest(spec: &DestSpec) -> Outcome {
     if FwdMethod::from_flags(spec.fwd_method).number() != spec.fwd_method & FWD_MASK {
         return Err(ControlError::about(
             IPVS_DEST_ATTR_FWD_METHOD,
-            EOPNOTSUPP,
+            EINVAL,
             "there is no such forwarding method",
         ));
     }
     if spec.tun_type != TUNNEL_IPIP {
         return Err(ControlError::about(
             IPVS_DEST_ATTR_TUN_TYPE,
-            EOPNOTSUPP,
+            ENOSYS,
             "tunnels other than IPIP are not supported yet",
         ));
     }
@@ -256,7 +259,7 @@ impl Netns {
     /// Adds a service.
     ///
     /// Errors: `EEXIST`; `ENOENT` for an unknown scheduler; `EAFNOSUPPORT`, `EPROTONOSUPPORT` and
-    /// `EOPNOTSUPP` for what is not supported yet; `ENOMEM`.
+    /// `ENOSYS` for what is not supported yet; `ENOMEM`.
     pub(crate) fn add_service(&self, spec: &ServiceSpec<'_>) -> Outcome {
         let mut config = self.config.lock();
         if config.closed {
@@ -423,14 +426,18 @@ impl Netns {
     fn dest(&self, key: &DestKey) -> Option<Shared<Dest>> {
         let dests = &self.model().dests;
         let hash = key.hash(dests.seed());
-        rcu::read(|rcu| dests.find(rcu, hash, |dest, slot| slot == 0 && dest.key() == key)?.share())
+        rcu::read(|rcu| {
+            dests
+                .find(rcu, hash, |dest, slot| slot == 0 && dest.key() == key)?
+                .share()
+        })
     }
 
     /// Adds a server to a service. One that was removed a short while ago comes back with all that
     /// it counts.
     ///
     /// Errors: `ESRCH`; `EEXIST`; `ERANGE` and `EINVAL` for values that make no sense;
-    /// `EAFNOSUPPORT` and `EOPNOTSUPP` for what is not supported yet; `ENOMEM`.
+    /// `EAFNOSUPPORT` and `ENOSYS` for what is not supported yet; `ENOMEM`.
     pub(crate) fn add_dest(&self, service: &ServiceId, spec: &DestSpec) -> Outcome {
         let _config = self.config.lock();
         let service = self.service(service)?;

@@ -12,13 +12,11 @@ use kernel::error::code::*;
 const MASTER: u32 = 1;
 const BACKUP: u32 = 2;
 
-/// Starts a daemon: `EOPNOTSUPP` for whatever the C module could start.
+/// Starts a daemon: `ENOSYS` for whatever the C module could start, since ipvsadm takes
+/// `EOPNOTSUPP` for a matter of IPv6.
 pub(super) fn start(attr: Option<Attr<'_>>) -> Result<(), Failure> {
     role(daemon::parse(attr)?.state)?;
-    Err(Failure::refused(
-        EOPNOTSUPP,
-        "sync daemons are not supported",
-    ))
+    Err(Failure::refused(ENOSYS, "sync daemons are not supported"))
 }
 
 /// Stops a daemon: `ESRCH`, since none runs.

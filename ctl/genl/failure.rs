@@ -4,6 +4,7 @@
 
 use crate::control::ControlError;
 use ipvs_core::netlink::{
+    Attr,
     AttrError,
     Errno, //
 };
@@ -26,6 +27,7 @@ impl Failure {
             message,
             at: None,
             missing: None,
+            about: None,
         })
     }
 
@@ -46,9 +48,24 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// What the model has against a service or server; `nest` is what the request says of it.
+    pub(super) fn of_control(error: ControlError, nest: Option<Attr<'_>>) -> Self {
+        let attrs = nest.iter().flat_map(Attr::nested);
+        let blamed = attrs.filter(|attr| Some(attr.kind) == error.about).last();
+        Self::Refused(AttrError {
+            errno: Errno(error.errno.to_errno().wrapping_neg()),
+            message: error.message,
+            at: blamed.map(|attr| attr.offset),
+            missing: None,
+            about: error.about,
+        })
+    }
+}
+
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
-        Self::refused(error.errno, error.message)
+        Self::of_control(error, None)
     }
 }
 

@@ -31,18 +31,23 @@ pub(super) fn change(cmd: u8, request: &Request<'_>, netns: &Netns) -> Result<()
     let [_, service, dest, daemon, ..] = attrs;
 
     match cmd {
-        IPVS_CMD_NEW_SERVICE => netns.add_service(&service::parse(service, IPV6)?)?,
-        IPVS_CMD_SET_SERVICE => netns.edit_service(&service::parse(service, IPV6)?)?,
+        IPVS_CMD_NEW_SERVICE => netns
+            .add_service(&service::parse(service, IPV6)?)
+            .map_err(|error| Failure::of_control(error, service))?,
+        IPVS_CMD_SET_SERVICE => netns
+            .edit_service(&service::parse(service, IPV6)?)
+            .map_err(|error| Failure::of_control(error, service))?,
         IPVS_CMD_DEL_SERVICE => netns.delete_service(&service::parse_id(service, IPV6)?)?,
         IPVS_CMD_NEW_DEST | IPVS_CMD_SET_DEST | IPVS_CMD_DEL_DEST => {
             let service = service::parse_id(service, IPV6)?;
             // The service goes first: it is missed before anyone looks at the server.
             netns.with_service(&service, |_| ())?;
-            match cmd {
-                IPVS_CMD_NEW_DEST => netns.add_dest(&service, &dest::parse(dest)?)?,
-                IPVS_CMD_SET_DEST => netns.edit_dest(&service, &dest::parse(dest)?)?,
-                _ => netns.delete_dest(&service, &dest::parse_id(dest)?)?,
-            }
+            let outcome = match cmd {
+                IPVS_CMD_NEW_DEST => netns.add_dest(&service, &dest::parse(dest)?),
+                IPVS_CMD_SET_DEST => netns.edit_dest(&service, &dest::parse(dest)?),
+                _ => netns.delete_dest(&service, &dest::parse_id(dest)?),
+            };
+            outcome.map_err(|error| Failure::of_control(error, dest))?;
         }
         IPVS_CMD_NEW_DAEMON => daemon::start(daemon)?,
         IPVS_CMD_DEL_DAEMON => daemon::stop(daemon)?,

@@ -44,6 +44,8 @@ pub struct AttrError {
     pub at: Option<usize>,
     /// Type of the missing attribute.
     pub missing: Option<u16>,
+    /// Type of the offending attribute, for whoever can tell where it is.
+    pub about: Option<u16>,
 }
 
 impl AttrError {
@@ -54,6 +56,7 @@ impl AttrError {
             message,
             at: Some(attr.offset),
             missing: None,
+            about: None,
         }
     }
 
@@ -64,6 +67,7 @@ impl AttrError {
             message,
             at: within.map(|nest| nest.offset),
             missing: Some(attr),
+            about: None,
         }
     }
 
@@ -284,6 +288,7 @@ pub fn parse<'a, const N: usize>(
                 message,
                 at: Some(attr.offset),
                 missing: None,
+                about: None,
             });
         }
         *place = Some(attr);

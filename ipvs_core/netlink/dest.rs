@@ -61,7 +61,10 @@ impl DestId {
             0 => service,
             family => family,
         };
-        check_family(family, ipv6, None)?;
+        check_family(family, ipv6, None).map_err(|error| AttrError {
+            about: Some(IPVS_DEST_ATTR_ADDR_FAMILY),
+            ..error
+        })?;
         Ok(family)
     }
 }
@@ -183,12 +186,14 @@ impl DestSpec {
         if sync_running {
             return refuse(
                 Errno::INVAL,
+                IPVS_DEST_ATTR_ADDR_FAMILY,
                 "a sync daemon runs, which can't be with servers of another family",
             );
         }
         if self.fwd_method != FWD_TUNNEL {
             return refuse(
                 Errno::INVAL,
+                IPVS_DEST_ATTR_FWD_METHOD,
                 "a server of another family needs forwarding through a tunnel",
             );
         }
@@ -204,30 +209,40 @@ impl DestSpec {
     /// upper threshold above 2^31 - 1 or a GUE tunnel without port.
     pub fn check(&self) -> Result<(), AttrError> {
         if self.weight < 0 {
-            return refuse(Errno::RANGE, "weight is negative");
+            return refuse(Errno::RANGE, IPVS_DEST_ATTR_WEIGHT, "weight is negative");
         }
         if self.lower > self.upper {
             return refuse(
                 Errno::RANGE,
+                IPVS_DEST_ATTR_L_THRESH,
                 "lower threshold is greater than the upper one",
             );
         }
         if i32::try_from(self.upper).is_err() {
-            return refuse(Errno::INVAL, "upper threshold is too great");
+            return refuse(
+                Errno::INVAL,
+                IPVS_DEST_ATTR_U_THRESH,
+                "upper threshold is too great",
+            );
         }
         if self.tun_type == TUNNEL_GUE && self.tun_port == Be16::ZERO {
-            return refuse(Errno::INVAL, "GUE tunnel needs a port");
+            return refuse(
+                Errno::INVAL,
+                IPVS_DEST_ATTR_TUN_PORT,
+                "GUE tunnel needs a port",
+            );
         }
         Ok(())
     }
 }
 
-fn refuse(errno: Errno, message: &'static str) -> Result<(), AttrError> {
+fn refuse(errno: Errno, about: u16, message: &'static str) -> Result<(), AttrError> {
     Err(AttrError {
         errno,
         message,
         at: None,
         missing: None,
+        about: Some(about),
     })
 }
 

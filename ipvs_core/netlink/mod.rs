@@ -56,6 +56,7 @@ pub(crate) fn check_family(
             message: "address family is neither IPv4 nor (available) IPv6",
             at: attr.map(|attr| attr.offset),
             missing: None,
+            about: None,
         }),
     }
 }
