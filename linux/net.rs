@@ -168,6 +168,8 @@ impl<T: PerNet> Drop for Registration<T> {
     fn drop(&mut self) {
         // SAFETY: Registered in `new`.
         unsafe { bindings::unregister_pernet_subsys(T::registry().ops.get()) };
+        // What the namespaces had may refer to what they had in common.
+        crate::rcu::drain();
     }
 }
 

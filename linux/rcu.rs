@@ -61,10 +61,22 @@ pub fn synchronize() {
     unsafe { bindings::synchronize_rcu() };
 }
 
-/// Waits until every object that was handed over for a deferred free is freed. May sleep.
-pub fn barrier() {
-    // SAFETY: As for `synchronize`.
-    unsafe { bindings::rcu_barrier() };
+/// How many [`Shared`] objects wait for their grace period.
+static PENDING: AtomicUsize = AtomicUsize::new(0);
+
+/// Waits until everything whose last reference is gone is freed, with all that it held references
+/// to. Nothing may take or release references meanwhile. May sleep.
+///
+/// One `rcu_barrier()` is not enough: an object that is freed releases others, which then wait for
+/// a grace period of their own. A module must not go before the last of them.
+pub fn drain() {
+    loop {
+        // SAFETY: As for `synchronize`.
+        unsafe { bindings::rcu_barrier() };
+        if PENDING.load(Ordering::Acquire) == 0 {
+            break;
+        }
+    }
 }
 
 /// The memory behind a [`Shared`].
@@ -182,6 +194,7 @@ impl<T: Send + Sync> Drop for Shared<T> {
         if self.memory().refs.fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
+        PENDING.fetch_add(1, Ordering::Relaxed);
         let rcu = self.memory().rcu.get();
         // SAFETY: No reference is left and none can be taken, since the count is zero; `rcu` is
         // used by nobody else, and is the first field, as `free` expects.
@@ -198,6 +211,8 @@ unsafe extern "C" fn free<T>(rcu: *mut bindings::callback_head) {
     // SAFETY: The memory came from a `KBox` in `Shared::pin_init`; by the safety requirement it is
     // ours alone.
     drop(unsafe { KBox::from_raw(rcu.cast::<SharedInner<T>>()) });
+    // What it released is counted by now.
+    PENDING.fetch_sub(1, Ordering::Release);
 }
 
 /// A [`Shared`] object as a reader sees it: without a reference, for as long as the read-side

@@ -57,7 +57,7 @@ impl<T> Cache<T> {
 impl<T> Drop for Cache<T> {
     fn drop(&mut self) {
         // Objects that wait for their readers come back first.
-        crate::rcu::barrier();
+        crate::rcu::drain();
         // SAFETY: By the type invariant. An object that is still out is reported by the allocator.
         unsafe { bindings::kmem_cache_destroy(self.cache.as_ptr()) };
     }
