@@ -70,13 +70,18 @@ static PENDING: AtomicUsize = AtomicUsize::new(0);
 /// One `rcu_barrier()` is not enough: an object that is freed releases others, which then wait for
 /// a grace period of their own. A module must not go before the last of them.
 pub fn drain() {
-    loop {
-        // SAFETY: As for `synchronize`.
-        unsafe { bindings::rcu_barrier() };
-        if PENDING.load(Ordering::Acquire) == 0 {
-            break;
-        }
+    barrier();
+    while PENDING.load(Ordering::Acquire) != 0 {
+        barrier();
     }
+    // The one that made it zero may still be about to return.
+    barrier();
+}
+
+/// Waits until every callback that waits for a grace period now has returned. May sleep.
+fn barrier() {
+    // SAFETY: As for `synchronize`.
+    unsafe { bindings::rcu_barrier() };
 }
 
 /// The memory behind a [`Shared`].
