@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0
+"""One IPVS module in the kernel, the C one or ours, with services."""
+
+import os
+from typing import NamedTuple
+
+from .director import SERVER, VIP, read, run
+
+LOAD = "/ipvs/tools/testing/vm/load-module"
+TIMEOUT = 86400     # of UDP; the clock of a run gets to some minutes
+
+
+class Service(NamedTuple):
+    """A virtual service."""
+    kind: str
+    port: int
+    method: str
+    servers: int
+
+
+SERVICES = {
+    "dr": Service("-u", 1001, "-g", 4),
+    "nat": Service("-u", 1002, "-m", 1),
+    "tunnel": Service("-u", 1003, "-i", 1),
+    "tcp": Service("-t", 1001, "-g", 4),
+}
+
+
+def load(name):
+    """Load the module and set the services up."""
+    os.environ["MODULE"] = name
+    run(LOAD)
+    rules = []
+    for kind, port, method, servers in SERVICES.values():
+        rules.append(f"-A {kind} {VIP}:{port} -s rr")
+        for i in range(1, servers + 1):
+            rules.append(f"-a {kind} {VIP}:{port} -r "
+                         f"{SERVER.format(i)}:{port} {method}")
+    run("ipvsadm", "--restore", stdin="\n".join(rules))
+    run("ipvsadm", "--set", "0", "0", str(TIMEOUT))
+
+
+def unload():
+    """Unload all IPVS modules, users before what they use."""
+    run("ipvsadm", "-C")
+    names = [line.split()[0] for line in read("/proc/modules").splitlines()]
+    ours = [n for n in names if n == "ip_vs" or n.startswith("ip_vs_")]
+    run("rmmod", *sorted(ours, key="ip_vs".__eq__))
+
+
+def connections():
+    """How many connections there are, by the servers' own counts."""
+    lines = [line.split() for line in run("ipvsadm", "-Ln").splitlines()]
+    return sum(int(line[4]) + int(line[5]) for line in lines
+               if line[0] == "->" and line[4].isdigit())
+
+
+def packets():
+    """Packets counted as incoming and outgoing, some seconds ago."""
+    counts = read("/proc/net/ip_vs_stats").splitlines()[2].split()
+    return int(counts[1], 16), int(counts[2], 16)

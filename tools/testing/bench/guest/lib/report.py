@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0
+"""From figures to rows, each with what it is measured against."""
+
+from .rows import ROWS
+
+COLUMNS = "reference", "ours"
+COST, MEMORY, GROWTH = 1.0, 0.65, 1.3
+MANY = 100_000      # so many are more than the noise in what is free
+
+
+def row(kind, title, level, both, unit="instructions", **more):
+    """A row without a limit."""
+    reference, ours = both
+    return {"kind": kind, "row": title, "connections": level, "unit": unit,
+            "reference": reference, "ours": ours,
+            "ratio": ours / reference if reference else None,
+            "spread": None, "limit": None, "met": None} | more
+
+
+def limited(found, limit, value):
+    """The row with a limit on this value of it, judged as it is printed."""
+    met = value is not None and round(value, 2) <= limit
+    return found | {"limit": limit, "met": met}
+
+
+def net(figures, column, level, key):
+    """Cost over plain forwarding, and its spread as a part of it."""
+    cost = figures[column][level]["rows"][key]
+    value = cost["median"] - figures["plain"][ROWS[key].plain]["median"]
+    return value, (cost["high"] - cost["low"]) / value
+
+
+def cost_rows(figures):
+    """Packets, at every level."""
+    for key, what in ROWS.items():
+        for level in figures["levels"]:
+            both, spreads = zip(*(net(figures, column, level, key)
+                                  for column in COLUMNS))
+            found = row("cost", what.title, level, both, spread=max(spreads))
+            yield limited(found, COST, found["ratio"])
+
+
+def memory_rows(figures):
+    """Slab for one connection, at every level."""
+    for level in figures["levels"]:
+        found = row("memory", "slab for one connection", level,
+                    [figures[column][level]["slab"] for column in COLUMNS],
+                    unit="bytes")
+        yield limited(found, MEMORY, found["ratio"])
+
+
+def growth_rows(figures):
+    """Cost at the last level as a multiple of that at the one before."""
+    if len(figures["levels"]) < 2:
+        return
+    few, many = figures["levels"][-2:]
+    for key, what in ROWS.items():
+        both = [net(figures, column, many, key)[0]
+                / net(figures, column, few, key)[0] for column in COLUMNS]
+        found = row("growth", f"{what.title}, against {few:,}", many, both,
+                    unit="times")
+        yield limited(found, GROWTH, both[1])
+
+
+def other_rows(figures):
+    """What there is no limit for."""
+    for name, cost in figures["plain"].items():
+        yield row("other", f"plain forwarding, {name}, before and after", 0,
+                  [cost["median"], figures["plain after"][name]["median"]])
+    base = figures["plain"]["UDP"]["median"]
+    levels = {level: [figures[column][level] for column in COLUMNS]
+              for level in figures["levels"] if level >= MANY}
+    for level, both in levels.items():
+        yield row("other", "one new of all, with the table's growth", level,
+                  [found["filling"] - base for found in both])
+    for level, both in levels.items():
+        yield row("other", "memory of any kind for one connection", level,
+                  [found["memory"] for found in both], unit="bytes")
+    for level, both in levels.items():
+        yield row("other", "unloading", level,
+                  [found["unload"] * 1000 for found in both], unit="ms")
+
+
+def rows(figures):
+    """All rows."""
+    return [*cost_rows(figures), *memory_rows(figures), *growth_rows(figures),
+            *other_rows(figures)]
