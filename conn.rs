@@ -4,8 +4,7 @@
 
 use crate::dest::Dest;
 use core::sync::atomic::{
-    AtomicU32,
-    AtomicUsize,
+    AtomicU32, AtomicUsize,
     Ordering::{
         AcqRel,
         Relaxed, //
@@ -413,10 +412,7 @@ impl Conn {
 
     /// How many ticks are left to it if no packet comes.
     pub(crate) fn remaining(&self) -> usize {
-        let left = self
-            .deadline
-            .load(Relaxed)
-            .wrapping_sub(jiffies::now());
+        let left = self.deadline.load(Relaxed).wrapping_sub(jiffies::now());
         if left as isize > 0 {
             left
         } else {

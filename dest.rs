@@ -30,8 +30,7 @@ use ipvs_core::{
 };
 use kernel::prelude::*;
 use linux::{
-    jiffies,
-    new_spinlock_bh,
+    jiffies, new_spinlock_bh,
     rcu::{
         Reader,
         Shared,

@@ -112,7 +112,15 @@ fn whole(cx: &Context<'_>, skb: Skb, header: Ipv4Header) -> Verdict {
         return Verdict::Accept(skb);
     };
     if outer.protocol == PROTO_IPIP {
-        return tunnel::packet(cx, skb, tunnel::Error { offset, icmp, outer });
+        return tunnel::packet(
+            cx,
+            skb,
+            tunnel::Error {
+                offset,
+                icmp,
+                outer,
+            },
+        );
     }
     let Some(embedded) = Embedded::read(&skb, inner) else {
         return Verdict::Accept(skb);

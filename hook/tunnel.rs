@@ -60,8 +60,7 @@ pub(super) fn packet(cx: &Context<'_>, mut skb: Skb, error: Error) -> Verdict {
     };
     // The packet in the tunnel is a request, and embedded in the direction that it travelled in.
     let flow = inner.flow();
-    let Some(Found::Request(conn)) =
-        Conn::find(netns.conns(), netns.conn_key(), cx.rcu, &flow)
+    let Some(Found::Request(conn)) = Conn::find(netns.conns(), netns.conn_key(), cx.rcu, &flow)
     else {
         return Verdict::Accept(skb);
     };

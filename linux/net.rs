@@ -153,9 +153,7 @@ impl<T: PerNet> Registration<T> {
         // SAFETY: The registry is used by this registration alone, and is static.
         unsafe { registry.ops.get().write(ops) };
         // SAFETY: Just initialised; it stays registered until `drop`.
-        kernel::error::to_result(unsafe {
-            bindings::register_pernet_subsys(registry.ops.get())
-        })?;
+        kernel::error::to_result(unsafe { bindings::register_pernet_subsys(registry.ops.get()) })?;
         // INVARIANT: Stored above.
         Ok(Self {
             _common: common,
@@ -190,7 +188,12 @@ impl Net {
         // moment that the slot is emptied and the value's drop.
         let value = unsafe { core::ptr::read_volatile(slot::<T>(self.as_ptr())) };
         // SAFETY: As above: null, or a pinned value that lives for `'rcu`.
-        unsafe { value.cast::<T>().as_ref().map(|value| Pin::new_unchecked(value)) }
+        unsafe {
+            value
+                .cast::<T>()
+                .as_ref()
+                .map(|value| Pin::new_unchecked(value))
+        }
     }
 }
 

@@ -55,7 +55,9 @@ impl<T: Send + Sync> Slots<T> {
     /// Puts an object into the slot behind the last used one; its slot, or `None` if all are used.
     fn push(&self, object: NonNull<SharedInner<T>>) -> Option<usize> {
         let len = self.len.load(Ordering::Relaxed);
-        self.slots.get(len)?.store(object.as_ptr(), Ordering::Release);
+        self.slots
+            .get(len)?
+            .store(object.as_ptr(), Ordering::Release);
         self.len.store(len.wrapping_add(1), Ordering::Release);
         Some(len)
     }
@@ -64,9 +66,14 @@ impl<T: Send + Sync> Slots<T> {
     fn trim(&self) {
         let len = self.len.load(Ordering::Relaxed);
         let is_used = |slot: &AtomicPtr<SharedInner<T>>| !slot.load(Ordering::Relaxed).is_null();
-        let used = self.slots.get(..len).and_then(|slots| slots.iter().rposition(is_used));
-        self.len
-            .store(used.map_or(0, |last| last.wrapping_add(1)), Ordering::Release);
+        let used = self
+            .slots
+            .get(..len)
+            .and_then(|slots| slots.iter().rposition(is_used));
+        self.len.store(
+            used.map_or(0, |last| last.wrapping_add(1)),
+            Ordering::Release,
+        );
     }
 }
 

@@ -28,11 +28,7 @@ unsafe impl Backend for SpinLockBhBackend {
     type State = bindings::spinlock_t;
     type GuardState = ();
 
-    unsafe fn init(
-        ptr: *mut Self::State,
-        name: *const c_char,
-        key: *mut bindings::lock_class_key,
-    ) {
+    unsafe fn init(ptr: *mut Self::State, name: *const c_char, key: *mut bindings::lock_class_key) {
         // SAFETY: By the safety requirements of `init`, `ptr` is valid for writes, and `name` and
         // `key` live as long as the lock.
         unsafe { bindings::__spin_lock_init(ptr, name, key) }

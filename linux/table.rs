@@ -389,10 +389,7 @@ impl<N: Node> Chains<N> {
             }
         }
         cursor |= !small.mask;
-        cursor
-            .reverse_bits()
-            .wrapping_add(1)
-            .reverse_bits()
+        cursor.reverse_bits().wrapping_add(1).reverse_bits()
     }
 
     fn visit_bucket<'rcu>(
@@ -540,8 +537,9 @@ impl<T: Hashed> Table<T> {
             }
             // SAFETY: As above.
             let linked = unsafe {
-                self.chains
-                    .link(rcu, node, 0, hash, |other, slot| slot == 0 && same(&other.value))
+                self.chains.link(rcu, node, 0, hash, |other, slot| {
+                    slot == 0 && same(&other.value)
+                })
             };
             linked.map_err(|_| {
                 // SAFETY: The reference is still ours, and keeps the object valid.

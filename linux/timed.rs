@@ -11,8 +11,7 @@
 //! the timer. So nobody touches the timer of an object that has been retired.
 
 use crate::{
-    bindings,
-    jiffies,
+    bindings, jiffies,
     rcu::{
         self,
         Reader, //
