@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Servers of services: adding, changing and removing them. C: `ip_vs_add_dest()` and its kin.
+
+use super::{
+    ipv4,
+    ControlError,
+    Outcome,
+    NO_DEST, //
+};
+use crate::{
+    conn::FwdMethod,
+    dest::{
+        Dest,
+        DestKey, //
+    },
+    netns::Netns,
+    service::Service, //
+};
+use ipvs_core::netlink::{
+    dest::{
+        DestId,
+        DestSpec, //
+    },
+    service::ServiceId,
+    AF_INET,
+    FWD_MASK,
+    IPVS_DEST_ATTR_ADDR,
+    IPVS_DEST_ATTR_ADDR_FAMILY,
+    IPVS_DEST_ATTR_FWD_METHOD,
+    IPVS_DEST_ATTR_TUN_TYPE,
+    TUNNEL_IPIP, //
+};
+use kernel::prelude::*;
+use linux::{
+    rcu::{
+        self,
+        Shared, //
+    },
+    route::{
+        addr_type,
+        AddrType, //
+    },
+};
+
+/// Refuses values that make no sense, and what can't be had yet.
+fn check_dest(spec: &DestSpec) -> Outcome {
+    let family = spec.id.family(AF_INET, true)?;
+    spec.check_mixed(family, AF_INET, false)?;
+    if family != AF_INET {
+        return Err(ControlError::about(
+            IPVS_DEST_ATTR_ADDR_FAMILY,
+            EAFNOSUPPORT,
+            "the server's address family is not supported yet",
+        ));
+    }
+    spec.check()?;
+    if FwdMethod::from_flags(spec.fwd_method).number() != spec.fwd_method & FWD_MASK {
+        return Err(ControlError::about(
+            IPVS_DEST_ATTR_FWD_METHOD,
+            EINVAL,
+            "there is no such forwarding method",
+        ));
+    }
+    if spec.tun_type != TUNNEL_IPIP {
+        return Err(ControlError::about(
+            IPVS_DEST_ATTR_TUN_TYPE,
+            ENOSYS,
+            "tunnels other than IPIP are not supported yet",
+        ));
+    }
+    Ok(())
+}
+
+impl Netns {
+    fn dest_key(&self, service: &Service, id: &DestId) -> DestKey {
+        DestKey {
+            service: *service.key(),
+            addr: ipv4(&id.addr),
+            port: id.port,
+        }
+    }
+
+    fn dest(&self, key: &DestKey) -> Option<Shared<Dest>> {
+        let dests = &self.model().dests;
+        let hash = key.hash(dests.seed());
+        rcu::read(|rcu| {
+            dests
+                .find(rcu, hash, |dest, slot| slot == 0 && dest.key() == key)?
+                .share()
+        })
+    }
+
+    /// Adds a server to a service. One that was removed a short while ago comes back with all that
+    /// it counts.
+    ///
+    /// Errors: `ESRCH`; `EEXIST`; `ERANGE` and `EINVAL` for values that make no sense;
+    /// `EAFNOSUPPORT` and `ENOSYS` for what is not supported yet; `ENOMEM`.
+    pub(crate) fn add_dest(&self, service: &ServiceId, spec: &DestSpec) -> Outcome {
+        let _config = self.config.lock();
+        let service = self.service(service)?;
+        check_dest(spec)?;
+        let key = self.dest_key(&service, &spec.id);
+        if self.dest(&key).is_some() {
+            return Err(ControlError::new(EEXIST, "the service has this server"));
+        }
+
+        let removed = self.trash.take(&key);
+        let known = removed.is_some();
+        let dest = match removed {
+            Some(dest) => dest,
+            None => {
+                let addr = core::net::Ipv4Addr::from(key.addr.to_bytes());
+                if matches!(addr_type(self.net(), addr), AddrType::Other) {
+                    return Err(ControlError::about(
+                        IPVS_DEST_ATTR_ADDR,
+                        EINVAL,
+                        "the server's address is neither unicast nor local",
+                    ));
+                }
+                Shared::pin_init(Dest::new(key, service.shared_stats().clone()), GFP_KERNEL)?
+            }
+        };
+
+        dest.configure(spec);
+        dest.join(service.shared_stats());
+        let pushed = service.dests.push(dest.clone(), |view| {
+            service.scheduler.closing_up(view);
+        });
+        if let Err(error) = pushed {
+            dest.leave();
+            if known {
+                self.trash.put(dest);
+            }
+            return Err(error.into());
+        }
+        let _ = self.model().dests.insert(dest, |other| other.key() == &key);
+        let _ = self.model().dests.resize();
+        service.scheduler.added(spec.weight);
+        Ok(())
+    }
+
+    /// Changes a server.
+    ///
+    /// Errors: `ESRCH`, `ENOENT`, and those of [`Netns::add_dest`] that still make sense.
+    pub(crate) fn edit_dest(&self, service: &ServiceId, spec: &DestSpec) -> Outcome {
+        let _config = self.config.lock();
+        let service = self.service(service)?;
+        check_dest(spec)?;
+        let key = self.dest_key(&service, &spec.id);
+        let dest = self.dest(&key).ok_or(NO_DEST)?;
+        let dests = &self.model().dests;
+        if let Some(dest) = dests.remove(&dest) {
+            dest.configure(spec);
+            let _ = dests.insert(dest, |other| other.key() == &key);
+        }
+        service.scheduler.changed(&service.dests);
+        Ok(())
+    }
+
+    /// Removes a server from a service. Its connections get no more packets through, and end in
+    /// their time.
+    ///
+    /// Errors: `ESRCH`, `ENOENT`.
+    pub(crate) fn delete_dest(&self, service: &ServiceId, id: &DestId) -> Outcome {
+        let _config = self.config.lock();
+        let service = self.service(service)?;
+        if id.family(AF_INET, true)? != AF_INET {
+            return Err(NO_DEST);
+        }
+        let key = self.dest_key(&service, id);
+        let dest = self.dest(&key).ok_or(NO_DEST)?;
+        self.unlink_dest(&service, &dest);
+        let _ = self.model().dests.resize();
+        Ok(())
+    }
+
+    pub(super) fn unlink_dest(&self, service: &Service, dest: &Shared<Dest>) {
+        dest.leave();
+        let removed = service.dests.remove(dest, |view, slot| {
+            service.scheduler.removed(view, slot);
+        });
+        self.model().dests.remove(dest);
+        if let Some(dest) = removed {
+            self.trash.put(dest);
+        }
+    }
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Services: adding, changing and removing them. C: `ip_vs_add_service()` and its kin.
+
+use super::{
+    ipv4,
+    ControlError,
+    Outcome,
+    NO_SERVICE, //
+};
+use crate::{
+    hook,
+    netns::{
+        Config,
+        Netns, //
+    },
+    service::Service, //
+};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
+};
+use ipvs_core::{
+    est,
+    flow::ServiceKey,
+    ipv4::{
+        PROTO_TCP,
+        PROTO_UDP, //
+    },
+    net::Be16,
+    netlink::{
+        service::{
+            ServiceId,
+            ServiceSpec, //
+        },
+        AF_INET,
+        IPVS_SVC_ATTR_AF,
+        IPVS_SVC_ATTR_FLAGS,
+        IPVS_SVC_ATTR_PE_NAME,
+        IPVS_SVC_ATTR_PROTOCOL,
+        IPVS_SVC_ATTR_SCHED_NAME,
+        IP_VS_SVC_F_ONEPACKET,
+        IP_VS_SVC_F_PERSISTENT, //
+    },
+    sched::SchedulerKind, //
+};
+use kernel::prelude::*;
+use linux::{
+    jiffies::HZ,
+    module::InUse,
+    netfilter,
+    rcu::{
+        self,
+        Reader,
+        Shared, //
+    },
+};
+
+/// The key of a service that exists or may come to exist. C looks up any protocol and family it is
+/// asked for; what can't exist yet is not found.
+fn service_key(id: &ServiceId) -> Option<ServiceKey> {
+    if id.family != AF_INET {
+        return None;
+    }
+    if id.fwmark != 0 {
+        return Some(ServiceKey::Fwmark {
+            family: AF_INET as u8,
+            mark: id.fwmark,
+        });
+    }
+    Some(ServiceKey::Addr4 {
+        protocol: u8::try_from(id.protocol).ok()?,
+        addr: ipv4(&id.addr),
+        port: id.port,
+    })
+}
+
+/// The scheduler of this name; `None` is the one called "none".
+fn scheduler(name: &[u8]) -> Outcome<Option<SchedulerKind>> {
+    if name == b"none" {
+        return Ok(None);
+    }
+    SchedulerKind::from_name(name)
+        .map(Some)
+        .ok_or(ControlError::about(
+            IPVS_SVC_ATTR_SCHED_NAME,
+            ENOENT,
+            "there is no such scheduler",
+        ))
+}
+
+/// Refuses what can't be had yet.
+///
+/// C has all that is `ENOSYS` here, so it has no errno for it; `EOPNOTSUPP`, the usual one, is shown
+/// by ipvsadm as a matter of IPv6.
+fn check_service(spec: &ServiceSpec<'_>, old_flags: u32) -> Outcome<Option<SchedulerKind>> {
+    let kind = scheduler(spec.sched_name)?;
+    if spec.pe_name.is_some_and(|name| !name.is_empty()) {
+        return Err(ControlError::about(
+            IPVS_SVC_ATTR_PE_NAME,
+            ENOENT,
+            "there is no such persistence engine",
+        ));
+    }
+    let flags = spec.flags.apply(old_flags);
+    if flags & IP_VS_SVC_F_PERSISTENT != 0 {
+        return Err(ControlError::about(
+            IPVS_SVC_ATTR_FLAGS,
+            ENOSYS,
+            "persistent services are not supported yet",
+        ));
+    }
+    if flags & IP_VS_SVC_F_ONEPACKET != 0 {
+        return Err(ControlError::about(
+            IPVS_SVC_ATTR_FLAGS,
+            ENOSYS,
+            "one-packet scheduling is not supported yet",
+        ));
+    }
+    Ok(kind)
+}
+
+fn is_any_port(key: &ServiceKey) -> bool {
+    matches!(
+        key,
+        ServiceKey::Addr4 {
+            port: Be16::ZERO,
+            ..
+        }
+    )
+}
+
+impl Netns {
+    /// The service that users refer to by `id`.
+    pub(super) fn service(&self, id: &ServiceId) -> Outcome<Shared<Service>> {
+        let key = service_key(id).ok_or(NO_SERVICE)?;
+        rcu::read(|rcu| self.find_service(&key, rcu)?.share()).ok_or(NO_SERVICE)
+    }
+
+    /// The service with exactly this key. Under RCU.
+    #[inline]
+    pub(crate) fn find_service<'rcu>(
+        &self,
+        key: &ServiceKey,
+        rcu: Reader<'rcu>,
+    ) -> Option<rcu::Borrowed<'rcu, Service>> {
+        let hash = key.hash(self.service_key());
+        self.model()
+            .services
+            .find(rcu, hash, |service, _| service.key() == key)
+    }
+
+    fn counter(&self, key: &ServiceKey) -> &AtomicU32 {
+        match key {
+            ServiceKey::Fwmark { .. } => &self.service_counts.fwmark,
+            ServiceKey::Addr4 { .. } => &self.service_counts.addr,
+        }
+    }
+
+    /// Adds a service.
+    ///
+    /// Errors: `EEXIST`; `ENOENT` for an unknown scheduler; `EAFNOSUPPORT`, `EPROTONOSUPPORT` and
+    /// `ENOSYS` for what is not supported yet; `ENOMEM`.
+    pub(crate) fn add_service(&self, spec: &ServiceSpec<'_>) -> Outcome {
+        let mut config = self.config.lock();
+        if config.closed {
+            return Err(ControlError::new(ENODEV, "the namespace is going away"));
+        }
+        if self.service(&spec.id).is_ok() {
+            return Err(ControlError::new(EEXIST, "the service exists"));
+        }
+        let kind = check_service(spec, 0)?;
+        let key = service_key(&spec.id).ok_or(ControlError::about(
+            IPVS_SVC_ATTR_AF,
+            EAFNOSUPPORT,
+            "the address family is not supported yet",
+        ))?;
+        if let ServiceKey::Addr4 { protocol, .. } = key {
+            if protocol != PROTO_TCP && protocol != PROTO_UDP {
+                return Err(ControlError::about(
+                    IPVS_SVC_ATTR_PROTOCOL,
+                    EPROTONOSUPPORT,
+                    "services are for TCP and UDP",
+                ));
+            }
+        }
+
+        let service = Shared::pin_init(Service::new(key, kind)?, GFP_KERNEL)?;
+        service.configure(spec);
+        let in_use = InUse::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(
+            ControlError::new(ENOPROTOOPT, "the module is being unloaded"),
+        )?;
+        config.uses.reserve(1, GFP_KERNEL).map_err(Error::from)?;
+        if config.hooks.is_none() {
+            config.hooks = Some(netfilter::Registration::new(self.net(), hook::ops())?);
+        }
+
+        // Nothing fails from here on.
+        let _ = config.uses.push_within_capacity(in_use);
+        self.counter(&key).fetch_add(1, Relaxed);
+        if is_any_port(&key) {
+            self.service_counts.any_port.fetch_add(1, Relaxed);
+        }
+        let _ = self
+            .model()
+            .services
+            .insert(service, |other| other.key() == &key);
+        let _ = self.model().services.resize();
+        self.estimation
+            .schedule(est::PERIOD_SECS as usize * HZ as usize);
+        Ok(())
+    }
+
+    /// Changes a service.
+    ///
+    /// Errors: `ESRCH`, and those of [`Netns::add_service`] that still make sense.
+    pub(crate) fn edit_service(&self, spec: &ServiceSpec<'_>) -> Outcome {
+        let _config = self.config.lock();
+        let service = self.service(&spec.id)?;
+        let kind = check_service(spec, service.flags())?;
+        service.scheduler.set(kind, &service.dests);
+        service.configure(spec);
+        Ok(())
+    }
+
+    /// Removes a service and its servers. Its connections get no more packets through, and end in
+    /// their time.
+    ///
+    /// Errors: `ESRCH`.
+    pub(crate) fn delete_service(&self, id: &ServiceId) -> Outcome {
+        let mut config = self.config.lock();
+        let service = self.service(id)?;
+        self.unlink_service(&mut config, &service);
+        let _ = self.model().services.resize();
+        Ok(())
+    }
+
+    fn unlink_service(&self, config: &mut Config, service: &Shared<Service>) {
+        if self.model().services.remove(service).is_none() {
+            return;
+        }
+        let key = service.key();
+        self.counter(key).fetch_sub(1, Relaxed);
+        if is_any_port(key) {
+            self.service_counts.any_port.fetch_sub(1, Relaxed);
+        }
+        if self.model().services.count() == 0 {
+            self.estimation.cancel();
+            config.hooks = None;
+        }
+        while let Some(dest) = service.last_dest() {
+            self.unlink_dest(service, &dest);
+        }
+        let _ = self.model().dests.resize();
+        config.uses.pop();
+    }
+
+    /// Removes all services.
+    pub(crate) fn flush(&self) {
+        let mut config = self.config.lock();
+        self.flush_locked(&mut config);
+    }
+
+    fn flush_locked(&self, config: &mut Config) {
+        while let Some(service) = rcu::read(|rcu| {
+            let mut first = None;
+            let mut cursor = 0;
+            loop {
+                cursor = self.model().services.scan(rcu, cursor, |service| {
+                    first = first.take().or_else(|| service.share());
+                });
+                if first.is_some() || cursor == 0 {
+                    break first;
+                }
+            }
+        }) {
+            self.unlink_service(config, &service);
+        }
+        let _ = self.model().services.resize();
+    }
+
+    /// Ends all that users have set up; nothing can be added any more. When the namespace dies or
+    /// the module goes.
+    pub(crate) fn close(&self) {
+        let mut config = self.config.lock();
+        config.closed = true;
+        self.flush_locked(&mut config);
+        self.trash.empty();
+    }
+
+    /// Reads the service that users refer to by `id`.
+    ///
+    /// Errors: `ESRCH`.
+    pub(crate) fn with_service<R>(
+        &self,
+        id: &ServiceId,
+        read: impl FnOnce(&Service) -> R,
+    ) -> Outcome<R> {
+        self.service(id).map(|service| read(&service))
+    }
+}

@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The chains of a table, and how they are moved when it is resized.
+
+use super::{
+    Hashed,
+    Seed,
+    Sizing, //
+};
+use crate::{
+    bindings, new_spinlock_bh,
+    rcu::{
+        self,
+        Reader, //
+    },
+    spinlock::{
+        SpinLockBh,
+        SpinLockBhGuard, //
+    },
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicPtr,
+        AtomicUsize,
+        Ordering, //
+    },
+};
+use kernel::{
+    alloc::flags::*,
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
+};
+
+/// Memory that can be chained.
+///
+/// # Safety
+///
+/// `link(slot)` must be a distinct word for each of the slots 0 and 1 that nothing but this module
+/// writes. The alignment must be eight or more.
+pub(crate) unsafe trait Node: Sized + 'static {
+    type Value: Hashed;
+
+    fn link(&self, slot: usize) -> &AtomicUsize;
+    fn value(&self) -> &Self::Value;
+}
+
+/// A link is the address of a node, with the slot in bit 1, or the mark of a chain's end, odd.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Link(usize);
+
+impl Link {
+    const END: usize = 1;
+    const SLOT_SHIFT: u32 = 1;
+    const ADDRESS: usize = !7;
+    const GENERATION_BITS: u32 = 8;
+
+    /// The mark at the end of `bucket`. Generations tell a table from the one that replaces it.
+    const fn end(bucket: usize, generation: u8) -> Self {
+        Self((bucket << (Self::GENERATION_BITS + 1)) | ((generation as usize) << 1) | Self::END)
+    }
+
+    fn new<N: Node>(node: NonNull<N>, slot: usize) -> Self {
+        Self(node.as_ptr() as usize | (slot << Self::SLOT_SHIFT))
+    }
+
+    #[inline]
+    const fn is_end(self) -> bool {
+        self.0 & Self::END != 0
+    }
+
+    #[inline]
+    const fn slot(self) -> usize {
+        (self.0 >> Self::SLOT_SHIFT) & 1
+    }
+
+    #[inline]
+    const fn address(self) -> usize {
+        self.0 & Self::ADDRESS
+    }
+}
+
+/// One generation of buckets.
+struct Buckets {
+    /// What this is being replaced by, or null.
+    next: AtomicPtr<Buckets>,
+    mask: usize,
+    generation: u8,
+    /// `mask + 1` of them.
+    heads: KVVec<AtomicUsize>,
+}
+
+impl Buckets {
+    fn new(bits: u32, generation: u8) -> Result<KBox<Self>> {
+        let size = 1usize << bits;
+        let mut heads = KVVec::with_capacity(size, GFP_KERNEL | __GFP_NOWARN)?;
+        for bucket in 0..size {
+            heads.push_within_capacity(AtomicUsize::new(Link::end(bucket, generation).0))?;
+        }
+        Ok(KBox::new(
+            Self {
+                next: AtomicPtr::new(core::ptr::null_mut()),
+                mask: size - 1,
+                generation,
+                heads,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    #[inline]
+    fn bucket(&self, hash: u32) -> usize {
+        hash as usize & self.mask
+    }
+
+    #[inline]
+    fn head(&self, bucket: usize) -> &AtomicUsize {
+        // SAFETY: Callers mask `bucket`, and there are `mask + 1` heads.
+        unsafe { self.heads.get_unchecked(bucket & self.mask) }
+    }
+
+    #[inline]
+    fn end(&self, bucket: usize) -> Link {
+        Link::end(bucket, self.generation)
+    }
+}
+
+/// How many locks a table spreads its chains over; also the least number of buckets.
+const LOCK_BITS: u32 = 6;
+const LOCKS: usize = 1 << LOCK_BITS;
+
+/// The chains, without ownership of what they hold.
+///
+/// # Invariants
+///
+/// `buckets` is valid; a generation that it pointed to before stays valid for a grace period. Every
+/// node in a chain is valid, and stays so for a grace period after it was unlinked.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Chains<N: Node> {
+    buckets: AtomicPtr<Buckets>,
+    /// Entries in their first chain.
+    count: AtomicUsize,
+    /// Entries in their second chain.
+    seconds: AtomicUsize,
+    seed: Seed,
+    sizing: Sizing,
+    #[pin]
+    locks: [SpinLockBh<()>; LOCKS],
+    /// Held for a resize.
+    #[pin]
+    resizing: Mutex<()>,
+    _nodes: PhantomData<*mut N>,
+}
+
+// SAFETY: Chains are changed under their lock and read under RCU; values are `Send + Sync`.
+unsafe impl<N: Node> Send for Chains<N> {}
+// SAFETY: As above.
+unsafe impl<N: Node> Sync for Chains<N> {}
+
+impl<N: Node> Chains<N> {
+    pub(crate) fn new(sizing: Sizing) -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(move || {
+            let buckets = Buckets::new(sizing.initial_bits.max(LOCK_BITS), 0)?;
+            let mut random = [0u8; 16];
+            crate::random::fill(&mut random);
+            let seed = u128::from_ne_bytes(random);
+            Ok(try_pin_init!(Self {
+                // INVARIANT: Just allocated.
+                buckets: AtomicPtr::new(KBox::into_raw(buckets)),
+                count: AtomicUsize::new(0),
+                seconds: AtomicUsize::new(0),
+                seed: [seed as u64, (seed >> 64) as u64],
+                sizing,
+                locks <- pin_init::pin_init_array_from_fn(|_| new_spinlock_bh!((), "table")),
+                resizing <- new_mutex!((), "table_resize"),
+                _nodes: PhantomData,
+            }? Error))
+        })
+    }
+
+    #[inline]
+    pub(crate) fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
+    /// How many entries there are.
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn counter(&self, slot: usize) -> &AtomicUsize {
+        match slot {
+            0 => &self.count,
+            _ => &self.seconds,
+        }
+    }
+
+    /// How many buckets there are.
+    pub(crate) fn size(&self) -> usize {
+        rcu::read(|rcu| self.current(rcu).mask.wrapping_add(1))
+    }
+
+    #[inline]
+    fn current<'rcu>(&self, _rcu: Reader<'rcu>) -> &'rcu Buckets {
+        // SAFETY: By the type invariant, for as long as `'rcu`.
+        unsafe { &*self.buckets.load(Ordering::Acquire) }
+    }
+
+    #[inline]
+    fn next<'rcu>(&self, buckets: &'rcu Buckets, _rcu: Reader<'rcu>) -> Option<&'rcu Buckets> {
+        // SAFETY: Null, or a generation that a later one has replaced no earlier than `buckets`.
+        unsafe { buckets.next.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// The node that `link`, which is no end, leads to.
+    #[inline]
+    fn node<'rcu>(&self, link: Link, _rcu: Reader<'rcu>) -> &'rcu N {
+        // SAFETY: A link in a chain is the address of a node, which is valid by the type invariant.
+        unsafe { &*(link.address() as *const N) }
+    }
+
+    /// The first answer of `visit` for the entries that may have this hash, newest first. It may
+    /// see an entry twice, and others that only share the bucket.
+    #[inline]
+    pub(crate) fn find<'rcu, R>(
+        &self,
+        rcu: Reader<'rcu>,
+        hash: u32,
+        mut visit: impl FnMut(&'rcu N, usize) -> Option<R>,
+    ) -> Option<R> {
+        let mut buckets = self.current(rcu);
+        loop {
+            let bucket = buckets.bucket(hash);
+            let head = buckets.head(bucket);
+            loop {
+                let mut link = Link(head.load(Ordering::Acquire));
+                while !link.is_end() {
+                    let node = self.node(link, rcu);
+                    if let Some(answer) = visit(node, link.slot()) {
+                        return Some(answer);
+                    }
+                    link = Link(node.link(link.slot()).load(Ordering::Acquire));
+                }
+                if link == buckets.end(bucket) {
+                    break;
+                }
+            }
+            buckets = self.next(buckets, rcu)?;
+        }
+    }
+
+    #[inline]
+    fn lock(&self, hash: u32) -> SpinLockBhGuard<'_, ()> {
+        // `LOCKS` is a power of two, so that the index is in range.
+        self.locks[hash as usize % LOCKS].lock()
+    }
+
+    /// Adds `node` to the chain of `slot`, unless `same` says that an entry there is its equal.
+    ///
+    /// # Safety
+    ///
+    /// `node` must be valid, and stay so until a grace period after it was unlinked; it must not be
+    /// in a chain of that slot yet.
+    pub(crate) unsafe fn link<'rcu>(
+        &self,
+        rcu: Reader<'rcu>,
+        node: NonNull<N>,
+        slot: usize,
+        hash: u32,
+        same: impl Fn(&N, usize) -> bool,
+    ) -> Result<(), &'rcu N> {
+        let _lock = self.lock(hash);
+        if let Some(other) = self.find(rcu, hash, |n, s| same(n, s).then_some(n)) {
+            return Err(other);
+        }
+        let mut newest = self.current(rcu);
+        while let Some(next) = self.next(newest, rcu) {
+            newest = next;
+        }
+        let head = newest.head(newest.bucket(hash));
+        // SAFETY: By the safety requirement.
+        let link = unsafe { node.as_ref() }.link(slot);
+        link.store(head.load(Ordering::Relaxed), Ordering::Relaxed);
+        head.store(Link::new(node, slot).0, Ordering::Release);
+        self.counter(slot).fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes `node` out of the chain of `slot`; whether it was there. Of several that try, one wins.
+    pub(crate) fn unlink(&self, rcu: Reader<'_>, node: &N, slot: usize) -> bool {
+        let Some(hash) = node.value().hash(slot, &self.seed) else {
+            return false;
+        };
+        let wanted = Link::new(NonNull::from(node), slot);
+        let _lock = self.lock(hash);
+        let mut buckets = Some(self.current(rcu));
+        while let Some(table) = buckets {
+            let mut from = table.head(table.bucket(hash));
+            loop {
+                let link = Link(from.load(Ordering::Relaxed));
+                if link == wanted {
+                    from.store(node.link(slot).load(Ordering::Relaxed), Ordering::Release);
+                    self.counter(slot).fetch_sub(1, Ordering::Relaxed);
+                    return true;
+                }
+                if link.is_end() {
+                    break;
+                }
+                from = self.node(link, rcu).link(link.slot());
+            }
+            buckets = self.next(table, rcu);
+        }
+        false
+    }
+
+    /// Visits the entries of one bucket, with its chains locked, and says where to go on: 0 after
+    /// the last. Entries that are there from the first call to the last are visited at least once,
+    /// whatever is resized in between; start with 0.
+    ///
+    /// The cursor counts in the high bits first, so that the buckets visited so far stay visited
+    /// when a table doubles or halves.
+    pub(crate) fn scan<'rcu>(
+        &self,
+        rcu: Reader<'rcu>,
+        cursor: usize,
+        mut visit: impl FnMut(&'rcu N),
+    ) -> usize {
+        let _lock = self.lock(cursor as u32);
+        let first = self.current(rcu);
+        let second = self.next(first, rcu);
+        let (small, large) = match second {
+            Some(second) if second.mask < first.mask => (second, Some(first)),
+            second => (first, second),
+        };
+        let mut cursor = cursor & small.mask;
+        self.visit_bucket(rcu, small, cursor, &mut visit);
+        if let Some(large) = large {
+            let step = small.mask.wrapping_add(1);
+            let mut bucket = cursor;
+            while bucket <= large.mask {
+                self.visit_bucket(rcu, large, bucket, &mut visit);
+                bucket = bucket.wrapping_add(step);
+            }
+        }
+        cursor |= !small.mask;
+        cursor.reverse_bits().wrapping_add(1).reverse_bits()
+    }
+
+    fn visit_bucket<'rcu>(
+        &self,
+        rcu: Reader<'rcu>,
+        buckets: &Buckets,
+        bucket: usize,
+        visit: &mut impl FnMut(&'rcu N),
+    ) {
+        let mut link = Link(buckets.head(bucket).load(Ordering::Acquire));
+        while !link.is_end() {
+            let node = self.node(link, rcu);
+            if link.slot() == 0 {
+                visit(node);
+            }
+            link = Link(node.link(link.slot()).load(Ordering::Acquire));
+        }
+    }
+
+    /// Whether the table should be resized: a look at two counters.
+    #[inline]
+    pub(crate) fn unbalanced(&self, rcu: Reader<'_>) -> bool {
+        self.wanted_bits(self.current(rcu).mask).is_some()
+    }
+
+    /// The size that the load asks for, if it isn't the present one.
+    #[inline]
+    fn wanted_bits(&self, mask: usize) -> Option<u32> {
+        let entries = self
+            .count()
+            .wrapping_add(self.seconds.load(Ordering::Relaxed));
+        let bits = mask.wrapping_add(1).trailing_zeros();
+        let wanted = (self.sizing.wanted)(entries, bits)?.max(LOCK_BITS);
+        (wanted != bits).then_some(wanted)
+    }
+
+    /// Moves everything to a table of the size that the load asks for, if it's not of that size.
+    /// Sleeps. Without memory, all stays as it is.
+    pub(crate) fn resize(&self) -> Result {
+        let _resizing = self.resizing.lock();
+        // SAFETY: Nobody but this function replaces the generation, and it holds the lock.
+        let old = unsafe { &*self.buckets.load(Ordering::Acquire) };
+        let Some(bits) = self.wanted_bits(old.mask) else {
+            return Ok(());
+        };
+        let new = KBox::into_raw(Buckets::new(bits, old.generation.wrapping_add(1))?);
+        old.next.store(new, Ordering::Release);
+        for bucket in 0..=old.mask {
+            // SAFETY: Published just now, and freed by the next resize at the earliest.
+            self.move_bucket(old, unsafe { &*new }, bucket);
+            if bucket % 256 == 255 {
+                // SAFETY: No lock is held here.
+                unsafe { bindings::ipvs_cond_resched() };
+            }
+        }
+        let old = self.buckets.swap(new, Ordering::AcqRel);
+        rcu::synchronize();
+        // SAFETY: The last readers that could see the old generation are gone.
+        drop(unsafe { KBox::from_raw(old) });
+        Ok(())
+    }
+
+    fn move_bucket(&self, old: &Buckets, new: &Buckets, bucket: usize) {
+        let from = old.head(bucket);
+        let _lock = self.lock(bucket as u32);
+        rcu::read(|rcu| loop {
+            let link = Link(from.load(Ordering::Relaxed));
+            if link.is_end() {
+                break;
+            }
+            let node = self.node(link, rcu);
+            let rest = node.link(link.slot()).load(Ordering::Relaxed);
+            if let Some(hash) = node.value().hash(link.slot(), &self.seed) {
+                let to = new.head(new.bucket(hash));
+                // In the new chain first: a reader finds it in one of the two at any time.
+                node.link(link.slot())
+                    .store(to.load(Ordering::Relaxed), Ordering::Release);
+                to.store(link.0, Ordering::Release);
+            }
+            from.store(rest, Ordering::Release);
+        });
+    }
+}
+
+#[pinned_drop]
+impl<N: Node> PinnedDrop for Chains<N> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant; no resize and no reader is left.
+        drop(unsafe { KBox::from_raw(self.buckets.load(Ordering::Relaxed)) });
+    }
+}
