@@ -26,3 +26,6 @@ const size_t IPVS_NET_DEVICE_FLAGS = offsetof(struct net_device, flags);
 const size_t IPVS_NET_DEVICE_STATE = offsetof(struct net_device, state);
 const size_t IPVS_NET_DEVICE_HARD_HEADER_LEN = offsetof(struct net_device, hard_header_len);
 const size_t IPVS_NET_DEVICE_NEEDED_HEADROOM = offsetof(struct net_device, needed_headroom);
+
+/* bindgen takes the first definition of HZ, which is that for users. */
+const unsigned int IPVS_HZ = HZ;
