@@ -62,7 +62,7 @@ impl ControlError {
 impl From<AttrError> for ControlError {
     fn from(error: AttrError) -> Self {
         Self {
-            errno: Error::from_errno(-error.errno.0),
+            errno: Error::from_errno(error.errno.0.wrapping_neg()),
             message: error.message,
             about: error.about,
         }

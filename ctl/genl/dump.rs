@@ -60,12 +60,14 @@ pub(super) fn services(request: &Request<'_>, out: &mut Dump<'_, Position>) {
             let batch = position
                 .services
                 .take(|place, visit| netns.scan_services(rcu, place, visit));
-            for (count, service) in batch.into_iter().flatten().enumerate() {
+            let mut shown = 0usize;
+            for service in batch.into_iter().flatten() {
                 if put_service(out, service).is_err() {
-                    position.services = before.advanced(count);
+                    position.services = before.advanced(shown);
                     room = false;
                     return;
                 }
+                shown = shown.wrapping_add(1);
             }
         });
     }
