@@ -77,13 +77,6 @@ impl RouteCache {
         })
     }
 
-    /// The MTU of the route, even if routing would not come to it any more.
-    pub fn mtu(&self, _rcu: Reader<'_>) -> Option<u32> {
-        // SAFETY: By the type invariant, in a read-side critical section.
-        let entry = unsafe { self.entry.load(Ordering::Acquire).as_ref()? };
-        Some(entry.rt.mtu())
-    }
-
     /// Keeps a route, in place of the one before, as long as its device is up and `allowed` says
     /// that it may be kept. It may be used in either case. `GFP_ATOMIC`.
     ///
