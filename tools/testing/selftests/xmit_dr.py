@@ -5,11 +5,13 @@
 """Direct routing: the packet goes to the real server's link address as it
 is, one hop poorer."""
 
+from lib.genl import DROUTE
 from lib.lab import CIP, RIP, RIP2, VIP, Lab
 from lib.packet import ACK, SYN, icmp_error, tcp, udp
+from lib.rules import Rules
 from lib.tap import main, test
 
-VPORT = 80
+VPORT, UDP = 80, 17
 FAR = "192.0.2.9"       # a real server that is not on any link
 
 
@@ -62,7 +64,9 @@ def beyond_gateway(lab):
 
 @test("the port of the server does not matter: the packet keeps its own")
 def port_of_server(lab):
-    lab.ipvs.service(f"{VIP}:83", f"{RIP}:8080 -g", kind="-u")
+    with Rules(lab.director) as rules:      # ipvsadm would not send the port
+        rules.add(UDP, VIP, 83)
+        rules.add_server(UDP, VIP, 83, RIP, rport=8080, method=DROUTE)
     request = udp(CIP, lab.port(), VIP, 83)
     lab.expect(lab.client, request, {lab.server: passed(request)})
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """ipvsadm, and the files under /proc/net that IPVS fills."""
 
-import re
 from socket import inet_ntoa
 from typing import NamedTuple
 
@@ -77,15 +76,14 @@ class Ipvs:
         return found
 
     def statistics(self):
-        """Exact counters of every service and server, in ipvsadm's order:
+        """Exact counters of every service and server:
         {name: (conns, inpkts, outpkts, inbytes, outbytes)}."""
         found, service = {}, ""
         for line in self.admin("-Ln", "--stats", "--exact").splitlines()[3:]:
-            part = re.sub(r"^(\s*->|TCP|UDP|FWM)", "", line).split()
-            numbers = tuple(int(number) for number in part[1:])
-            if line.lstrip().startswith("->"):
-                found[f"{service} {part[0]}"] = numbers
+            kind, name, *numbers = line.split()
+            if kind == "->":
+                name = f"{service} {name}"
             else:
-                service = part[0]
-                found[service] = numbers
+                service = name = f"{kind} {name}"
+            found[name] = tuple(int(number) for number in numbers)
         return found

@@ -72,7 +72,7 @@ class Rules:
             raise AssertionError(f"netlink command {command}: {reply}")
 
     def add(self, protocol, ip, port, *servers, method=genl.MASQ, **more):
-        """A service with servers that listen on its own port."""
+        """A service with servers that have its own port."""
         self._do(genl.NEW_SERVICE, service(protocol, ip, port, **more))
         for address_ in servers:
             self.add_server(protocol, ip, port, address_, method=method)
@@ -83,9 +83,9 @@ class Rules:
     def remove(self, protocol, ip, port):
         self._do(genl.DEL_SERVICE, service(protocol, ip, port))
 
-    def add_server(self, protocol, ip, port, address_, **more):
+    def add_server(self, protocol, ip, port, address_, rport=None, **more):
         self._do(genl.NEW_DEST, service(protocol, ip, port),
-                 server(address_, port, **more))
+                 server(address_, port if rport is None else rport, **more))
 
     def change_server(self, protocol, ip, port, address_, **more):
         self._do(genl.SET_DEST, service(protocol, ip, port),
