@@ -5,15 +5,16 @@ import glob
 import os
 
 
-def _give_back():
-    """Have every slab cache return what lies ready on the CPUs: only then is
-    a count of its objects exact."""
-    for path in glob.glob("/sys/kernel/slab/*/shrink"):
-        if not os.path.islink(os.path.dirname(path)):
-            with open(path, "w", encoding="ascii") as shrink:
-                shrink.write("1")
+def _give_back(cache="*"):
+    """Drop what is kept for later (it may hold a namespace), and have slab
+    caches return what lies ready on the CPUs: only then is a count of their
+    objects exact."""
     with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as drop:
         drop.write("3")
+    for path in set(map(os.path.realpath, glob.glob(
+            f"/sys/kernel/slab/{cache}/shrink"))):
+        with open(path, "w", encoding="ascii") as shrink:
+            shrink.write("1")
 
 
 def _objects():
@@ -21,6 +22,12 @@ def _objects():
     with open("/proc/slabinfo", encoding="ascii") as slabs:
         rows = [line.split() for line in slabs][2:]
     return {f"objects of {row[0]}": int(row[1]) for row in rows}
+
+
+def in_use(cache):
+    """Objects in use of one cache."""
+    _give_back(cache)
+    return _objects()[f"objects of {cache}"]
 
 
 def _pages():
