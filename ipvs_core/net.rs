@@ -15,6 +15,20 @@ pub struct Be16(u16);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Be32(u32);
 
+/// A 128-bit value in network byte order (C: `struct in6_addr`): an IPv6 address.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Be128(u128);
+
+/// An address of either family (C: `union nf_inet_addr` and the family beside it).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Addr {
+    /// IPv4.
+    V4(Be32),
+    /// IPv6.
+    V6(Be128),
+}
+
 macro_rules! big_endian {
     ($name:ident, $int:ty, $bytes:literal) => {
         impl $name {
@@ -62,6 +76,7 @@ macro_rules! big_endian {
 
 big_endian!(Be16, u16, 2);
 big_endian!(Be32, u32, 4);
+big_endian!(Be128, u128, 16);
 
 #[cfg(test)]
 mod tests {
@@ -73,6 +88,7 @@ mod tests {
         assert_eq!(Be32::new(0x0a00_0001).to_bytes(), [10, 0, 0, 1]);
         assert_eq!(Be16::from_bytes([0, 80]).host(), 80);
         assert_eq!(Be32::from_bytes([192, 168, 0, 1]).host(), 0xc0a8_0001);
+        assert_eq!(Be128::new(1).to_bytes()[15], 1);
     }
 
     #[test]
