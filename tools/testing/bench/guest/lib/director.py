@@ -4,9 +4,11 @@ it forwards ends in a dummy device.
 """
 
 import subprocess
+import time
 
 VIP, SERVER = "10.0.0.1", "10.2.0.{}"
 GENERATOR = "gen"
+SETTLE = 10         # seconds, nearly free: an idle guest's clock jumps
 SETUP = f"""
 link add {GENERATOR} type veth peer name in
 link add out type dummy
@@ -37,7 +39,9 @@ def read(path):
 
 
 def setup():
-    """Set the network up, with nothing in it that speaks on its own."""
+    """Set the network up, with nothing in it that speaks on its own, once
+    the kernel is done with what it does after booting."""
+    time.sleep(SETTLE)
     run("sysctl", "-q", "net.ipv4.ip_forward=1",
         "net.ipv6.conf.all.disable_ipv6=1",
         "net.ipv6.conf.default.disable_ipv6=1")

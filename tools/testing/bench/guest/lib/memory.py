@@ -16,9 +16,7 @@ PAGE = 4096
 class Cache(NamedTuple):
     """A line of /proc/slabinfo."""
     objects: int        # in all of its slabs
-    per_slab: int
-    slab_bytes: int
-    slabs: int
+    size: int           # of all of them
 
 
 def shrink():
@@ -35,26 +33,23 @@ class Snapshot:
         self.caches = {}
         for line in read("/proc/slabinfo").splitlines()[2:]:
             part = line.split()
-            self.caches[part[0]] = Cache(int(part[2]), int(part[4]),
-                                         int(part[5]) * PAGE, int(part[14]))
+            self.caches[part[0]] = Cache(int(part[2]), int(part[14])
+                                         * int(part[5]) * PAGE)
         info = {}
         for line in read("/proc/meminfo").splitlines():
             name, value = line.split()[:2]
             info[name.rstrip(":")] = int(value) * 1024
-        self.available = info["MemAvailable"]
+        # Slab has what is too large for a cache in it, too.
+        self.kernel = info["Slab"] + info["VmallocUsed"]
 
     def grown(self, earlier, connections):
-        """Caches that grew by an object for each connection since then."""
+        """Caches that grew by an object for one in four connections since
+        then, or for more."""
         return {name for name, cache in self.caches.items()
                 if cache.objects - earlier.caches[name].objects
-                >= 0.9 * connections}
+                > connections / 4}
 
     def slab(self, earlier, caches):
         """Bytes that these caches have grown by since then."""
-        return sum((self.caches[name].slabs - earlier.caches[name].slabs)
-                   * self.caches[name].slab_bytes for name in caches)
-
-    def share(self, caches):
-        """Bytes of a slab that one object of each of these takes."""
-        return sum(self.caches[name].slab_bytes / self.caches[name].per_slab
+        return sum(self.caches[name].size - earlier.caches[name].size
                    for name in caches)

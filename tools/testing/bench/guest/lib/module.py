@@ -26,8 +26,11 @@ SERVICES = {
 }
 
 
-def load(name):
-    """Load the module and set the services up."""
+def load(name, parameters=()):
+    """Load the module, c or rust, and set the services up. The parameters
+    are those of the C module."""
+    if name == "c":
+        run("modprobe", "ip_vs", *parameters)
     os.environ["MODULE"] = name
     run(LOAD)
     rules = []

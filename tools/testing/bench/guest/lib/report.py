@@ -5,7 +5,7 @@ from .rows import ROWS
 
 COLUMNS = "reference", "ours"
 COST, MEMORY, GROWTH = 1.0, 0.65, 1.3
-MANY = 100_000      # so many are more than the noise in what is free
+MANY = 1000     # below, it is not the connections that a figure is about
 
 
 def row(kind, title, level, both, unit="instructions", **more):
@@ -74,7 +74,7 @@ def other_rows(figures):
         yield row("other", "one new of all, with the table's growth", level,
                   [found["filling"] - base for found in both])
     for level, both in levels.items():
-        yield row("other", "memory of any kind for one connection", level,
+        yield row("other", "slab and hash table for one connection", level,
                   [found["memory"] for found in both], unit="bytes")
     for level, both in levels.items():
         yield row("other", "unloading", level,

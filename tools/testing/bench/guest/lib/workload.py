@@ -7,8 +7,9 @@ a row of established flows sends to its third, spread evenly over it. Every
 packet must have been forwarded, or the run fails.
 """
 
-import statistics
 import time
+from itertools import cycle, islice
+from statistics import fmean, median
 from typing import NamedTuple
 
 from . import director
@@ -17,7 +18,6 @@ from .rows import ROWS
 
 REPEATS, BATCHES = 3, 8
 FIRST_NEW = 0x8000      # block number of the first client not yet known
-SETTLE = 10             # seconds, nearly free: an idle guest's clock jumps
 
 
 class Cost(NamedTuple):
@@ -30,26 +30,31 @@ class Cost(NamedTuple):
     def of(cls, costs):
         """That of these costs."""
         costs = sorted(costs)
-        return cls(statistics.median(costs), costs[0], costs[-1])
+        return cls(median(costs), costs[0], costs[-1])
 
 
-def send(sender, blocks, count=BATCH):
-    """Send blocks, all of which must come out again; the cost of a packet."""
+def send(sender, block, count=BATCH):
+    """Send a block, all of which must come out again; the cost of a packet."""
     before = director.forwarded()
-    cost = sum(sender.send(block, count) for block in blocks)
-    sent, out = count * len(blocks), director.forwarded() - before
-    if sent != out:
-        raise RuntimeError(f"of {sent} packets, {out} were forwarded")
-    return cost / sent
+    cost = sender.send(block, count)
+    out = director.forwarded() - before
+    if out != count:
+        raise RuntimeError(f"of {count} packets, {out} were forwarded")
+    return cost / count
+
+
+def plain_batches(row):
+    """Send batches as those of a row, but with no part in them for IPVS."""
+    sender = row.sender(virtual=False)
+    for block in cycle(range(1, 1 + BATCHES)):
+        yield send(sender, block)
 
 
 def plain(row):
     """What a row's packets cost where IPVS has no part in them."""
-    sender = row.sender(virtual=False)
-    blocks = range(1, 1 + BATCHES)
-    for _ in range(2):
-        send(sender, blocks)
-    return Cost.of(send(sender, blocks) for _ in range(REPEATS))
+    batches = plain_batches(row)
+    return Cost.of([fmean(islice(batches, BATCHES))
+                    for _ in range(2 + REPEATS)][2:])
 
 
 class Table:
@@ -70,10 +75,10 @@ class Table:
         """A sender of packets of that row."""
         return row.sender(same=not row.new and self.size[row.service] == 1)
 
-    def send(self, row, sender, blocks, count=BATCH):
-        """Send blocks of a row, and count them; the cost of a packet."""
-        self.packets[row.reply] += count * len(blocks)
-        return send(sender, blocks, count)
+    def send(self, row, sender, block, count=BATCH):
+        """Send a block of a row, and count it; the cost of a packet."""
+        self.packets[row.reply] += count
+        return send(sender, block, count)
 
     def fill(self, progress):
         """Create the connections; what one has cost on the average."""
@@ -82,12 +87,12 @@ class Table:
             row, (full, rest) = ROWS[key], divmod(size, BATCH)
             sender = self.sender(row)
             for block in range(1, full + 1):
-                cost += self.send(row, sender, [block]) * BATCH
+                cost += self.send(row, sender, block) * BATCH
                 if block % 128 == 0:
                     progress(f"{row.title}: {block * BATCH} of {size}")
             if rest:
-                cost += self.send(row, sender, [full + 1], rest) * rest
-        time.sleep(SETTLE)
+                cost += self.send(row, sender, full + 1, rest) * rest
+        time.sleep(director.SETTLE)
         return cost / self.filled
 
     def known(self, row):
@@ -99,16 +104,23 @@ class Table:
         """A block of which as many clients get connections now."""
         self.created += count
         self.next_new += 1
-        return [self.next_new]
+        return self.next_new
 
-    def measure(self, row):
-        """The cost of a packet of that row."""
+    def batches(self, row):
+        """Send batches of a row for ever; the cost of a packet of each."""
         sender = self.sender(row)
         if row.new:
             # Few, where few are there already.
             count = BATCH if self.filled >= BATCH else BATCH // 4
-            return Cost.of(self.send(row, sender, self.unknown(count), count)
-                           for _ in range(BATCHES))
-        blocks = self.known(row)
-        self.send(row, sender, blocks)
-        return Cost.of(self.send(row, sender, blocks) for _ in range(REPEATS))
+            while True:
+                yield self.send(row, sender, self.unknown(count), count)
+        for block in cycle(self.known(row)):
+            yield self.send(row, sender, block)
+
+    def measure(self, row):
+        """The cost of a packet of that row."""
+        batches = self.batches(row)
+        if row.new:
+            return Cost.of(islice(batches, BATCHES))
+        return Cost.of([fmean(islice(batches, BATCHES))
+                        for _ in range(1 + REPEATS)][1:])
