@@ -22,6 +22,7 @@ pub mod route;
 pub mod seq_file;
 pub mod skb;
 pub mod slab;
+pub mod sockopt;
 pub mod spinlock;
 pub mod table;
 pub mod timed;

@@ -21,5 +21,6 @@
 #include "route.c"
 #include "sched.c"
 #include "skb.c"
+#include "sockopt.c"
 #include "spinlock.c"
 #include "timer.c"
