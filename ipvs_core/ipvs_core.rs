@@ -27,6 +27,7 @@ pub mod net;
 pub mod netlink;
 pub mod resize;
 pub mod sched;
+pub mod sockopt;
 pub mod stats;
 pub mod tcp;
 pub mod text;

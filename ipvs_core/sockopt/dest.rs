@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Servers in arguments and answers (C: `struct ip_vs_dest_user`, `struct ip_vs_dest_entry`).
+
+use super::{
+    number,
+    put_stats,
+    service::SERVICE_LEN, //
+};
+use crate::{
+    bytes::{
+        be16,
+        be32,
+        put, //
+    },
+    net::{
+        Be16,
+        Be32, //
+    },
+    netlink::{
+        dest::{
+            DestId,
+            DestSpec, //
+        },
+        dump::DestDump,
+        AF_INET,
+        FWD_MASK,
+        TUNNEL_IPIP, //
+    },
+};
+
+const DEST_LEN: usize = 24;
+/// Length of a server in answers.
+pub const DEST_ENTRY_LEN: usize = 96;
+
+/// Each packet is a connection of its own (C: `IP_VS_CONN_F_ONE_PACKET`).
+const ONE_PACKET: u32 = 0x2000;
+/// Connections are known to conntrack (C: `IP_VS_CONN_F_NFCT`).
+const NFCT: u32 = 1 << 16;
+
+/// A server as arguments have it, behind its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dest {
+    /// Which server, and how it is to be.
+    pub spec: DestSpec,
+    /// Those flags of its connections that no forwarding method is, and that C takes over.
+    pub conn_flags: u32,
+}
+
+impl Dest {
+    /// Length of a server with its service (C: `struct ip_vs_svcdest_user`).
+    pub const LEN: usize = SERVICE_LEN + DEST_LEN;
+
+    /// Reads it.
+    pub fn parse(bytes: &[u8; Self::LEN]) -> Self {
+        let bytes = bytes.last_chunk::<DEST_LEN>().unwrap_or(&[0; DEST_LEN]);
+        let mut addr = [0; 16];
+        put(
+            &mut addr,
+            0,
+            be32(bytes, 0).unwrap_or(Be32::ZERO).to_bytes(),
+        );
+        let flags = number(bytes, 8);
+        Self {
+            spec: DestSpec {
+                id: DestId {
+                    family: AF_INET,
+                    addr,
+                    port: be16(bytes, 4).unwrap_or(Be16::ZERO),
+                },
+                fwd_method: flags & FWD_MASK,
+                weight: number(bytes, 12) as i32,
+                upper: number(bytes, 16),
+                lower: number(bytes, 20),
+                tun_type: TUNNEL_IPIP,
+                tun_port: Be16::ZERO,
+                tun_flags: 0,
+            },
+            conn_flags: flags & (ONE_PACKET | NFCT),
+        }
+    }
+}
+
+/// A server as answers have it. `conn_flags` are those of its connections, the forwarding method
+/// among them.
+pub fn dest_entry(dest: &DestDump, conn_flags: u32) -> [u8; DEST_ENTRY_LEN] {
+    let mut entry = [0; DEST_ENTRY_LEN];
+    if let Some(addr) = be32(&dest.addr, 0) {
+        put(&mut entry, 0, addr.to_bytes());
+    }
+    put(&mut entry, 4, dest.port.to_bytes());
+    put(&mut entry, 12, dest.weight.to_ne_bytes());
+    let words = [
+        (8, conn_flags),
+        (16, dest.upper),
+        (20, dest.lower),
+        (24, dest.active),
+        (28, dest.inactive),
+        (32, dest.persistent),
+    ];
+    for (place, value) in words {
+        put(&mut entry, place, value.to_ne_bytes());
+    }
+    put_stats(&mut entry, 40, &dest.stats);
+    entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Stats;
+
+    #[test]
+    fn every_field_is_read_from_its_place() {
+        let mut bytes = [0xff; Dest::LEN];
+        put(&mut bytes, 44, [10, 0, 0, 2]);
+        put(&mut bytes, 48, [0x1f, 0x90]);
+        for (place, value) in [(52, 0x1_2103u32), (56, -1i32 as u32), (60, 100), (64, 50)] {
+            put(&mut bytes, place, value.to_ne_bytes());
+        }
+        let Dest { spec, conn_flags } = Dest::parse(&bytes);
+        assert_eq!(spec.id.addr[..5], [10, 0, 0, 2, 0]);
+        assert_eq!((spec.id.family, spec.id.port.host()), (AF_INET, 8080));
+        assert_eq!((spec.fwd_method, conn_flags), (3, ONE_PACKET | NFCT));
+        assert_eq!((spec.weight, spec.upper, spec.lower), (-1, 100, 50));
+        assert_eq!((spec.tun_type, spec.tun_flags), (TUNNEL_IPIP, 0));
+    }
+
+    #[test]
+    fn an_entry_has_every_field_in_its_place() {
+        let mut stats = Stats::default();
+        stats.counters.conns = 7;
+        stats.rates.outbps = 8;
+        let dump = DestDump {
+            family: AF_INET,
+            addr: [10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            port: Be16::new(8080),
+            fwd_method: 3,
+            weight: 5,
+            tun_type: 0,
+            tun_port: Be16::ZERO,
+            tun_flags: 0,
+            upper: 100,
+            lower: 50,
+            active: 1,
+            inactive: 2,
+            persistent: 3,
+            stats,
+        };
+        let mut want = [0; DEST_ENTRY_LEN];
+        put(&mut want, 0, [10, 0, 0, 2, 0x1f, 0x90]);
+        let words = [
+            (8, 0x183u32),
+            (12, 5),
+            (16, 100),
+            (20, 50),
+            (24, 1),
+            (28, 2),
+        ];
+        for (place, value) in words.into_iter().chain([(32, 3), (40, 7), (88, 8)]) {
+            put(&mut want, place, value.to_ne_bytes());
+        }
+        assert_eq!(dest_entry(&dump, 0x183), want);
+    }
+}

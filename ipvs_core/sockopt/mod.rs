@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Socket options, the older of the two control protocols: their numbers, and what lies where in
+//! their arguments and answers. IPv4 only.
+//!
+//! Stands for the structures of `include/uapi/linux/ip_vs.h`, their padding included. Numbers are
+//! in host byte order, except addresses, netmasks and ports.
+
+mod dest;
+mod service;
+mod text;
+
+pub use dest::{
+    dest_entry,
+    Dest,
+    DEST_ENTRY_LEN, //
+};
+pub use service::{
+    parse_id,
+    service_entry,
+    Service,
+    ID_LEN,
+    SERVICE_ENTRY_LEN,
+    SERVICE_LEN, //
+};
+pub use text::{
+    version,
+    VERSION_LEN, //
+};
+
+use crate::{
+    bytes::put,
+    netlink::{
+        timeout::TimeoutConfig,
+        VERSION_CODE, //
+    },
+    stats::Stats, //
+};
+
+/// The number of the first option (C: `IP_VS_BASE_CTL`).
+const BASE: i32 = 64 + 1024 + 64;
+
+/// Options that are set (C: `IP_VS_SO_SET_*`). Those in between are not used.
+pub mod set {
+    use super::BASE;
+
+    /// Their numbers.
+    pub const ALL: core::ops::Range<i32> = BASE..ZERO + 1;
+    /// Adds a service.
+    pub const ADD: i32 = BASE + 2;
+    /// Changes a service.
+    pub const EDIT: i32 = BASE + 3;
+    /// Removes a service.
+    pub const DEL: i32 = BASE + 4;
+    /// Removes all services.
+    pub const FLUSH: i32 = BASE + 5;
+    /// Adds a server.
+    pub const ADDDEST: i32 = BASE + 7;
+    /// Removes a server.
+    pub const DELDEST: i32 = BASE + 8;
+    /// Changes a server.
+    pub const EDITDEST: i32 = BASE + 9;
+    /// Sets timeouts.
+    pub const TIMEOUT: i32 = BASE + 10;
+    /// Starts a sync daemon.
+    pub const STARTDAEMON: i32 = BASE + 11;
+    /// Stops a sync daemon.
+    pub const STOPDAEMON: i32 = BASE + 12;
+    /// Zeroes statistics.
+    pub const ZERO: i32 = BASE + 15;
+}
+
+/// Options that are got (C: `IP_VS_SO_GET_*`).
+pub mod get {
+    use super::BASE;
+
+    /// Their numbers.
+    pub const ALL: core::ops::Range<i32> = BASE..DAEMON + 1;
+    /// The version as a text.
+    pub const VERSION: i32 = BASE;
+    /// The version, and how much there is.
+    pub const INFO: i32 = BASE + 1;
+    /// The services.
+    pub const SERVICES: i32 = BASE + 2;
+    /// A service.
+    pub const SERVICE: i32 = BASE + 3;
+    /// The servers of a service.
+    pub const DESTS: i32 = BASE + 4;
+    /// The timeouts.
+    pub const TIMEOUT: i32 = BASE + 6;
+    /// The sync daemons.
+    pub const DAEMON: i32 = BASE + 7;
+}
+
+/// Length of the answer to [`get::INFO`] (C: `struct ip_vs_getinfo`).
+pub const INFO_LEN: usize = 12;
+/// Length of timeouts (C: `struct ip_vs_timeout_user`).
+pub const TIMEOUT_LEN: usize = 12;
+/// Length of a sync daemon (C: `struct ip_vs_daemon_user`).
+pub const DAEMON_LEN: usize = 24;
+/// Length of the head of [`get::SERVICES`], after which come the entries (C: `struct
+/// ip_vs_get_services`).
+pub const SERVICES_LEN: usize = 8;
+/// Length of the head of [`get::DESTS`], after which come the entries (C: `struct
+/// ip_vs_get_dests`).
+pub const DESTS_LEN: usize = 24;
+
+/// The number at byte `at`; 0 if it is out of bounds.
+#[inline(always)]
+fn number(data: &[u8], at: usize) -> u32 {
+    data.get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+}
+
+/// How many entries there is room for, as [`get::SERVICES`] says.
+pub fn services_wanted(head: &[u8; SERVICES_LEN]) -> u32 {
+    number(head, 0)
+}
+
+/// How many entries there is room for, as [`get::DESTS`] says.
+pub fn dests_wanted(head: &[u8; DESTS_LEN]) -> u32 {
+    number(head, 16)
+}
+
+/// Whether an answer of `len` bytes is made for exactly `wanted` entries behind its head.
+pub fn fits(len: i32, head: usize, wanted: u32, entry: usize) -> bool {
+    let need = (wanted as usize)
+        .checked_mul(entry)
+        .and_then(|entries| entries.checked_add(head));
+    need.is_some() && need == usize::try_from(len).ok()
+}
+
+/// The answer to [`get::INFO`].
+pub fn info(buckets: u32, services: u32) -> [u8; INFO_LEN] {
+    let mut info = [0; INFO_LEN];
+    put(&mut info, 0, VERSION_CODE.to_ne_bytes());
+    put(&mut info, 4, buckets.to_ne_bytes());
+    put(&mut info, 8, services.to_ne_bytes());
+    info
+}
+
+/// Timeouts to set; 0 leaves one as it is. `hz` is the number of the kernel's clock ticks per
+/// second. `None` if one is negative or its ticks don't fit into an `int`: then none is to be set.
+pub fn parse_timeouts(bytes: &[u8; TIMEOUT_LEN], hz: u32) -> Option<TimeoutConfig> {
+    let max = i32::MAX.unsigned_abs().checked_div(hz)?;
+    let read = |at| match number(bytes, at) {
+        0 => Some(None),
+        secs if secs <= max => Some(Some(secs)),
+        _ => None,
+    };
+    Some(TimeoutConfig {
+        tcp: read(0)?,
+        tcp_fin: read(4)?,
+        udp: read(8)?,
+    })
+}
+
+/// The answer to [`get::TIMEOUT`].
+pub fn timeouts(shown: &TimeoutConfig) -> [u8; TIMEOUT_LEN] {
+    let mut bytes = [0; TIMEOUT_LEN];
+    for (place, secs) in [(0, shown.tcp), (4, shown.tcp_fin), (8, shown.udp)] {
+        put(&mut bytes, place, secs.unwrap_or(0).to_ne_bytes());
+    }
+    bytes
+}
+
+/// A sync daemon to start or to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// Master or backup (C: `IP_VS_STATE_*`).
+    pub state: u32,
+    /// Whether there is the name of an interface. To stop one none is needed.
+    pub has_interface: bool,
+}
+
+/// Reads which daemon is to be started or stopped.
+pub fn parse_daemon(bytes: &[u8; DAEMON_LEN]) -> Daemon {
+    let name = bytes.get(4..20).unwrap_or(&[]);
+    Daemon {
+        state: number(bytes, 0),
+        has_interface: matches!(name.iter().position(|&byte| byte == 0), Some(1..)),
+    }
+}
+
+/// Writes statistics at byte `at`, as 32 bits where the structure has no more (C: `struct
+/// ip_vs_stats_user`).
+fn put_stats(data: &mut [u8], at: usize, stats: &Stats) {
+    let Some(data) = data.get_mut(at..) else {
+        return;
+    };
+    let Stats { counters, rates } = stats;
+    let words = [
+        (0, counters.conns),
+        (4, counters.inpkts),
+        (8, counters.outpkts),
+        (32, rates.cps),
+        (36, rates.inpps),
+        (40, rates.outpps),
+        (44, rates.inbps),
+        (48, rates.outbps),
+    ];
+    for (place, count) in words {
+        put(data, place, (count as u32).to_ne_bytes());
+    }
+    put(data, 16, counters.inbytes.to_ne_bytes());
+    put(data, 24, counters.outbytes.to_ne_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_have_to_fit_exactly() {
+        assert!(fits(8, SERVICES_LEN, 0, SERVICE_ENTRY_LEN));
+        assert!(fits(8 + 2 * 104, SERVICES_LEN, 2, SERVICE_ENTRY_LEN));
+        assert!(!fits(8 + 2 * 104 + 1, SERVICES_LEN, 2, SERVICE_ENTRY_LEN));
+        assert!(!fits(-1, SERVICES_LEN, u32::MAX, usize::MAX));
+        assert!(!fits(24, DESTS_LEN, u32::MAX, DEST_ENTRY_LEN));
+    }
+
+    #[test]
+    fn timeouts_are_all_right_or_none_is_taken() {
+        let bytes = |values: [i32; 3]| {
+            let mut bytes = [0; TIMEOUT_LEN];
+            for (place, value) in values.into_iter().enumerate() {
+                put(&mut bytes, place * 4, value.to_ne_bytes());
+            }
+            bytes
+        };
+        let read = parse_timeouts(&bytes([900, 0, 300]), 250).unwrap();
+        assert_eq!(
+            (read.tcp, read.tcp_fin, read.udp),
+            (Some(900), None, Some(300))
+        );
+        assert_eq!(timeouts(&read), bytes([900, 0, 300]));
+        let max = i32::MAX / 250;
+        for bad in [-1, i32::MIN, i32::MAX, max + 1] {
+            for place in 0..3 {
+                let mut values = [max; 3];
+                assert!(parse_timeouts(&bytes(values), 250).is_some());
+                values[place] = bad;
+                assert_eq!(parse_timeouts(&bytes(values), 250), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_daemon_needs_a_name_that_ends() {
+        let mut bytes = [0; DAEMON_LEN];
+        put(&mut bytes, 0, 2u32.to_ne_bytes());
+        assert_eq!(
+            parse_daemon(&bytes),
+            Daemon {
+                state: 2,
+                has_interface: false
+            }
+        );
+        put(&mut bytes, 4, *b"lo");
+        assert!(parse_daemon(&bytes).has_interface);
+        put(&mut bytes, 4, [b'x'; 16]);
+        assert!(!parse_daemon(&bytes).has_interface);
+    }
+
+    #[test]
+    fn info_has_three_numbers() {
+        let mut want = [0; INFO_LEN];
+        put(&mut want, 0, 0x0001_0201u32.to_ne_bytes());
+        put(&mut want, 4, 4096u32.to_ne_bytes());
+        put(&mut want, 8, 3u32.to_ne_bytes());
+        assert_eq!(info(4096, 3), want);
+    }
+}
