@@ -6,6 +6,7 @@
 //! namespace's configuration lock is taken here. C: `ip_vs_add_service()` and its kin.
 
 mod dests;
+mod list;
 mod services;
 
 use crate::{

@@ -5,3 +5,6 @@
 
 pub(crate) mod genl;
 pub(crate) mod procfs;
+pub(crate) mod sockopt;
+
+mod show;

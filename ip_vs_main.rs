@@ -31,9 +31,10 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
-    genetlink::Registration,
+    genetlink,
     net,
-    netdevice::Notifier, //
+    netdevice::Notifier,
+    sockopt, //
 };
 
 module! {
@@ -71,7 +72,8 @@ impl Drop for Announced {
 /// Fields are dropped in this order: users are kept out first, then the namespaces' state goes,
 /// with its hooks, timers and connections, and with the cache that connections came from.
 struct IpVs {
-    _control: Registration<ctl::genl::Ipvs>,
+    _sockopts: sockopt::Registration<ctl::sockopt::Sockopts>,
+    _genl: genetlink::Registration<ctl::genl::Ipvs>,
     _devices: Notifier<device::Watch>,
     _namespaces: Arc<net::Registration<netns::Netns>>,
     _announced: Announced,
@@ -84,13 +86,15 @@ impl kernel::Module for IpVs {
         let namespaces = Arc::new(net::Registration::new(cache)?, GFP_KERNEL)?;
         let devices = Notifier::new()?;
         // The loader refuses a second module called ip_vs; this meets one that is built in.
-        let control = ctl::genl::register(namespaces.clone()).inspect_err(|&error| {
+        let genl = ctl::genl::register(namespaces.clone()).inspect_err(|&error| {
             if error == EEXIST {
                 pr_err!("the kernel has an IPVS already, so this one can't be used\n");
             }
         })?;
+        let sockopts = ctl::sockopt::register(namespaces.clone())?;
         Ok(Self {
-            _control: control,
+            _sockopts: sockopts,
+            _genl: genl,
             _devices: devices,
             _namespaces: namespaces,
             _announced: Announced::new(),

@@ -47,6 +47,7 @@ use linux::{
 #[pin_data]
 pub(crate) struct Service {
     key: ServiceKey,
+    protocol: u8,
     flags: AtomicU32,
     timeout: AtomicU32,
     netmask: AtomicU32,
@@ -67,14 +68,17 @@ impl Hashed for Service {
 }
 
 impl Service {
-    /// A service without servers. May sleep.
+    /// A service without servers. `protocol` is that of a service by firewall mark, as it is shown.
+    /// May sleep.
     pub(crate) fn new(
         key: ServiceKey,
+        protocol: u8,
         kind: Option<SchedulerKind>,
     ) -> Result<impl PinInit<Self, Error>> {
         let stats = Shared::pin_init(Stats::new(), GFP_KERNEL)?;
         Ok(try_pin_init!(Self {
             key,
+            protocol,
             flags: AtomicU32::new(0),
             timeout: AtomicU32::new(0),
             netmask: AtomicU32::new(0),
@@ -103,10 +107,11 @@ impl Service {
         }
     }
 
-    /// Transport protocol; that of a service by firewall mark is shown as TCP.
+    /// Transport protocol. That of a service by firewall mark is the one that its user named, for all
+    /// that it is for any.
     pub(crate) fn protocol(&self) -> u8 {
         match self.key {
-            ServiceKey::Fwmark { .. } => ipvs_core::ipv4::PROTO_TCP,
+            ServiceKey::Fwmark { .. } => self.protocol,
             ServiceKey::Addr4 { protocol, .. } => protocol,
         }
     }

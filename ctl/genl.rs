@@ -10,7 +10,6 @@ mod dump;
 mod failure;
 mod get;
 mod set;
-mod show;
 mod sink;
 
 use crate::netns::Netns;

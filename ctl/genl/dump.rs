@@ -4,11 +4,11 @@
 
 use super::{
     attributes,
-    show,
     sink::Sink,
     IPV6, //
 };
 use crate::{
+    ctl::show,
     dest::Dest,
     netns::Netns,
     service::Service,

@@ -5,11 +5,13 @@
 use super::{
     attributes,
     failure::Failure,
-    show,
     sink::Sink,
     IPV6, //
 };
-use crate::netns::Netns;
+use crate::{
+    ctl::show,
+    netns::Netns, //
+};
 use ipvs_core::netlink::{
     dump,
     service,

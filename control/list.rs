@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lists of services and servers as they are at one time: nothing is added or removed while one is
+//! made.
+
+use super::Outcome;
+use crate::{
+    dest::Dest,
+    netns::Netns,
+    service::Service, //
+};
+use ipvs_core::netlink::service::ServiceId;
+use kernel::prelude::*;
+use linux::rcu;
+
+impl Netns {
+    /// What `show` makes of the services, up to `limit` of them; those of which it makes nothing
+    /// don't count. May sleep; `show` may not.
+    ///
+    /// Errors: `ENOMEM`.
+    pub(crate) fn list_services<T>(
+        &self,
+        limit: usize,
+        show: impl Fn(&Service) -> Option<T>,
+    ) -> Result<KVVec<T>> {
+        let _config = self.config.lock();
+        let room = limit.min(self.model().services.count());
+        let mut list = KVVec::with_capacity(room, GFP_KERNEL)?;
+        let mut cursor = 0;
+        loop {
+            cursor = rcu::read(|rcu| {
+                self.scan_services(rcu, cursor, |service| {
+                    if list.len() < room {
+                        // There is room, as many as there are.
+                        let _ = show(service).map(|shown| list.push_within_capacity(shown));
+                    }
+                })
+            });
+            if cursor == 0 || list.len() >= room {
+                return Ok(list);
+            }
+        }
+    }
+
+    /// The same for the servers of a service, the last one added first.
+    ///
+    /// Errors: `ESRCH`, `ENOMEM`.
+    pub(crate) fn list_dests<T>(
+        &self,
+        service: &ServiceId,
+        limit: usize,
+        show: impl Fn(&Dest) -> Option<T>,
+    ) -> Outcome<KVVec<T>> {
+        let _config = self.config.lock();
+        let service = self.service(service)?;
+        let room = limit.min(service.dests.count());
+        let mut list = KVVec::with_capacity(room, GFP_KERNEL).map_err(Error::from)?;
+        rcu::read(|rcu| {
+            service.for_each_dest(rcu, |dest| {
+                if list.len() < room {
+                    let _ = show(dest).map(|shown| list.push_within_capacity(shown));
+                }
+            });
+        });
+        Ok(list)
+    }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Options that ask for something. C: `do_ip_vs_get_ctl()`.
+
+use crate::{
+    control::ControlError,
+    ctl::show,
+    netns::Netns,
+    service::Service, //
+};
+use ipvs_core::{
+    netlink::AF_INET,
+    sockopt::{
+        self,
+        get::*,
+        DAEMON_LEN,
+        DESTS_LEN,
+        DEST_ENTRY_LEN,
+        ID_LEN,
+        INFO_LEN,
+        SERVICES_LEN,
+        SERVICE_ENTRY_LEN,
+        TIMEOUT_LEN,
+        VERSION_LEN, //
+    },
+};
+use kernel::prelude::*;
+use linux::sockopt::Answer;
+
+/// Answers what an option asks.
+pub(super) fn get(option: i32, answer: &mut Answer<'_>, netns: &Netns) -> Result {
+    match option {
+        VERSION => {
+            let _: [u8; VERSION_LEN] = answer.read()?;
+            let (text, len) = sockopt::version(netns.conn_table_size());
+            answer.write(0, text.get(..len).unwrap_or(&text))?;
+            answer.set_len(len);
+            Ok(())
+        }
+        INFO => {
+            let _: [u8; INFO_LEN] = answer.read()?;
+            let services = netns.list_services(usize::MAX, ipv4_service)?;
+            let count = u32::try_from(services.len()).unwrap_or(u32::MAX);
+            answer.write(0, &sockopt::info(netns.conn_table_size(), count))
+        }
+        SERVICES => services(answer, netns),
+        SERVICE => {
+            let entry: [u8; SERVICE_ENTRY_LEN] = answer.read()?;
+            let id = sockopt::parse_id(entry.first_chunk().ok_or(EINVAL)?);
+            let entry = netns.with_service(&id, service_entry).map_err(errno)?;
+            answer.write(0, &entry)
+        }
+        DESTS => dests(answer, netns),
+        TIMEOUT => {
+            let _: [u8; TIMEOUT_LEN] = answer.read()?;
+            answer.write(0, &sockopt::timeouts(&netns.shown_timeouts()))
+        }
+        DAEMON => {
+            let _: [u8; 2 * DAEMON_LEN] = answer.read()?;
+            // No master and no backup can run.
+            answer.write(0, &[0; 2 * DAEMON_LEN])
+        }
+        _ => Err(EINVAL),
+    }
+}
+
+/// The services, as many as the caller has room for.
+fn services(answer: &mut Answer<'_>, netns: &Netns) -> Result {
+    let head: [u8; SERVICES_LEN] = answer.read()?;
+    let wanted = sockopt::services_wanted(&head);
+    if !sockopt::fits(answer.len(), SERVICES_LEN, wanted, SERVICE_ENTRY_LEN) {
+        return Err(EINVAL);
+    }
+    let entries = netns.list_services(wanted as usize, |service| {
+        ipv4_service(service).map(|()| service_entry(service))
+    })?;
+    answer.write(SERVICES_LEN, entries.as_flattened())
+}
+
+/// The servers of a service, as many as the caller has room for.
+fn dests(answer: &mut Answer<'_>, netns: &Netns) -> Result {
+    let head: [u8; DESTS_LEN] = answer.read()?;
+    let wanted = sockopt::dests_wanted(&head);
+    if !sockopt::fits(answer.len(), DESTS_LEN, wanted, DEST_ENTRY_LEN) {
+        return Err(EINVAL);
+    }
+    let id = sockopt::parse_id(head.first_chunk::<ID_LEN>().ok_or(EINVAL)?);
+    let entries = netns
+        .list_dests(&id, wanted as usize, |dest| {
+            let dump = show::dest(dest);
+            (dump.family == AF_INET).then(|| sockopt::dest_entry(&dump, dest.conn_flags()))
+        })
+        .map_err(errno)?;
+    answer.write(DESTS_LEN, entries.as_flattened())
+}
+
+/// Services of another family don't exist for this protocol.
+fn ipv4_service(service: &Service) -> Option<()> {
+    (show::service(service).id.family == AF_INET).then_some(())
+}
+
+fn service_entry(service: &Service) -> [u8; SERVICE_ENTRY_LEN] {
+    let dests = u32::try_from(service.dests.count()).unwrap_or(u32::MAX);
+    sockopt::service_entry(&show::service(service), dests)
+}
+
+fn errno(error: ControlError) -> Error {
+    error.errno
+}

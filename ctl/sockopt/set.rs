@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Options that change something. C: `do_ip_vs_set_ctl()`.
+//!
+//! Mistakes are found in the C module's order, so that an argument with several gets the errno that
+//! it always got.
+
+use crate::{
+    control::ControlError,
+    netns::Netns, //
+};
+use ipvs_core::sockopt::{
+    self,
+    set::*,
+    Dest,
+    Service, //
+};
+use kernel::prelude::*;
+use linux::{
+    jiffies::HZ,
+    sockopt::Argument, //
+};
+
+/// Does what an option asks for: all of it, or nothing.
+pub(super) fn set(option: i32, argument: &Argument<'_>, netns: &Netns) -> Result {
+    match option {
+        FLUSH => {
+            let [] = argument.read()?;
+            netns.flush();
+            Ok(())
+        }
+        TIMEOUT => {
+            let timeouts = sockopt::parse_timeouts(&argument.read()?, HZ).ok_or(EINVAL)?;
+            netns.set_timeouts(&timeouts);
+            Ok(())
+        }
+        STARTDAEMON | STOPDAEMON => daemon(option, argument),
+        ADD | EDIT | DEL | ZERO => service(option, &argument.read()?, netns),
+        ADDDEST | EDITDEST | DELDEST => dest(option, &argument.read()?, netns),
+        _ => Err(EINVAL),
+    }
+}
+
+fn service(option: i32, bytes: &[u8; sockopt::SERVICE_LEN], netns: &Netns) -> Result {
+    let service = Service::parse(bytes);
+    if option == ZERO && service.is_unnamed() {
+        netns.zero_all();
+        return Ok(());
+    }
+    // Of those that take no spec, none is asked for a name.
+    let spec = service.spec();
+    if matches!(option, ADD | EDIT) && spec.is_none() {
+        return Err(EINVAL);
+    }
+    check(&service, option, netns)?;
+    let outcome = match (option, spec) {
+        (ADD, Some(spec)) => netns.add_service(&spec),
+        (EDIT, Some(spec)) => netns.edit_service(&spec),
+        (DEL, _) => netns.delete_service(&service.id),
+        _ => netns.zero_service(&service.id),
+    };
+    outcome.map_err(errno)
+}
+
+fn dest(option: i32, bytes: &[u8; Dest::LEN], netns: &Netns) -> Result {
+    let service = Service::parse(bytes.first_chunk().ok_or(EINVAL)?);
+    let Dest { spec, conn_flags } = Dest::parse(bytes);
+    check(&service, option, netns)?;
+    if option == DELDEST {
+        return netns.delete_dest(&service.id, &spec.id).map_err(errno);
+    }
+    if conn_flags != 0 {
+        // One-packet scheduling and conntrack for a server's connections.
+        return Err(ENOSYS);
+    }
+    let outcome = match option {
+        ADDDEST => netns.add_dest(&service.id, &spec),
+        _ => netns.edit_dest(&service.id, &spec),
+    };
+    outcome.map_err(errno)
+}
+
+/// Refuses unknown protocols, and services that are not there: those by firewall mark have to have
+/// the protocol that they were added with.
+fn check(service: &Service<'_>, option: i32, netns: &Netns) -> Result {
+    if !service.has_protocol() {
+        return Err(EFAULT);
+    }
+    if option == ADD {
+        return Ok(());
+    }
+    let protocol = netns
+        .with_service(&service.id, |found| found.protocol())
+        .map_err(errno)?;
+    if u16::from(protocol) == service.id.protocol {
+        Ok(())
+    } else {
+        Err(ESRCH)
+    }
+}
+
+/// There are no sync daemons yet: none can be started, and none runs.
+fn daemon(option: i32, argument: &Argument<'_>) -> Result {
+    let daemon = sockopt::parse_daemon(&argument.read()?);
+    if option == STARTDAEMON && !daemon.has_interface {
+        return Err(EINVAL);
+    }
+    match daemon.state {
+        // Master, backup.
+        1 | 2 if option == STARTDAEMON => Err(ENOSYS),
+        1 | 2 => Err(ESRCH),
+        _ => Err(EINVAL),
+    }
+}
+
+fn errno(error: ControlError) -> Error {
+    error.errno
+}
