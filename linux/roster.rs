@@ -82,13 +82,14 @@ impl<T: Send + Sync> Slots<T> {
 /// # Invariants
 ///
 /// `slots` points to a generation that this list holds a reference to. Each object in a slot of it
-/// is held by one reference that the slot owns. Both change under `writer` only.
+/// is held by one reference that the slot owns. Both, and `count`, change under `writer` only.
 #[pin_data(PinnedDrop)]
 pub struct Roster<T: Send + Sync + 'static> {
     slots: AtomicPtr<SharedInner<Slots<T>>>,
     /// How many objects there are.
+    count: AtomicUsize,
     #[pin]
-    writer: Mutex<usize>,
+    writer: Mutex<()>,
 }
 
 /// The slots of a [`Roster`] as a reader sees them.
@@ -128,7 +129,8 @@ impl<T: Send + Sync> Roster<T> {
             Ok::<_, Error>(try_pin_init!(Self {
                 // INVARIANT: The new generation, without objects.
                 slots: AtomicPtr::new(slots.into_inner().as_ptr()),
-                writer <- new_mutex!(0, "roster"),
+                count: AtomicUsize::new(0),
+                writer <- new_mutex!((), "roster"),
             }? Error))
         })
     }
@@ -144,12 +146,13 @@ impl<T: Send + Sync> Roster<T> {
     /// Adds `object`, whose reference the list keeps. `moved` is called with the former slots if
     /// the objects are about to move. Sleeps. On error nothing has changed.
     pub fn push(&self, object: Shared<T>, moved: impl FnOnce(&View<'_, T>)) -> Result {
-        let mut count = self.writer.lock();
+        let _writer = self.writer.lock();
+        let count = self.count();
         let pushed = crate::rcu::read(|rcu| self.view(rcu).slots.push(object.as_inner()));
         if pushed.is_some() {
             // The slot owns the reference now.
             let _ = object.into_inner();
-            *count += 1;
+            self.count.store(count.wrapping_add(1), Ordering::Relaxed);
             return Ok(());
         }
 
@@ -164,7 +167,7 @@ impl<T: Send + Sync> Roster<T> {
             }
         });
         new.push(object.into_inner());
-        *count += 1;
+        self.count.store(count.wrapping_add(1), Ordering::Relaxed);
         let old = self.slots.swap(new.into_inner().as_ptr(), Ordering::AcqRel);
         if let Some(old) = NonNull::new(old) {
             // SAFETY: The list's own reference. The slots' references have gone over to the new
@@ -181,7 +184,7 @@ impl<T: Send + Sync> Roster<T> {
         object: &T,
         removed: impl FnOnce(&View<'_, T>, usize),
     ) -> Option<Shared<T>> {
-        let mut count = self.writer.lock();
+        let _writer = self.writer.lock();
         let found = crate::rcu::read(|rcu| {
             let view = self.view(rcu);
             let slot = (0..view.len()).rev().find(|&slot| {
@@ -197,14 +200,15 @@ impl<T: Send + Sync> Roster<T> {
             view.slots.trim();
             NonNull::new(inner)
         })?;
-        *count = count.saturating_sub(1);
+        self.count
+            .store(self.count().saturating_sub(1), Ordering::Relaxed);
         // SAFETY: The slot's reference; the slot is empty now.
         Some(unsafe { Shared::from_inner(found) })
     }
 
-    /// How many objects there are. Sleeps.
+    /// How many objects there are. Any context.
     pub fn count(&self) -> usize {
-        *self.writer.lock()
+        self.count.load(Ordering::Relaxed)
     }
 }
 
