@@ -7,6 +7,7 @@
 
 mod bindings;
 
+pub mod capability;
 pub mod genetlink;
 pub mod icmp;
 pub mod jiffies;
@@ -24,6 +25,7 @@ pub mod skb;
 pub mod slab;
 pub mod sockopt;
 pub mod spinlock;
+pub mod sysctl;
 pub mod table;
 pub mod timed;
 pub mod work;

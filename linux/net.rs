@@ -51,6 +51,19 @@ impl Net {
         self.0.get()
     }
 
+    /// The namespace that the machine started with.
+    pub fn init() -> &'static Self {
+        // SAFETY: It is static.
+        unsafe { Self::from_raw(&raw mut bindings::init_net) }
+    }
+
+    /// Whether it belongs to the user namespace that the machine started with.
+    pub fn is_of_init_user_ns(&self) -> bool {
+        // SAFETY: The field is constant once the namespace is set up.
+        let user_ns = unsafe { (*self.as_ptr()).user_ns };
+        core::ptr::eq(user_ns, &raw const bindings::init_user_ns)
+    }
+
     /// Whether this is the namespace that the machine started with.
     pub fn is_init(&self) -> bool {
         core::ptr::eq(self.as_ptr(), &raw const bindings::init_net)

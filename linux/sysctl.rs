@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Settings of a network namespace: files below `/proc/sys/net`.
+//!
+//! A row of them is a `static` of [`Entry`], which says where in a value each setting is; a
+//! [`Table`] is the files of one namespace, for its own value:
+//!
+//! ```ignore
+//! struct Settings { limit: Int }
+//!
+//! static ENTRIES: [Entry<Settings>; 1] = [Entry::int(c"limit", |settings| &settings.limit)];
+//! let files = Table::new(&net, c"net/ipv4/example", settings, &ENTRIES)?;
+//! ```
+//!
+//! C header: [`include/linux/sysctl.h`](srctree/include/linux/sysctl.h)
+
+use crate::{
+    bindings,
+    net::OwnNet, //
+};
+use core::{
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicI32,
+        Ordering::Relaxed, //
+    },
+};
+use kernel::{
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+/// A number that users may set. It changes at any time, by itself.
+#[repr(transparent)]
+pub struct Int(AtomicI32);
+
+impl Int {
+    /// With this number to begin with.
+    pub const fn new(number: i32) -> Self {
+        Self(AtomicI32::new(number))
+    }
+
+    /// The number.
+    #[inline]
+    pub fn get(&self) -> i32 {
+        self.0.load(Relaxed)
+    }
+
+    /// Whether it is anything but 0.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.get() != 0
+    }
+
+    /// Sets it.
+    pub fn set(&self, number: i32) {
+        self.0.store(number, Relaxed);
+    }
+}
+
+/// One setting of a `T`, and its file.
+pub struct Entry<T: 'static> {
+    name: &'static CStr,
+    number: fn(&T) -> &Int,
+    set: Option<fn(&T, i32) -> Result>,
+    is_limit: bool,
+}
+
+impl<T> Entry<T> {
+    /// A setting that may be any number.
+    pub const fn int(name: &'static CStr, number: fn(&T) -> &Int) -> Self {
+        Self {
+            name,
+            number,
+            set: None,
+            is_limit: false,
+        }
+    }
+
+    /// A setting that `set` sets, or refuses with an errno that the user sees. `set` is called by
+    /// who writes to the file, and may sleep.
+    pub const fn checked(
+        name: &'static CStr,
+        number: fn(&T) -> &Int,
+        set: fn(&T, i32) -> Result,
+    ) -> Self {
+        Self {
+            name,
+            number,
+            set: Some(set),
+            is_limit: false,
+        }
+    }
+
+    /// For a setting that concerns the whole machine: it is read-only in network namespaces that do
+    /// not belong to the initial user namespace.
+    pub const fn for_init_user_ns(self) -> Self {
+        Self {
+            is_limit: true,
+            ..self
+        }
+    }
+}
+
+/// The files of one namespace's settings; removed when dropped, which waits for their users.
+///
+/// It must be dropped before its namespace is gone: keep it in that namespace's state.
+///
+/// # Invariants
+///
+/// `header` is registered, for `rows`. Each row points into the value behind `_value`, which stays
+/// where it is.
+pub struct Table<T: Send + Sync + 'static> {
+    header: NonNull<bindings::ctl_table_header>,
+    _rows: KVec<bindings::ctl_table>,
+    _value: Arc<T>,
+}
+
+// SAFETY: What may be done with it from elsewhere is to drop it; the value may be shared.
+unsafe impl<T: Send + Sync> Send for Table<T> {}
+// SAFETY: There is no operation on a `&Table`.
+unsafe impl<T: Send + Sync> Sync for Table<T> {}
+
+impl<T: Send + Sync + 'static> Table<T> {
+    /// Makes the files in `/proc/sys/` and `path`, for the settings in `value`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, also if there are such files.
+    pub fn new(
+        net: &OwnNet,
+        path: &'static CStr,
+        value: Arc<T>,
+        entries: &'static [Entry<T>],
+    ) -> Result<Self> {
+        let mut rows = KVec::with_capacity(entries.len(), GFP_KERNEL)?;
+        for entry in entries {
+            let writable = !entry.is_limit || net.is_of_init_user_ns();
+            let row = bindings::ctl_table {
+                procname: entry.name.as_char_ptr(),
+                data: core::ptr::from_ref((entry.number)(&value))
+                    .cast_mut()
+                    .cast(),
+                maxlen: size_of::<Int>() as c_int,
+                mode: if writable { 0o644 } else { 0o444 },
+                proc_handler: Some(match entry.set {
+                    None => bindings::proc_dointvec,
+                    Some(_) => checked::<T>,
+                }),
+                poll: core::ptr::null_mut(),
+                extra1: core::ptr::from_ref(entry).cast_mut().cast(),
+                extra2: core::ptr::from_ref(&*value).cast_mut().cast(),
+            };
+            rows.push(row, GFP_KERNEL)?;
+        }
+        // SAFETY: The namespace and the path are valid, and so are the rows, which stay where they
+        // are until `drop`: they belong to a vector that does not change. `proc_dointvec` reads and
+        // writes the number with single accesses, as atomics are; `checked` fits what it gets.
+        let header = unsafe {
+            bindings::register_net_sysctl_sz(
+                net.as_ptr(),
+                path.as_char_ptr(),
+                rows.as_ptr(),
+                rows.len(),
+            )
+        };
+        // INVARIANT: Just registered. An `Arc` does not move its value.
+        Ok(Self {
+            header: NonNull::new(header).ok_or(ENOMEM)?,
+            _rows: rows,
+            _value: value,
+        })
+    }
+}
+
+impl<T: Send + Sync> Drop for Table<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant. Nobody is in a handler any more afterwards.
+        unsafe { bindings::unregister_net_sysctl_table(self.header.as_ptr()) };
+    }
+}
+
+/// The handler of a setting that is checked.
+///
+/// # Safety
+///
+/// Must only be called by the core, for a row that [`Table::<T>::new`] made, with what it calls
+/// handlers with.
+unsafe extern "C" fn checked<T: 'static>(
+    row: *const bindings::ctl_table,
+    write: c_int,
+    buffer: *mut c_void,
+    len: *mut usize,
+    pos: *mut bindings::loff_t,
+) -> c_int {
+    // SAFETY: The row has these from `new`; both are shared only, and live as long as it.
+    let (entry, value) = unsafe {
+        (
+            &*(*row).extra1.cast::<Entry<T>>(),
+            &*(*row).extra2.cast::<T>(),
+        )
+    };
+    let mut number = (entry.number)(value).get();
+    if write == 0 {
+        // SAFETY: The core's arguments.
+        return unsafe { transfer(row, &mut number, write, buffer, len, pos) };
+    }
+
+    // Whether there is a number in what was written shows in a variable that had another one; so it
+    // takes a second try only if the number is that other one.
+    // SAFETY: The core passes valid pointers.
+    let (len_before, pos_before) = unsafe { (*len, *pos) };
+    let mut written = None;
+    for other in [i32::MIN, 0] {
+        number = other;
+        // SAFETY: As above. What was written is read, and not changed.
+        let done = unsafe {
+            *len = len_before;
+            *pos = pos_before;
+            transfer(row, &mut number, write, buffer, len, pos)
+        };
+        if done != 0 {
+            return done;
+        }
+        if number != other {
+            written = Some(number);
+            break;
+        }
+    }
+    match (entry.set, written) {
+        (Some(set), Some(number)) => set(value, number).map_or_else(|e| e.to_errno(), |()| 0),
+        _ => 0,
+    }
+}
+
+/// Reads or writes `number` as [`proc_dointvec`](bindings::proc_dointvec) does for the core.
+///
+/// # Safety
+///
+/// The arguments must be those that the core called a handler with.
+unsafe fn transfer(
+    row: *const bindings::ctl_table,
+    number: &mut i32,
+    write: c_int,
+    buffer: *mut c_void,
+    len: *mut usize,
+    pos: *mut bindings::loff_t,
+) -> c_int {
+    let row = bindings::ctl_table {
+        data: core::ptr::from_mut(number).cast(),
+        // SAFETY: By the safety requirement.
+        ..unsafe { *row }
+    };
+    // SAFETY: The row is as that function takes it, and the rest is the core's.
+    unsafe { bindings::proc_dointvec(&row, write, buffer, len, pos) }
+}
