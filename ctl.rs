@@ -6,5 +6,6 @@
 pub(crate) mod genl;
 pub(crate) mod procfs;
 pub(crate) mod sockopt;
+pub(crate) mod sysctl;
 
 mod show;

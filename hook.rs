@@ -232,7 +232,7 @@ impl<'rcu> Context<'rcu> {
     #[inline]
     fn answer(&self, mut skb: Skb, packet: &Packet, conn: &'rcu PublishedConn) -> Verdict {
         if conn.fwd_method() == FwdMethod::Masq
-            && ipvs_xmit::snat(&mut skb, conn, &packet.header, self.netns.net(), self.hook).is_err()
+            && ipvs_xmit::snat(&mut skb, conn, &packet.header, self.netns, self.hook).is_err()
         {
             return Verdict::Stolen;
         }
@@ -246,7 +246,7 @@ impl<'rcu> Context<'rcu> {
     /// A packet of a client to a server, of a connection that was found.
     #[inline]
     fn request(&self, skb: Skb, packet: &Packet, conn: &'rcu PublishedConn) -> Verdict {
-        if packet.transport.is_new_conn() && may_be_reused(conn) {
+        if packet.transport.is_new_conn() && self.may_be_reused(conn) {
             let confirmed = skb.has_confirmed_conntrack();
             conn::expire_now(conn);
             return if confirmed {
@@ -259,6 +259,17 @@ impl<'rcu> Context<'rcu> {
             return Verdict::Drop(skb);
         }
         self.send(skb, packet, conn)
+    }
+
+    /// Whether a SYN makes a new connection of one that is over. C: `is_new_conn_expected()`.
+    fn may_be_reused(&self, conn: &Conn) -> bool {
+        let mode = self.netns.settings.conn_reuse_mode.get();
+        let bits = conn.bits();
+        match TcpState::from_number(bits.state()) {
+            Some(TcpState::TimeWait | TcpState::Close) => mode != 0,
+            Some(TcpState::FinWait) => mode & 2 != 0 && bits.no_output(),
+            _ => false,
+        }
     }
 
     /// A packet of a client that may make a connection.
@@ -274,7 +285,7 @@ impl<'rcu> Context<'rcu> {
     fn send(&self, skb: Skb, packet: &Packet, conn: &'rcu PublishedConn) -> Verdict {
         self.count_request(conn, &skb);
         proto::step(conn, Direction::Input, &packet.transport, self.netns);
-        ipvs_xmit::transmit(skb, conn, &packet.header, self.netns.net(), self.rcu)
+        ipvs_xmit::transmit(skb, conn, &packet.header, self.netns, self.rcu)
     }
 
     /// The accounts of a connection whose server is there. C: `ip_vs_in_stats()`.
@@ -305,11 +316,4 @@ pub(crate) struct Packet {
     pub(crate) header: Ipv4Header,
     pub(crate) transport: Transport,
     pub(crate) flow: Flow4,
-}
-
-/// Whether a SYN makes a new connection of one that is over (sysctl `conn_reuse_mode` 1). C:
-/// `is_new_conn_expected()`.
-fn may_be_reused(conn: &Conn) -> bool {
-    let state = TcpState::from_number(conn.bits().state());
-    matches!(state, Some(TcpState::TimeWait | TcpState::Close))
 }

@@ -22,6 +22,7 @@ mod proto;
 mod sched;
 mod schedule;
 mod service;
+mod settings;
 mod stats;
 mod trash;
 mod walk;

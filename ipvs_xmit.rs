@@ -23,9 +23,13 @@ pub(crate) use icmp::{
 };
 pub(crate) use nat::snat;
 
-use crate::conn::{
-    Conn,
-    FwdMethod, //
+use crate::{
+    conn::{
+        Conn,
+        FwdMethod, //
+    },
+    netns::Netns,
+    settings::Settings, //
 };
 use ipvs_core::ipv4::Ipv4Header;
 use linux::{
@@ -38,16 +42,12 @@ use linux::{
     skb::Skb, //
 };
 
-/// Whether tunnels care for the MTU of the way to the server (sysctl `pmtu_disc`).
-const PMTU_DISC: bool = true;
-/// Whether translated answers are routed anew (sysctl `snat_reroute`).
-const SNAT_REROUTE: bool = true;
-
 /// What all transmitters need to know beside the packet.
 #[derive(Clone, Copy)]
 struct Context<'a, 'rcu> {
     conn: &'a Conn,
     net: &'a Net,
+    settings: &'a Settings,
     rcu: Reader<'rcu>,
     /// Whether the packet is an ICMP error, about which no other may be sent.
     is_icmp: bool,
@@ -59,12 +59,13 @@ pub(crate) fn transmit(
     skb: Skb,
     conn: &Conn,
     header: &Ipv4Header,
-    net: &Net,
+    netns: &Netns,
     rcu: Reader<'_>,
 ) -> Verdict {
     let cx = Context {
         conn,
-        net,
+        net: netns.net(),
+        settings: &netns.settings,
         rcu,
         is_icmp: false,
     };

@@ -17,10 +17,14 @@ use crate::{
         ConnTable,
         PublishedConn, //
     },
-    ctl::procfs,
+    ctl::{
+        procfs,
+        sysctl, //
+    },
     dest::Dest,
     est::Estimation,
     service::Service,
+    settings::Settings,
     stats::Stats,
     trash::Trash, //
 };
@@ -184,6 +188,7 @@ impl Run for ConnResize {
 #[pin_data]
 pub(crate) struct Netns {
     proc_files: procfs::ProcFiles,
+    _sysctls: sysctl::Sysctls,
     /// What users change.
     #[pin]
     pub(crate) config: Mutex<Config>,
@@ -201,6 +206,8 @@ pub(crate) struct Netns {
     pub(crate) service_counts: ServiceCounts,
     /// How long connections last.
     pub(crate) timeouts: Timeouts,
+    /// What users set for all of it.
+    pub(crate) settings: Arc<Settings>,
     net: OwnNet,
 }
 
@@ -215,9 +222,11 @@ impl PerNet for Netns {
     fn new(net: OwnNet, cache: &Arc<ConnCache>) -> Result<Pin<KBox<Self>>> {
         let model = Arc::pin_init(Model::new(), GFP_KERNEL)?;
         let conns = Arc::pin_init(ConnTable::new(conn::SIZING, cache.clone()), GFP_KERNEL)?;
+        let settings = Arc::pin_init(Settings::new(&net), GFP_KERNEL)?;
         KBox::try_pin_init(
             try_pin_init!(Self {
                 proc_files: procfs::ProcFiles::new(&net)?,
+                _sysctls: sysctl::files(&net, settings.clone())?,
                 config <- new_mutex!(
                     Config {
                         hooks: None,
@@ -243,6 +252,7 @@ impl PerNet for Netns {
                 model,
                 service_counts: ServiceCounts::default(),
                 timeouts: Timeouts::new(),
+                settings,
                 net,
             }? Error),
             GFP_KERNEL,

@@ -12,7 +12,8 @@ use crate::{
         Bits,
         PublishedConn, //
     },
-    netns::Netns, //
+    netns::Netns,
+    settings::Settings, //
 };
 use ipvs_core::{
     ipv4::{
@@ -89,8 +90,10 @@ impl Transport {
     }
 
     /// Whether a service takes it as the first packet of a connection.
-    pub(crate) fn may_start(&self, protocol: u8) -> bool {
-        protocol != PROTO_TCP || self.flags.is_some_and(|flags| flags.syn() && !flags.rst())
+    pub(crate) fn may_start(&self, protocol: u8, settings: &Settings) -> bool {
+        let starts =
+            |flags: TcpFlags| !flags.rst() && (flags.syn() || settings.sloppy_tcp.is_set());
+        protocol != PROTO_TCP || self.flags.is_some_and(starts)
     }
 }
 

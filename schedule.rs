@@ -40,9 +40,6 @@ const FTPDATA: Be16 = Be16::new(20);
 /// How long a connection lasts until its protocol says something (C: `3 * HZ`).
 const INITIAL_TIMEOUT: u32 = 3 * HZ;
 
-/// The most connections that a namespace may have (sysctl `conn_max`).
-const CONN_MAX: usize = 1 << 30;
-
 /// What came of a packet without a connection.
 pub(crate) enum Scheduled<'rcu> {
     /// It has one now.
@@ -62,7 +59,7 @@ pub(crate) fn request<'rcu>(
         return Scheduled::Verdict(Verdict::Drop(skb));
     }
     let flow = &packet.flow;
-    if !packet.transport.may_start(flow.protocol) {
+    if !packet.transport.may_start(flow.protocol, &netns.settings) {
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
     let Some(service) = find_service(netns, skb.mark(), packet, rcu) else {
@@ -120,7 +117,9 @@ fn publish<'rcu>(
     rcu: Reader<'rcu>,
 ) -> Option<(&'rcu PublishedConn, bool)> {
     let conns = netns.conns();
-    if conns.count() >= CONN_MAX {
+    // Packets that are here at the same time may each see room for the last one.
+    let max = usize::try_from(netns.settings.conn_max.get()).unwrap_or(0);
+    if conns.count() >= max {
         return None;
     }
     let Some(conn) = Conn::new(conns, new) else {

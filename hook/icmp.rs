@@ -151,9 +151,7 @@ fn from_server(
 ) -> Verdict {
     if conn.fwd_method() == FwdMethod::Masq
         && (!skb.checksum_is_valid(related.offset, PROTO_ICMP)
-            || related
-                .snat(&mut skb, conn, cx.netns.net(), cx.hook)
-                .is_err())
+            || related.snat(&mut skb, conn, cx.netns, cx.hook).is_err())
     {
         return Verdict::Drop(skb);
     }
@@ -174,5 +172,5 @@ fn from_client(
         return Verdict::Drop(skb);
     }
     cx.count_request(conn, &skb);
-    icmp_xmit(skb, conn, related, cx.hook, cx.netns.net(), cx.rcu)
+    icmp_xmit(skb, conn, related, cx.hook, cx.netns, cx.rcu)
 }

@@ -19,6 +19,7 @@ use crate::{
         Conn,
         FwdMethod, //
     },
+    netns::Netns,
     proto::nat::{
         self,
         Untranslatable, //
@@ -29,7 +30,6 @@ use ipvs_core::{
     transport::End, //
 };
 use linux::{
-    net::Net,
     netfilter::{
         HookNum,
         Verdict, //
@@ -53,12 +53,13 @@ pub(crate) fn icmp_xmit(
     conn: &Conn,
     related: Related<'_>,
     hook: HookNum,
-    net: &Net,
+    netns: &Netns,
     rcu: Reader<'_>,
 ) -> Verdict {
     let cx = Context {
         conn,
-        net,
+        net: netns.net(),
+        settings: &netns.settings,
         rcu,
         is_icmp: true,
     };
@@ -87,10 +88,10 @@ impl Related<'_> {
         self,
         skb: &mut Skb,
         conn: &Conn,
-        net: &Net,
+        netns: &Netns,
         hook: HookNum,
     ) -> Result<(), Untranslatable> {
         nat::translate_icmp(skb, conn, self, End::Src)?;
-        reroute(skb, net, hook)
+        reroute(skb, netns, hook)
     }
 }

@@ -11,11 +11,11 @@ use super::{
         get_out_rt,
         Mode, //
     },
-    Context,
-    SNAT_REROUTE, //
+    Context, //
 };
 use crate::{
     conn::Conn,
+    netns::Netns,
     proto::nat::{
         self,
         Untranslatable, //
@@ -27,7 +27,6 @@ use ipvs_core::{
     transport::End, //
 };
 use linux::{
-    net::Net,
     netfilter::{
         send_local_out,
         HookNum,
@@ -102,19 +101,19 @@ pub(crate) fn snat(
     skb: &mut Skb,
     conn: &Conn,
     header: &Ipv4Header,
-    net: &Net,
+    netns: &Netns,
     hook: HookNum,
 ) -> Result<(), Untranslatable> {
     nat::translate(skb, conn, header.header_len(), End::Src)?;
-    reroute(skb, net, hook)
+    reroute(skb, netns, hook)
 }
 
 /// Finds the way to the client anew for an answer, since its new source address may matter.
 #[inline]
-pub(super) fn reroute(skb: &mut Skb, net: &Net, hook: HookNum) -> Result<(), Untranslatable> {
+pub(super) fn reroute(skb: &mut Skb, netns: &Netns, hook: HookNum) -> Result<(), Untranslatable> {
     // On LOCAL_IN the client is on this host.
-    if SNAT_REROUTE && hook != HookNum::LocalIn {
-        route::reroute(net, skb).map_err(|_| Untranslatable)?;
+    if netns.settings.snat_reroute.is_set() && hook != HookNum::LocalIn {
+        route::reroute(netns.net(), skb).map_err(|_| Untranslatable)?;
     }
     Ok(())
 }

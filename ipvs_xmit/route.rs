@@ -4,10 +4,7 @@
 //!
 //! C: `__ip_vs_get_out_rt()`.
 
-use super::{
-    Context,
-    PMTU_DISC, //
-};
+use super::Context;
 use crate::dest::Dest;
 use core::{
     net::Ipv4Addr,
@@ -235,7 +232,7 @@ fn fits(skb: &mut Skb, cx: &Context<'_, '_>, rt: &Rtable, mode: Mode) -> bool {
         if skb.device().is_none() {
             route::update_pmtu(skb, mtu);
         }
-        if !PMTU_DISC {
+        if !cx.settings.pmtu_disc.is_set() {
             return true;
         }
     }

@@ -12,8 +12,7 @@ use super::{
         get_out_rt,
         Mode, //
     },
-    Context,
-    PMTU_DISC, //
+    Context, //
 };
 use ipvs_core::{
     forward::ipip_header,
@@ -64,8 +63,13 @@ fn encapsulate(mut skb: Skb, cx: &Context<'_, '_>, source: Be32) -> Option<Skb> 
     let inner = Ipv4Header::parse_header(skb.network()).ok()?;
 
     skb.become_inner_ipip().ok()?;
-    skb.push_ipv4(ipip_header(&inner, source, cx.conn.daddr(), PMTU_DISC))
-        .ok()?;
+    skb.push_ipv4(ipip_header(
+        &inner,
+        source,
+        cx.conn.daddr(),
+        cx.settings.pmtu_disc.is_set(),
+    ))
+    .ok()?;
     skb.select_ident(cx.net);
     skb.set_ignore_df();
 

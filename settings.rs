@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What users set for a namespace as a whole, with sysctls (see [`crate::ctl::sysctl`]). C: the
+//! `sysctl_*` fields of `struct netns_ipvs`.
+//!
+//! Packets read them without any lock: a setting is one number, and takes effect by itself.
+
+use crate::netns::Netns;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
+};
+use linux::{
+    capability,
+    net::{
+        Net,
+        OwnNet, //
+    },
+    rcu,
+    sysctl::Int, //
+};
+
+/// The most connections that there may be at all (C: `IP_VS_CONN_MAX`).
+const CONN_MAX: i32 = if cfg!(target_pointer_width = "64") {
+    1 << 30
+} else {
+    1 << 24
+};
+
+/// The settings of a namespace.
+#[pin_data]
+pub(crate) struct Settings {
+    /// The most connections that there may be.
+    pub(crate) conn_max: Int,
+    /// How far those may raise that who do not administer the machine.
+    #[pin]
+    conn_max_limit: Mutex<i32>,
+    /// Of which ended connections a SYN makes new ones: 0 none, bit 0 those in TIME_WAIT and CLOSE,
+    /// bit 1 those in FIN_WAIT too if answers don't pass here.
+    pub(crate) conn_reuse_mode: Int,
+    /// Whether packets in the middle of a TCP connection make one.
+    pub(crate) sloppy_tcp: Int,
+    /// Whether translated answers are routed anew.
+    pub(crate) snat_reroute: Int,
+    /// Whether tunnels care for the MTU of the way to the server.
+    pub(crate) pmtu_disc: Int,
+}
+
+impl Settings {
+    /// Those of a new namespace. The limit of connections is that of the first namespace.
+    pub(crate) fn new(net: &OwnNet) -> impl PinInit<Self, Error> {
+        let limit = if net.is_init() {
+            CONN_MAX
+        } else {
+            rcu::read(|rcu| {
+                Netns::of(Net::init(), rcu).map_or(CONN_MAX, |first| first.settings.conn_max.get())
+            })
+        };
+        try_pin_init!(Self {
+            conn_max: Int::new(limit),
+            conn_max_limit <- new_mutex!(limit, "ipvs_conn_max"),
+            conn_reuse_mode: Int::new(1),
+            sloppy_tcp: Int::new(0),
+            snat_reroute: Int::new(1),
+            pmtu_disc: Int::new(1),
+        }? Error)
+    }
+
+    /// Sets the most connections that there may be. Who administers the machine sets the limit for
+    /// others with it. C: `proc_do_conn_max()`.
+    ///
+    /// Errors: `EINVAL` for a number that is negative or above the limit.
+    pub(crate) fn set_conn_max(&self, number: i32) -> Result {
+        let privileged = capability::net_admin();
+        let mut limit = self.conn_max_limit.lock();
+        let max = if privileged { CONN_MAX } else { *limit };
+        if !(0..=max).contains(&number) {
+            return Err(EINVAL);
+        }
+        if privileged {
+            *limit = number;
+        }
+        self.conn_max.set(number);
+        Ok(())
+    }
+}

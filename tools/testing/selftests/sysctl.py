@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# modules: c rust
+# timeout: 90
+"""The files of net.ipv4.vs: which there are, what may be written to them, and
+by whom. What they do is in sysctl_effects.py."""
+
+import os
+
+from lib.lab import Lab
+from lib.netns import Netns
+from lib.tap import equal, main, module_under_test, test
+from lib.vs import PATH, Settings
+
+CONN_MAX = 1 << 30
+DEFAULTS = {
+    "conn_max": CONN_MAX,
+    "conn_reuse_mode": 1,
+    "pmtu_disc": 1,
+    "sloppy_tcp": 0,
+    "snat_reroute": 1,
+}
+# Those that take any number; the others are checked.
+CHECKED = {
+    "conn_max": (0, CONN_MAX),
+}
+# Read-only in namespaces of a user namespace.
+LIMITED = set()
+
+
+@test("each setting is there, with its default, in the first namespace and "
+      "in others")
+def defaults(lab):
+    for settings in Settings(), Settings(lab.director):
+        names = settings.names()
+        if module_under_test() == "rust":
+            equal(names, set(DEFAULTS))
+        else:
+            equal(set(DEFAULTS) - names, set())
+        equal({name: settings[name] for name in DEFAULTS}, DEFAULTS)
+        equal({settings.mode(name) for name in DEFAULTS}, {0o644})
+
+
+@test("numbers within a setting's range are taken, and no others")
+def ranges(lab):
+    settings = Settings(lab.director)
+    for name, default in DEFAULTS.items():
+        low, high = CHECKED.get(name, (-0x80000000, 0x7fffffff))
+        for value in {low, high, 0, 1, 2, 3} - set(range(high + 1, 4)):
+            equal(settings.write(name, value), "", f"{name}={value}")
+            equal(settings[name], value, name)
+        before = settings[name]
+        for text in ([low - 1, high + 1, -1 if low == 0 else high + 1,
+                      1 << 31, 1 << 40, "", "x", "1x", "\n", "1.5"]):
+            equal(settings.write(name, text), "EINVAL" if text != "" else "",
+                  f"{name}={text!r}")
+            equal(settings[name], before, f"{name} after {text!r}")
+        for text, value in ((f" {default} \n", default), ("0x3", 3), ("02", 2)):
+            equal(settings.write(name, text), "", f"{name}={text!r}")
+            equal(settings[name], value, f"{name}={text!r}")
+        settings[name] = default
+
+
+@test("a second write through the same handle is ignored")
+def second_write(lab):
+    settings = Settings(lab.director)
+    for name in ("snat_reroute", "conn_max"):
+        with lab.director:
+            handle = os.open(f"{PATH}/{name}", os.O_WRONLY)
+        os.write(handle, b"3")
+        os.write(handle, b"4")
+        os.close(handle)
+        equal(settings[name], 3, name)
+        settings[name] = DEFAULTS[name]
+
+
+@test("what is set in one namespace is not set in another")
+def isolation(lab):
+    first, one = Settings(), Settings(lab.director)
+    for name in DEFAULTS:
+        one[name] = 2
+    equal({name: first[name] for name in DEFAULTS}, DEFAULTS)
+    other = Netns("ipvs-other")
+    equal({name: Settings(other)[name] for name in DEFAULTS}, DEFAULTS)
+    other.delete()
+    for name, value in DEFAULTS.items():
+        one[name] = value
+
+
+def in_child(function):
+    """What `function` returns, as text, called in a process of its own."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(writer, repr(function()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as pipe:
+        return pipe.read()
+
+
+def in_user_namespace(function):
+    """The same, as root of a user namespace and a network namespace in it."""
+    def inside():
+        uid, gid = os.getuid(), os.getgid()
+        os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
+        for file, row in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"),
+                          ("gid_map", f"0 {gid} 1")):
+            with open(f"/proc/self/{file}", "w", encoding="ascii") as out:
+                out.write(row)
+        return function()
+    return in_child(inside)
+
+
+@test("root of a user namespace has the same settings, and may change those "
+      "that concern his namespace alone")
+def user_namespace(_lab):
+    def inside():
+        settings = Settings()
+        return [{name: settings[name] for name in DEFAULTS} == DEFAULTS,
+                sorted((settings.mode(name), name) for name in DEFAULTS),
+                sorted((name, settings.write(name, 2)) for name in DEFAULTS)]
+    equal(in_user_namespace(inside), repr([
+        True,
+        sorted((0o444 if name in LIMITED else 0o644, name)
+               for name in DEFAULTS),
+        sorted((name, "EACCES" if name in LIMITED else "")
+               for name in DEFAULTS)]))
+
+
+@test("who has no capability may read and not write")
+def unprivileged(lab):
+    settings = Settings(lab.director)
+
+    def inside():
+        # Only root may enter the namespace.
+        os.setns(lab.director.handle, os.CLONE_NEWNET)
+        os.setgid(65534)
+        os.setuid(65534)
+        here = Settings()
+        return [here["conn_max"], here.write("conn_max", 5),
+                here.write("snat_reroute", 0)]
+    equal(in_child(inside), repr([CONN_MAX, "EACCES", "EACCES"]))
+    equal((settings["conn_max"], settings["snat_reroute"]), (CONN_MAX, 1))
+
+
+@test("conn_max: new namespaces have the first one's; root of a user "
+      "namespace can lower it, and raise it up to that")
+def connection_limit(_lab):
+    def inside():
+        settings = Settings()
+        return [settings["conn_max"], settings.write("conn_max", 10),
+                settings["conn_max"], settings.write("conn_max", 101),
+                settings["conn_max"], settings.write("conn_max", 100),
+                settings["conn_max"], settings.write("conn_max", -1)]
+    with Settings().but(conn_max=100):
+        equal(in_user_namespace(inside),
+              repr([100, "", 10, "EINVAL", 10, "", 100, "EINVAL"]))
+        child = Netns("ipvs-child")
+        equal(Settings(child)["conn_max"], 100)
+        # Who administers the machine is not bound by that.
+        equal(Settings(child).write("conn_max", 200), "")
+        child.delete()
+    equal(Settings()["conn_max"], CONN_MAX)
+
+
+if __name__ == "__main__":
+    main(Lab)
