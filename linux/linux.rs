@@ -11,6 +11,7 @@ pub mod capability;
 pub mod genetlink;
 pub mod icmp;
 pub mod jiffies;
+pub mod memory;
 pub mod module;
 pub mod net;
 pub mod netdevice;

@@ -93,6 +93,11 @@ impl<T: Hashed> Table<T> {
         self.chains.count()
     }
 
+    /// How many buckets there are.
+    pub fn size(&self) -> usize {
+        self.chains.size()
+    }
+
     /// The object with this hash that `is` accepts, which gets the chain's slot too.
     #[inline]
     pub fn find<'rcu>(
@@ -159,6 +164,12 @@ impl<T: Hashed> Table<T> {
     ) -> usize {
         self.chains
             .scan(rcu, cursor, |node| visit(Borrowed::new(node, rcu)))
+    }
+
+    /// How many buckets have chains of each length; the last number stands for longer ones too. May
+    /// sleep. What is resized meanwhile is counted as it is by then.
+    pub fn chain_lengths<const L: usize>(&self) -> [usize; L] {
+        self.chains.chain_lengths()
     }
 
     /// Grows or shrinks the table if its load asks for it. Sleeps.

@@ -361,6 +361,12 @@ impl<T: Entry> Table<T> {
         self.chains.unbalanced(rcu)
     }
 
+    /// How many buckets have chains of each length; the last number stands for longer ones too. May
+    /// sleep. What is resized meanwhile is counted as it is by then.
+    pub fn chain_lengths<const L: usize>(&self) -> [usize; L] {
+        self.chains.chain_lengths()
+    }
+
     /// Grows or shrinks the table if its load asks for it. Sleeps.
     pub fn resize(&self) -> Result {
         self.chains.resize()

@@ -349,6 +349,46 @@ impl<N: Node> Chains<N> {
         cursor.reverse_bits().wrapping_add(1).reverse_bits()
     }
 
+    /// How many buckets have chains of each length; the last number stands for longer ones too. May
+    /// sleep. What is resized meanwhile is counted as it is by then.
+    pub(crate) fn chain_lengths<const L: usize>(&self) -> [usize; L] {
+        let mut counts = [0; L];
+        let mut bucket = 0;
+        loop {
+            let length = rcu::read(|rcu| {
+                let _lock = self.lock(bucket as u32);
+                let first = self.current(rcu);
+                let buckets = self.next(first, rcu).unwrap_or(first);
+                (bucket <= buckets.mask).then(|| self.chain_length(rcu, buckets, bucket, L - 1))
+            });
+            let Some(length) = length else {
+                return counts;
+            };
+            if let Some(count) = counts.get_mut(length) {
+                *count += 1;
+            }
+            bucket += 1;
+        }
+    }
+
+    /// The length of a chain, up to `most`. Under the lock of the bucket.
+    fn chain_length(
+        &self,
+        rcu: Reader<'_>,
+        buckets: &Buckets,
+        bucket: usize,
+        most: usize,
+    ) -> usize {
+        let mut length = 0;
+        let mut link = Link(buckets.head(bucket).load(Ordering::Acquire));
+        while !link.is_end() && length < most {
+            length += 1;
+            let node = self.node(link, rcu);
+            link = Link(node.link(link.slot()).load(Ordering::Acquire));
+        }
+        length
+    }
+
     fn visit_bucket<'rcu>(
         &self,
         rcu: Reader<'rcu>,

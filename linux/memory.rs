@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How much memory there is.
+//!
+//! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
+
+use crate::bindings;
+
+/// How many pages are free, or hold copies of block devices, of which they can be freed. Any
+/// context.
+pub fn available_pages() -> usize {
+    let mut info = bindings::sysinfo::default();
+    // SAFETY: `info` is ours to write.
+    unsafe { bindings::si_meminfo(&mut info) };
+    info.freeram.saturating_add(info.bufferram)
+}
