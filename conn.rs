@@ -12,13 +12,14 @@ pub(crate) use bits::{
 use crate::dest::Dest;
 use bits::F_HASHED;
 use core::sync::atomic::{
-    AtomicU32, AtomicUsize,
+    AtomicU32, AtomicU8, AtomicUsize,
     Ordering::{
         AcqRel,
         Relaxed, //
     },
 };
 use ipvs_core::{
+    defence::FEW_PACKETS,
     flow::{
         Flow4,
         HashKey, //
@@ -61,10 +62,14 @@ pub(crate) struct Conn {
     vport: Be16,
     dport: Be16,
     protocol: u8,
+    packets: AtomicU8,
     bits: AtomicU32,
     deadline: AtomicUsize,
     dest: Option<Shared<Dest>>,
 }
+
+/// One more than what is few for a flood.
+const MANY_PACKETS: u8 = FEW_PACKETS + 1;
 
 /// The table of a namespace's connections.
 pub(crate) type ConnTable = timed::Table<Conn>;
@@ -107,6 +112,7 @@ impl Conn {
             vport: new.flow.dst_port,
             dport: new.dport,
             protocol: new.flow.protocol,
+            packets: AtomicU8::new(0),
             bits: AtomicU32::new(new.flags | F_HASHED),
             deadline: AtomicUsize::new(jiffies::now().wrapping_add(new.timeout as usize)),
             dest: new.dest,
@@ -296,6 +302,21 @@ impl Conn {
                 }
                 Err(now) => old = Bits(now),
             }
+        }
+    }
+
+    /// How many packets of the client have come, as far as anyone asks: [`MANY_PACKETS`] are many.
+    pub(crate) fn packets(&self) -> u8 {
+        self.packets.load(Relaxed)
+    }
+
+    /// Counts a packet of the client. Nothing is written once there are many; two that are counted
+    /// at a time may count as one.
+    #[inline]
+    pub(crate) fn count_packet(&self) {
+        let packets = self.packets.load(Relaxed);
+        if packets < MANY_PACKETS {
+            self.packets.store(packets.wrapping_add(1), Relaxed);
         }
     }
 

@@ -99,9 +99,10 @@ pub(crate) struct Dest {
     service_stats: SharedCell<Stats>,
 }
 
-/// The slot of the table in which servers are found by their own address alone, those that tunnels
-/// lead to (C: `rs_table`).
-const TUNNEL_SLOT: usize = 1;
+/// The slot of the table in which servers are found by their own address, without their service (C:
+/// `rs_table`): those that tunnels lead to by it alone, those that packets are translated for by
+/// their port too.
+const OWN_SLOT: usize = 1;
 
 fn tunnel_hash(addr: Be32, seed: &Seed) -> u32 {
     Flow4 {
@@ -114,12 +115,25 @@ fn tunnel_hash(addr: Be32, seed: &Seed) -> u32 {
     .hash(&HashKey::new(*seed))
 }
 
+fn masq_hash(addr: Be32, port: Be16, seed: &Seed) -> u32 {
+    Flow4 {
+        protocol: 0,
+        src: addr,
+        src_port: port,
+        dst: Be32::ZERO,
+        dst_port: Be16::ZERO,
+    }
+    .hash(&HashKey::new(*seed))
+}
+
 impl Hashed for Dest {
     fn hash(&self, slot: usize, seed: &Seed) -> Option<u32> {
         match slot {
-            TUNNEL_SLOT => self
-                .is_tunnelled_to()
-                .then(|| tunnel_hash(self.key.addr, seed)),
+            OWN_SLOT => match FwdMethod::from_flags(self.conn_flags()) {
+                FwdMethod::Tunnel => Some(tunnel_hash(self.key.addr, seed)),
+                FwdMethod::Masq => Some(masq_hash(self.key.addr, self.key.port, seed)),
+                _ => None,
+            },
             _ => Some(self.key.hash(seed)),
         }
     }
@@ -129,7 +143,31 @@ impl Hashed for Dest {
 pub(crate) fn is_tunnel_end(dests: &Table<Dest>, addr: Be32, rcu: Reader<'_>) -> bool {
     dests
         .find(rcu, tunnel_hash(addr, dests.seed()), |dest, slot| {
-            slot == TUNNEL_SLOT && dest.addr() == addr
+            slot == OWN_SLOT && dest.is_tunnelled_to() && dest.addr() == addr
+        })
+        .is_some()
+}
+
+/// Whether there is a server for `protocol` at `addr` and `port` whose packets are translated. Under
+/// RCU. C: `ip_vs_has_real_service()`.
+pub(crate) fn is_translated(
+    dests: &Table<Dest>,
+    protocol: u8,
+    addr: Be32,
+    port: Be16,
+    rcu: Reader<'_>,
+) -> bool {
+    let serves = |dest: &Dest| match dest.key.service {
+        ServiceKey::Fwmark { .. } => true,
+        ServiceKey::Addr4 { protocol: own, .. } => own == protocol,
+    };
+    dests
+        .find(rcu, masq_hash(addr, port, dests.seed()), |dest, slot| {
+            slot == OWN_SLOT
+                && FwdMethod::from_flags(dest.conn_flags()) == FwdMethod::Masq
+                && dest.addr() == addr
+                && dest.port() == port
+                && serves(dest)
         })
         .is_some()
 }

@@ -2,13 +2,15 @@
 
 //! Rates: every two seconds, all statistics of a namespace take a step. C: `ip_vs_est.c`.
 //!
-//! It rests while there is no service; see [`crate::control`]. The C module spreads the work over
+//! It rests while there is no service (see [`crate::control`]), or if users want it to (sysctl
+//! `run_estimation`). The C module spreads the work over
 //! kernel threads and limits it; here a step costs no more than reading counters, and anyone else may
 //! run between two services.
 
 use crate::{
     netns::Model,
     service::Service,
+    settings::Settings,
     walk::Cursor, //
 };
 use core::sync::atomic::{
@@ -30,20 +32,22 @@ use linux::{
 };
 
 /// Ticks from one step to the next.
-const PERIOD: usize = PERIOD_SECS as usize * HZ as usize;
+pub(crate) const PERIOD: usize = PERIOD_SECS as usize * HZ as usize;
 
 /// What makes a namespace's rates go on.
 pub(crate) struct Estimation {
     model: Arc<Model>,
+    settings: Arc<Settings>,
     /// When the step that comes next is due.
     due: AtomicUsize,
 }
 
 impl Estimation {
     /// For the statistics in `model`.
-    pub(crate) fn new(model: Arc<Model>) -> Self {
+    pub(crate) fn new(model: Arc<Model>, settings: Arc<Settings>) -> Self {
         Self {
             model,
+            settings,
             due: AtomicUsize::new(jiffies::now()),
         }
     }
@@ -66,6 +70,9 @@ impl Run for Estimation {
         let services = &self.model.services;
         let mut cursor = Cursor::default();
 
+        if !self.settings.run_estimation.is_set() || services.count() == 0 {
+            return Next::Done;
+        }
         self.model.stats.estimate();
         while !cursor.ended() {
             rcu::read(|rcu| {

@@ -17,6 +17,7 @@ use crate::{
         FwdMethod,
         PublishedConn, //
     },
+    dest,
     ipvs_xmit,
     netns::Netns,
     proto::{
@@ -35,6 +36,7 @@ use ipvs_core::{
         Ipv4Header,
         PROTO_ICMP, //
     },
+    sched::Server,
     tcp::{
         Direction,
         TcpState, //
@@ -222,10 +224,27 @@ impl<'rcu> Context<'rcu> {
         let netns = self.netns;
         match Conn::find(netns.conns(), netns.conn_key(), self.rcu, &flow) {
             Some(Found::Answer(conn)) => self.answer(skb, &packet, conn),
+            _ if netns.settings.nat_icmp_send.is_set() && self.is_lost_answer(&packet) => {
+                schedule::leave(skb)
+            }
             _ if !self.takes_requests => Verdict::Accept(skb),
             Some(Found::Request(conn)) => self.request(skb, &packet, conn),
             None => self.new_request(skb, &packet),
         }
+    }
+
+    /// Whether a packet comes from a server whose packets are translated, but is no answer of any
+    /// connection. A reset is not worth a word.
+    #[cold]
+    fn is_lost_answer(&self, packet: &Packet) -> bool {
+        let Flow4 {
+            protocol,
+            src,
+            src_port,
+            ..
+        } = packet.flow;
+        dest::is_translated(&self.netns.model().dests, protocol, src, src_port, self.rcu)
+            && !packet.transport.is_reset()
     }
 
     /// A packet of a server to a client. C: `handle_response()`.
@@ -247,23 +266,40 @@ impl<'rcu> Context<'rcu> {
     #[inline]
     fn request(&self, skb: Skb, packet: &Packet, conn: &'rcu PublishedConn) -> Verdict {
         if packet.transport.is_new_conn() && self.may_be_reused(conn) {
-            let confirmed = skb.has_confirmed_conntrack();
-            conn::expire_now(conn);
-            return if confirmed {
-                Verdict::Drop(skb)
-            } else {
-                self.new_request(skb, packet)
-            };
+            return self.replace(skb, packet, conn);
         }
         if conn.dest().is_some_and(|dest| !dest.available()) {
-            return Verdict::Drop(skb);
+            return if self.netns.settings.expire_nodest_conn.is_set() {
+                self.replace(skb, packet, conn)
+            } else {
+                Verdict::Drop(skb)
+            };
         }
         self.send(skb, packet, conn)
     }
 
-    /// Whether a SYN makes a new connection of one that is over. C: `is_new_conn_expected()`.
+    /// A packet of a client that takes the place of its old connection, if that is not known to
+    /// conntrack.
+    fn replace(&self, skb: Skb, packet: &Packet, old: &PublishedConn) -> Verdict {
+        let confirmed = skb.has_confirmed_conntrack();
+        conn::expire_now(old);
+        if confirmed {
+            Verdict::Drop(skb)
+        } else {
+            self.new_request(skb, packet)
+        }
+    }
+
+    /// Whether a SYN makes a new connection of one that is over, or whose server gets no new ones.
+    /// C: `is_new_conn_expected()`.
     fn may_be_reused(&self, conn: &Conn) -> bool {
-        let mode = self.netns.settings.conn_reuse_mode.get();
+        let settings = &self.netns.settings;
+        if settings.expire_nodest_conn.is_set()
+            && conn.dest().is_some_and(|dest| dest.weight() == 0)
+        {
+            return true;
+        }
+        let mode = settings.conn_reuse_mode.get();
         let bits = conn.bits();
         match TcpState::from_number(bits.state()) {
             Some(TcpState::TimeWait | TcpState::Close) => mode != 0,
@@ -284,6 +320,7 @@ impl<'rcu> Context<'rcu> {
     #[inline]
     fn send(&self, skb: Skb, packet: &Packet, conn: &'rcu PublishedConn) -> Verdict {
         self.count_request(conn, &skb);
+        conn.count_packet();
         proto::step(conn, Direction::Input, &packet.transport, self.netns);
         ipvs_xmit::transmit(skb, conn, &packet.header, self.netns, self.rcu)
     }

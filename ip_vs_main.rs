@@ -12,12 +12,14 @@
 mod conn;
 mod control;
 mod ctl;
+mod defence;
 mod dest;
 mod device;
 mod est;
 mod hook;
 mod ipvs_xmit;
 mod netns;
+mod nodest;
 mod proto;
 mod sched;
 mod schedule;

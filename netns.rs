@@ -21,8 +21,10 @@ use crate::{
         procfs,
         sysctl, //
     },
+    defence,
     dest::Dest,
     est::Estimation,
+    nodest,
     service::Service,
     settings::Settings,
     stats::Stats,
@@ -189,13 +191,16 @@ impl Run for ConnResize {
 pub(crate) struct Netns {
     proc_files: procfs::ProcFiles,
     _sysctls: sysctl::Sysctls,
+    _watch: Arc<Work<defence::Watch>>,
     /// What users change.
     #[pin]
     pub(crate) config: Mutex<Config>,
     /// Lets rates go on, while there are services.
-    pub(crate) estimation: Work<Estimation>,
+    pub(crate) estimation: Arc<Work<Estimation>>,
     /// Resizes the table of connections.
     pub(crate) conn_resize: Work<ConnResize>,
+    /// Ends the connections of removed servers.
+    pub(crate) nodest_expiry: Work<nodest::Expiry>,
     /// Servers that were removed while connections were left.
     pub(crate) trash: Trash,
     conns: Arc<ConnTable>,
@@ -205,7 +210,7 @@ pub(crate) struct Netns {
     /// How many services there are.
     pub(crate) service_counts: ServiceCounts,
     /// How long connections last.
-    pub(crate) timeouts: Timeouts,
+    pub(crate) timeouts: Arc<Timeouts>,
     /// What users set for all of it.
     pub(crate) settings: Arc<Settings>,
     net: OwnNet,
@@ -223,10 +228,32 @@ impl PerNet for Netns {
         let model = Arc::pin_init(Model::new(), GFP_KERNEL)?;
         let conns = Arc::pin_init(ConnTable::new(conn::SIZING, cache.clone()), GFP_KERNEL)?;
         let settings = Arc::pin_init(Settings::new(&net), GFP_KERNEL)?;
+        let timeouts = Arc::new(Timeouts::new(), GFP_KERNEL)?;
+        let watch = Arc::new(
+            Work::new(
+                defence::Watch::new(settings.clone(), timeouts.clone(), conns.clone()),
+                c"ipvs_defence",
+                kernel::static_lock_class!(),
+            )?,
+            GFP_KERNEL,
+        )?;
+        let estimation = Arc::new(
+            Work::new(
+                Estimation::new(model.clone(), settings.clone()),
+                c"ipvs_estimation",
+                kernel::static_lock_class!(),
+            )?,
+            GFP_KERNEL,
+        )?;
+        let knobs = sysctl::Knobs {
+            settings: settings.clone(),
+            watch: watch.clone(),
+            estimation: estimation.clone(),
+        };
         KBox::try_pin_init(
             try_pin_init!(Self {
                 proc_files: procfs::ProcFiles::new(&net)?,
-                _sysctls: sysctl::files(&net, settings.clone())?,
+                _sysctls: sysctl::files(&net, knobs)?,
                 config <- new_mutex!(
                     Config {
                         hooks: None,
@@ -235,14 +262,16 @@ impl PerNet for Netns {
                     },
                     "ipvs_config"
                 ),
-                estimation: Work::new(
-                    Estimation::new(model.clone()),
-                    c"ipvs_estimation",
-                    kernel::static_lock_class!(),
-                )?,
+                _watch: watch,
+                estimation,
                 conn_resize: Work::new(
                     ConnResize(conns.clone()),
                     c"ipvs_conn_resize",
+                    kernel::static_lock_class!(),
+                )?,
+                nodest_expiry: Work::new(
+                    nodest::Expiry(conns.clone()),
+                    c"ipvs_nodest",
                     kernel::static_lock_class!(),
                 )?,
                 trash: Trash::new()?,
@@ -251,7 +280,7 @@ impl PerNet for Netns {
                 service_key: HashKey::new(*model.services.seed()),
                 model,
                 service_counts: ServiceCounts::default(),
-                timeouts: Timeouts::new(),
+                timeouts,
                 settings,
                 net,
             }? Error),
@@ -283,6 +312,11 @@ impl Netns {
     /// Services and servers.
     #[inline]
     pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn shared_model(&self) -> &Arc<Model> {
         &self.model
     }
 

@@ -12,7 +12,10 @@ use crate::{
         Bits,
         PublishedConn, //
     },
-    netns::Netns,
+    netns::{
+        Netns,
+        Timeouts, //
+    },
     settings::Settings, //
 };
 use ipvs_core::{
@@ -89,6 +92,11 @@ impl Transport {
         self.flags.is_some_and(TcpFlags::syn)
     }
 
+    /// Whether it resets a TCP connection.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.flags.is_some_and(TcpFlags::rst)
+    }
+
     /// Whether a service takes it as the first packet of a connection.
     pub(crate) fn may_start(&self, protocol: u8, settings: &Settings) -> bool {
         let starts =
@@ -105,16 +113,26 @@ pub(crate) fn step(
     transport: &Transport,
     netns: &Netns,
 ) {
-    let timeout = if conn.protocol() == PROTO_TCP {
+    let bits = if conn.protocol() == PROTO_TCP {
         let Some(flags) = transport.flags else {
             return;
         };
-        let bits = conn.update(|bits| tcp_step(bits, direction, flags));
-        netns.timeouts.tcp(tcp_state(bits))
+        let table = netns.settings.defence.tcp_table();
+        conn.update(|bits| tcp_step(bits, table, direction, flags))
     } else {
-        netns.timeouts.udp()
+        conn.bits()
     };
-    restart_timer(conn, timeout);
+    restart_timer(conn, timeout(conn.protocol(), bits, &netns.timeouts));
+}
+
+/// How long a connection lasts without a packet, in ticks.
+#[inline]
+pub(crate) fn timeout(protocol: u8, bits: Bits, timeouts: &Timeouts) -> u32 {
+    if protocol == PROTO_TCP {
+        timeouts.tcp(tcp_state(bits))
+    } else {
+        timeouts.udp()
+    }
 }
 
 #[inline]
@@ -124,9 +142,9 @@ fn tcp_state(bits: Bits) -> TcpState {
 
 /// C: `set_tcp_state()`.
 #[inline]
-fn tcp_step(bits: Bits, direction: Direction, flags: TcpFlags) -> Bits {
+fn tcp_step(bits: Bits, table: Table, direction: Direction, flags: TcpFlags) -> Bits {
     let (direction, no_output) = direction.with_flag(bits.no_output());
-    let state = tcp::next(Table::Normal, direction, tcp_state(bits), flags);
+    let state = tcp::next(table, direction, tcp_state(bits), flags);
     bits.with_no_output(no_output)
         .with_state(state.number())
         .with_active(state.is_active())

@@ -65,6 +65,9 @@ pub(crate) fn request<'rcu>(
     let Some(service) = find_service(netns, skb.mark(), packet, rcu) else {
         return Scheduled::Verdict(Verdict::Accept(skb));
     };
+    if netns.settings.defence.drops_packet() {
+        return Scheduled::Verdict(Verdict::Drop(skb));
+    }
     // An FTP server's data connection is made by its control connection, if at all.
     if flow.src_port == FTPDATA {
         return Scheduled::Verdict(Verdict::Accept(skb));
@@ -180,8 +183,9 @@ fn find_service<'rcu>(
     })
 }
 
-/// Tells a client that its service has no server. C: `ip_vs_leave()`.
-fn leave(skb: Skb) -> Verdict {
+/// Tells the sender of a packet that nobody takes it: a client whose service has no server, a server
+/// whose client is gone. C: `ip_vs_leave()`.
+pub(crate) fn leave(skb: Skb) -> Verdict {
     icmp::send(&skb, Problem::PortUnreachable);
     Verdict::Drop(skb)
 }

@@ -5,7 +5,10 @@
 //!
 //! Packets read them without any lock: a setting is one number, and takes effect by itself.
 
-use crate::netns::Netns;
+use crate::{
+    defence::Defence,
+    netns::Netns, //
+};
 use kernel::{
     new_mutex,
     prelude::*,
@@ -39,6 +42,16 @@ pub(crate) struct Settings {
     /// Of which ended connections a SYN makes new ones: 0 none, bit 0 those in TIME_WAIT and CLOSE,
     /// bit 1 those in FIN_WAIT too if answers don't pass here.
     pub(crate) conn_reuse_mode: Int,
+    /// What is done against floods.
+    #[pin]
+    pub(crate) defence: Defence,
+    /// Whether connections of removed servers end, and those of servers of weight 0 with the next
+    /// SYN.
+    pub(crate) expire_nodest_conn: Int,
+    /// Whether a NAT server's packet of no connection is answered with port-unreachable.
+    pub(crate) nat_icmp_send: Int,
+    /// Whether rates go on.
+    pub(crate) run_estimation: Int,
     /// Whether packets in the middle of a TCP connection make one.
     pub(crate) sloppy_tcp: Int,
     /// Whether translated answers are routed anew.
@@ -61,6 +74,10 @@ impl Settings {
             conn_max: Int::new(limit),
             conn_max_limit <- new_mutex!(limit, "ipvs_conn_max"),
             conn_reuse_mode: Int::new(1),
+            defence <- Defence::new(),
+            expire_nodest_conn: Int::new(0),
+            nat_icmp_send: Int::new(0),
+            run_estimation: Int::new(1),
             sloppy_tcp: Int::new(0),
             snat_reroute: Int::new(1),
             pmtu_disc: Int::new(1),

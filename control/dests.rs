@@ -184,5 +184,8 @@ impl Netns {
         if let Some(dest) = removed {
             self.trash.put(dest);
         }
+        if self.settings.expire_nodest_conn.is_set() {
+            self.nodest_expiry.schedule(1);
+        }
     }
 }

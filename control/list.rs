@@ -7,7 +7,8 @@ use super::Outcome;
 use crate::{
     dest::Dest,
     netns::Netns,
-    service::Service, //
+    service::Service,
+    walk::Cursor, //
 };
 use ipvs_core::netlink::service::ServiceId;
 use kernel::prelude::*;
@@ -26,20 +27,17 @@ impl Netns {
         let _config = self.config.lock();
         let room = limit.min(self.model().services.count());
         let mut list = KVVec::with_capacity(room, GFP_KERNEL)?;
-        let mut cursor = 0;
-        loop {
-            cursor = rcu::read(|rcu| {
-                self.scan_services(rcu, cursor, |service| {
-                    if list.len() < room {
-                        // There is room, as many as there are.
-                        let _ = show(service).map(|shown| list.push_within_capacity(shown));
-                    }
-                })
+        let mut cursor = Cursor::default();
+        while !cursor.ended() && list.len() < room {
+            rcu::read(|rcu| {
+                let batch = cursor.take(|place, visit| self.scan_services(rcu, place, visit));
+                for shown in batch.into_iter().flatten().filter_map(&show) {
+                    // What there is no room for is more than was asked for.
+                    let _ = list.push_within_capacity(shown);
+                }
             });
-            if cursor == 0 || list.len() >= room {
-                return Ok(list);
-            }
         }
+        Ok(list)
     }
 
     /// The same for the servers of a service, the last one added first.

@@ -5,6 +5,7 @@
 mod conn;
 mod info;
 mod stats;
+mod status;
 
 use core::fmt;
 use kernel::{
@@ -16,12 +17,14 @@ use linux::{
     seq_file::ProcEntry, //
 };
 
-/// Who may read the files: everyone.
+/// Who may read most files: everyone.
 const MODE: u16 = 0o444;
+/// Who may read what takes its time: the owner of the namespace.
+const ROOT_MODE: u16 = 0o440;
 
 /// The files of one namespace; removed when dropped, which waits for their readers.
 pub(crate) struct ProcFiles {
-    _entries: [ProcEntry; 4],
+    _entries: [ProcEntry; 5],
 }
 
 impl ProcFiles {
@@ -33,6 +36,7 @@ impl ProcFiles {
                 ProcEntry::records::<conn::Conns>(net, c"ip_vs_conn", MODE)?,
                 ProcEntry::single::<stats::Total>(net, c"ip_vs_stats", MODE)?,
                 ProcEntry::single::<stats::PerCpu>(net, c"ip_vs_stats_percpu", MODE)?,
+                ProcEntry::single::<status::Status>(net, c"ip_vs_status", ROOT_MODE)?,
             ],
         })
     }

@@ -2,7 +2,17 @@
 
 //! `net.ipv4.vs.*`: the [`Settings`] as files. C: `vs_vars`.
 
-use crate::settings::Settings;
+use crate::{
+    defence::{
+        self,
+        Watch, //
+    },
+    est::{
+        self,
+        Estimation, //
+    },
+    settings::Settings, //
+};
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -11,22 +21,81 @@ use linux::{
     net::OwnNet,
     sysctl::{
         Entry,
+        Int,
         Table, //
     },
+    work::Work, //
 };
 
-/// The files of one namespace.
-pub(crate) type Sysctls = Table<Settings>;
+/// What the files change.
+pub(crate) struct Knobs {
+    pub(crate) settings: Arc<Settings>,
+    /// To be woken when a defence is wanted.
+    pub(crate) watch: Arc<Work<Watch>>,
+    /// To be woken when rates are to go on.
+    pub(crate) estimation: Arc<Work<Estimation>>,
+}
 
-static ENTRIES: [Entry<Settings>; 5] = [
-    Entry::checked(c"conn_max", |s| &s.conn_max, Settings::set_conn_max),
-    Entry::int(c"conn_reuse_mode", |s| &s.conn_reuse_mode),
-    Entry::int(c"pmtu_disc", |s| &s.pmtu_disc),
-    Entry::int(c"sloppy_tcp", |s| &s.sloppy_tcp),
-    Entry::int(c"snat_reroute", |s| &s.snat_reroute),
+/// The files of one namespace.
+pub(crate) type Sysctls = Table<Knobs>;
+
+static ENTRIES: [Entry<Knobs>; 13] = [
+    Entry::int(c"am_droprate", |k| &k.settings.defence.am_droprate),
+    Entry::int(c"amemthresh", |k| &k.settings.defence.amemthresh),
+    Entry::checked(
+        c"conn_max",
+        |k| &k.settings.conn_max,
+        |k, number| k.settings.set_conn_max(number),
+    ),
+    Entry::int(c"conn_reuse_mode", |k| &k.settings.conn_reuse_mode),
+    Entry::checked(
+        c"drop_entry",
+        |k| &k.settings.defence.drop_entry,
+        |k, number| k.set_mode(&k.settings.defence.drop_entry, number),
+    ),
+    Entry::checked(
+        c"drop_packet",
+        |k| &k.settings.defence.drop_packet,
+        |k, number| k.set_mode(&k.settings.defence.drop_packet, number),
+    ),
+    Entry::int(c"expire_nodest_conn", |k| &k.settings.expire_nodest_conn),
+    Entry::int(c"nat_icmp_send", |k| &k.settings.nat_icmp_send),
+    Entry::int(c"pmtu_disc", |k| &k.settings.pmtu_disc),
+    Entry::checked(
+        c"run_estimation",
+        |k| &k.settings.run_estimation,
+        Knobs::set_run_estimation,
+    )
+    .for_init_user_ns(),
+    Entry::checked(
+        c"secure_tcp",
+        |k| &k.settings.defence.secure_tcp,
+        |k, number| k.set_mode(&k.settings.defence.secure_tcp, number),
+    ),
+    Entry::int(c"sloppy_tcp", |k| &k.settings.sloppy_tcp),
+    Entry::int(c"snat_reroute", |k| &k.settings.snat_reroute),
 ];
 
-/// Makes the files for `settings`, which are those of `net`.
-pub(crate) fn files(net: &OwnNet, settings: Arc<Settings>) -> Result<Sysctls> {
-    Table::new(net, c"net/ipv4/vs", settings, &ENTRIES)
+/// Makes the files of `net`.
+pub(crate) fn files(net: &OwnNet, knobs: Knobs) -> Result<Sysctls> {
+    let knobs = Arc::new(knobs, GFP_KERNEL)?;
+    Table::new(net, c"net/ipv4/vs", knobs, &ENTRIES)
+}
+
+impl Knobs {
+    /// C: `proc_do_defense_mode()`.
+    fn set_mode(&self, mode: &Int, number: i32) -> Result {
+        self.settings.defence.set_mode(mode, number)?;
+        self.watch.schedule(defence::PERIOD);
+        Ok(())
+    }
+
+    /// C: `ipvs_proc_run_estimation()`.
+    fn set_run_estimation(&self, number: i32) -> Result {
+        self.settings.run_estimation.set(number);
+        if number != 0 {
+            self.estimation.schedule(est::PERIOD);
+        }
+        Ok(())
+    }
 }

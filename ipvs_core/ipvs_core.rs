@@ -18,6 +18,7 @@
 mod bytes;
 
 pub mod checksum;
+pub mod defence;
 pub mod est;
 pub mod flow;
 pub mod forward;
@@ -29,6 +30,7 @@ pub mod resize;
 pub mod sched;
 pub mod sockopt;
 pub mod stats;
+pub mod status;
 pub mod tcp;
 pub mod text;
 pub mod threshold;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 90
+# timeout: 180
 """The files of net.ipv4.vs: which there are, what may be written to them, and
 by whom. What they do is in sysctl_effects.py."""
 
@@ -14,18 +14,29 @@ from lib.vs import PATH, Settings
 
 CONN_MAX = 1 << 30
 DEFAULTS = {
+    "am_droprate": 10,
+    "amemthresh": 1024,
     "conn_max": CONN_MAX,
     "conn_reuse_mode": 1,
+    "drop_entry": 0,
+    "drop_packet": 0,
+    "expire_nodest_conn": 0,
+    "nat_icmp_send": 0,
     "pmtu_disc": 1,
+    "run_estimation": 1,
+    "secure_tcp": 0,
     "sloppy_tcp": 0,
     "snat_reroute": 1,
 }
 # Those that take any number; the others are checked.
 CHECKED = {
     "conn_max": (0, CONN_MAX),
+    "drop_entry": (0, 3),
+    "drop_packet": (0, 3),
+    "secure_tcp": (0, 3),
 }
 # Read-only in namespaces of a user namespace.
-LIMITED = set()
+LIMITED = {"run_estimation"}
 
 
 @test("each setting is there, with its default, in the first namespace and "
@@ -41,6 +52,12 @@ def defaults(lab):
         equal({settings.mode(name) for name in DEFAULTS}, {0o644})
 
 
+def shown(name, value):
+    """What a value that was written is read as: a defence is on, for lack of
+    memory, only for as long as that lasts."""
+    return 1 if CHECKED.get(name) == (0, 3) and value == 2 else value
+
+
 @test("numbers within a setting's range are taken, and no others")
 def ranges(lab):
     settings = Settings(lab.director)
@@ -48,7 +65,7 @@ def ranges(lab):
         low, high = CHECKED.get(name, (-0x80000000, 0x7fffffff))
         for value in {low, high, 0, 1, 2, 3} - set(range(high + 1, 4)):
             equal(settings.write(name, value), "", f"{name}={value}")
-            equal(settings[name], value, name)
+            equal(settings[name], shown(name, value), name)
         before = settings[name]
         for text in ([low - 1, high + 1, -1 if low == 0 else high + 1,
                       1 << 31, 1 << 40, "", "x", "1x", "\n", "1.5"]):
@@ -57,7 +74,7 @@ def ranges(lab):
             equal(settings[name], before, f"{name} after {text!r}")
         for text, value in ((f" {default} \n", default), ("0x3", 3), ("02", 2)):
             equal(settings.write(name, text), "", f"{name}={text!r}")
-            equal(settings[name], value, f"{name}={text!r}")
+            equal(settings[name], shown(name, value), f"{name}={text!r}")
         settings[name] = default
 
 

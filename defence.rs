@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Defence against floods: dropping first packets, dropping connections, and TCP states that do not
+//! take a client's word. C: `update_defense_level()`, `ip_vs_random_dropentry()`.
+//!
+//! Once a second it is looked whether memory is low, as long as a defence may be wanted.
+
+use crate::{
+    conn::{
+        self,
+        ConnTable,
+        PublishedConn, //
+    },
+    netns::Timeouts,
+    proto,
+    settings::Settings, //
+};
+use core::sync::atomic::{
+    AtomicBool,
+    AtomicI32,
+    AtomicU8,
+    Ordering::Relaxed, //
+};
+use ipvs_core::{
+    defence::{
+        self,
+        FEW_PACKETS,
+        MODES, //
+    },
+    ipv4::PROTO_TCP,
+    tcp::{
+        self,
+        TcpState, //
+    },
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
+use linux::{
+    jiffies::HZ,
+    memory, random, rcu,
+    sysctl::Int,
+    work::{
+        Next,
+        Run, //
+    },
+};
+
+/// What users set, and what is in force.
+#[pin_data]
+pub(crate) struct Defence {
+    /// Below how many free pages memory is low.
+    pub(crate) amemthresh: Int,
+    /// Of how many first packets one is dropped when that is always done.
+    pub(crate) am_droprate: Int,
+    /// Mode of dropping connections.
+    pub(crate) drop_entry: Int,
+    /// Mode of dropping first packets.
+    pub(crate) drop_packet: Int,
+    /// Mode of careful TCP states.
+    pub(crate) secure_tcp: Int,
+    /// Held while modes change, or what is in force.
+    #[pin]
+    update: Mutex<()>,
+    drops_entries: AtomicBool,
+    /// Of how many first packets one is dropped; 0 for none.
+    drop_rate: AtomicI32,
+    /// How many are left until one is.
+    drop_counter: AtomicI32,
+    is_careful: AtomicBool,
+}
+
+impl Defence {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            amemthresh: Int::new(1024),
+            am_droprate: Int::new(10),
+            drop_entry: Int::new(0),
+            drop_packet: Int::new(0),
+            secure_tcp: Int::new(0),
+            update <- new_mutex!((), "ipvs_defence"),
+            drops_entries: AtomicBool::new(false),
+            drop_rate: AtomicI32::new(0),
+            drop_counter: AtomicI32::new(0),
+            is_careful: AtomicBool::new(false),
+        })
+    }
+
+    /// Sets a mode, which takes effect at once. May sleep.
+    ///
+    /// Errors: `EINVAL` for what is none.
+    pub(crate) fn set_mode(&self, mode: &Int, number: i32) -> Result {
+        if !MODES.contains(&number) {
+            return Err(EINVAL);
+        }
+        let _update = self.update.lock();
+        mode.set(number);
+        self.update_locked();
+        Ok(())
+    }
+
+    /// Looks at the memory, and puts in force what the modes say. Whether a defence may be wanted
+    /// later.
+    fn update(&self) -> bool {
+        let _update = self.update.lock();
+        self.update_locked();
+        [&self.drop_entry, &self.drop_packet, &self.secure_tcp]
+            .iter()
+            .any(|mode| mode.is_set())
+    }
+
+    fn update_locked(&self) {
+        let threshold = self.amemthresh.get().max(0);
+        let available = i32::try_from(memory::available_pages()).unwrap_or(i32::MAX);
+        let step = |mode: &Int| {
+            let (number, on) = defence::next(mode.get(), available < threshold);
+            mode.set(number);
+            on
+        };
+        self.drops_entries.store(step(&self.drop_entry), Relaxed);
+        self.is_careful.store(step(&self.secure_tcp), Relaxed);
+        let rate = match (step(&self.drop_packet), self.drop_packet.get()) {
+            (false, _) => 0,
+            (true, 3) => self.am_droprate.get(),
+            (true, _) => {
+                let rate = defence::drop_rate(threshold, available);
+                self.drop_counter.store(rate, Relaxed);
+                rate
+            }
+        };
+        self.drop_rate.store(rate, Relaxed);
+    }
+
+    /// Whether a first packet is dropped. C: `ip_vs_todrop()`.
+    #[inline]
+    pub(crate) fn drops_packet(&self) -> bool {
+        let rate = self.drop_rate.load(Relaxed);
+        rate != 0 && self.counts_to_drop(rate)
+    }
+
+    #[cold]
+    fn counts_to_drop(&self, rate: i32) -> bool {
+        if self.drop_counter.fetch_sub(1, Relaxed) > 1 {
+            return false;
+        }
+        self.drop_counter.store(rate, Relaxed);
+        true
+    }
+
+    /// How TCP connections go from state to state.
+    #[inline]
+    pub(crate) fn tcp_table(&self) -> tcp::Table {
+        if self.is_careful.load(Relaxed) {
+            tcp::Table::Secure
+        } else {
+            tcp::Table::Normal
+        }
+    }
+}
+
+/// Looks after the memory once a second.
+pub(crate) struct Watch {
+    settings: Arc<Settings>,
+    timeouts: Arc<Timeouts>,
+    conns: Arc<ConnTable>,
+    /// Of the connections with one packet and more, how many are spared until one is dropped.
+    spared: [AtomicU8; FEW_PACKETS as usize],
+}
+
+/// How often.
+pub(crate) const PERIOD: usize = HZ as usize;
+
+/// How long a connection must have been idle to be dropped, in ticks.
+const LONG_IDLE: u32 = 60 * HZ;
+
+impl Watch {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        timeouts: Arc<Timeouts>,
+        conns: Arc<ConnTable>,
+    ) -> Self {
+        Self {
+            settings,
+            timeouts,
+            conns,
+            spared: [const { AtomicU8::new(0) }; FEW_PACKETS as usize],
+        }
+    }
+
+    /// Drops connections that are not worth much, in one part of 32 of the table, at random.
+    fn drop_entries(&self) {
+        let mut random = [0; size_of::<usize>()];
+        random::fill(&mut random);
+        let mut cursor = usize::from_ne_bytes(random);
+        for _ in 0..self.conns.size() / 32 {
+            cursor = rcu::read(|rcu| {
+                self.conns.scan(rcu, cursor, |conn| {
+                    if self.is_expendable(conn) {
+                        conn::expire_now(conn);
+                    }
+                })
+            });
+        }
+    }
+
+    fn is_expendable(&self, conn: &PublishedConn) -> bool {
+        if conn.protocol() != PROTO_TCP {
+            return self.is_sampled(conn);
+        }
+        match TcpState::from_number(conn.bits().state()) {
+            Some(TcpState::SynRecv | TcpState::SynAck) => true,
+            Some(TcpState::Established) => self.is_sampled(conn),
+            _ => false,
+        }
+    }
+
+    /// C: `todrop_entry()`.
+    fn is_sampled(&self, conn: &PublishedConn) -> bool {
+        let timeout = proto::timeout(conn.protocol(), conn.bits(), &self.timeouts);
+        let idle = (timeout as usize).saturating_sub(conn.remaining());
+        if idle < LONG_IDLE as usize {
+            return false;
+        }
+        let packets = conn.packets();
+        let place = usize::from(packets).checked_sub(1);
+        let Some(spared) = place.and_then(|place| self.spared.get(place)) else {
+            return false;
+        };
+        let (drop, left) = defence::sample(packets, spared.load(Relaxed));
+        spared.store(left, Relaxed);
+        drop
+    }
+}
+
+impl Run for Watch {
+    fn run(&self) -> Next {
+        let defence = &self.settings.defence;
+        let goes_on = defence.update();
+        if defence.drops_entries.load(Relaxed) {
+            self.drop_entries();
+        }
+        if goes_on {
+            Next::After(PERIOD)
+        } else {
+            Next::Done
+        }
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! When a director defends itself against floods, and how hard.
+//!
+//! Each defence has a mode: 0 never, 1 and 2 whenever memory is low, 3 always. 1 becomes 2 while
+//! memory is low and 2 becomes 1 again, so that users see which it is. Stands for the decisions of
+//! `update_defense_level()`.
+
+/// The modes that users may set.
+pub const MODES: core::ops::RangeInclusive<i32> = 0..=3;
+
+/// What becomes of a mode, and whether the defence is on.
+pub const fn next(mode: i32, memory_is_low: bool) -> (i32, bool) {
+    match mode {
+        1 | 2 if memory_is_low => (2, true),
+        1 | 2 => (1, false),
+        3 => (3, true),
+        _ => (mode, false),
+    }
+}
+
+/// Of how many new connections one is dropped, with fewer pages `available` than the `threshold`:
+/// the more the fewer they are. 0 for none, where there are enough.
+pub fn drop_rate(threshold: i32, available: i32) -> i32 {
+    let lack = threshold.checked_sub(available).filter(|&lack| lack > 0);
+    lack.and_then(|lack| threshold.checked_div(lack))
+        .unwrap_or(0)
+}
+
+/// The most packets of a connection that may be dropped although it is established: one of which
+/// more have come is worth keeping.
+pub const FEW_PACKETS: u8 = 8;
+
+/// Whether a connection of so many packets is dropped, if `left` more of its kind are to be spared
+/// first, and how many are then. Of those with `packets` packets every `packets`th is.
+pub fn sample(packets: u8, left: u8) -> (bool, u8) {
+    match left.saturating_sub(1) {
+        0 => (true, packets),
+        left => (false, left),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn automatic_modes_follow_the_memory() {
+        for mode in [0, 3] {
+            for low in [false, true] {
+                assert_eq!(next(mode, low), (mode, mode == 3));
+            }
+        }
+        for mode in [1, 2] {
+            assert_eq!(next(mode, true), (2, true));
+            assert_eq!(next(mode, false), (1, false));
+        }
+    }
+
+    #[test]
+    fn the_less_memory_the_more_is_dropped() {
+        assert_eq!(drop_rate(1024, 1023), 1024);
+        assert_eq!(drop_rate(1024, 512), 2);
+        assert_eq!(drop_rate(1024, 0), 1);
+        assert_eq!(drop_rate(1024, 1024), 0);
+        assert_eq!(drop_rate(0, 0), 0);
+        assert_eq!(drop_rate(i32::MAX, 1), 1);
+        assert_eq!(drop_rate(i32::MIN, i32::MAX), 0);
+    }
+
+    #[test]
+    fn every_nth_connection_of_n_packets_is_dropped() {
+        for packets in 1..=FEW_PACKETS {
+            let mut left = 0;
+            let mut dropped = 0;
+            for _ in 0..u32::from(packets) * 10 {
+                let (drop, next) = sample(packets, left);
+                dropped += u32::from(drop);
+                left = next;
+            }
+            assert_eq!(dropped, 10);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# modules: c rust
+# timeout: 300
+"""The setting drop_entry of net.ipv4.vs: which connections are given up in a
+flood. It looks at a part of the table once a second, so there have to be many
+connections, and some have to be old."""
+
+import time
+from collections import Counter
+
+from lib.lab import CIP, RIP, VIP, Lab
+from lib.packet import ACK, SYN, tcp, udp
+from lib.tap import equal, eventually, main, test
+from lib.vs import Settings
+
+LARGE = 0x7fffffff
+OLD, NEW = 99, 98
+
+
+class FloodLab(Lab):
+    """Connections of one packet and of nine, which get old meanwhile."""
+
+    def build(self):
+        super().build()
+        self.settings = Settings(self.director)
+        self.ipvs.service(f"{VIP}:{OLD}", f"{RIP}:{OLD} -m", kind="-u")
+        self.ipvs.service(f"{VIP}:{NEW}", f"{RIP}:{NEW} -m")
+        self.idle, self.busy = (
+            [self.port() for _ in range(count)] for count in (512, 64))
+        for _ in range(9):
+            self.burst(udp(CIP, cport, VIP, OLD) for cport in self.busy)
+        self.burst(udp(CIP, cport, VIP, OLD) for cport in self.idle)
+        self.started = time.monotonic()
+
+    def burst(self, packets):
+        """Many packets of the client."""
+        for number, packet in enumerate(packets, 1):
+            self.client.send(packet)
+            if number % 128 == 0:
+                self.settle()
+        self.settle()
+
+    def left(self):
+        """How many are there, of the old ones with one packet and with nine,
+        and of the new ones by their state."""
+        found = self.ipvs.connections()
+        ports = {each.cport for each in found if each.vport == OLD}
+        states = Counter(each.state for each in found if each.vport == NEW)
+        return (len(ports & set(self.idle)), len(ports & set(self.busy)),
+                states["SYN_RECV"], states["ESTABLISHED"])
+
+
+@test("half-open connections are dropped with mode 3, and neither others nor "
+      "any with mode 0")
+def half_open(lab):
+    ports = [lab.port() for _ in range(64)]
+    lab.burst(tcp(CIP, cport, VIP, NEW) for cport in ports)
+    for cport in ports:
+        lab.server.send(tcp(RIP, NEW, CIP, cport, SYN | ACK))
+    lab.burst(tcp(CIP, cport, VIP, NEW, ACK) for cport in ports)
+    lab.burst(tcp(CIP, lab.port(), VIP, NEW) for _ in range(512))
+    full = (512, 64, 512, 64)
+    equal(lab.left(), full)
+    time.sleep(2.5)
+    equal(lab.left(), full)
+    with lab.settings.but(drop_entry=3):
+        eventually(lambda: lab.left()[2] < 500, "dropped connections", 30)
+    left = lab.left()
+    equal(left[:2] + left[3:], (512, 64, 64), "those that are no half-open")
+    # Dropped ones are out of the server's count too.
+    eventually(lambda: lab.ipvs.counters()[
+        "C6336401:0062", f"{RIP}:{NEW}"] == (left[2] + 64, 0), "the count")
+
+
+@test("connections of few packets that have been idle for a minute are "
+      "dropped while memory is low, those of many are not")
+def idle(lab):
+    time.sleep(max(0, lab.started + 70 - time.monotonic()))
+    equal(lab.left()[:2], (512, 64))
+    with lab.settings.but(drop_entry=1, amemthresh=LARGE):
+        eventually(lambda: lab.left()[0] < 480, "dropped connections", 30)
+        equal(lab.settings["drop_entry"], 2)
+    gone = lab.left()
+    equal(gone[1], 64)
+    time.sleep(1.5)
+    equal(lab.left(), gone, "when memory is not low")
+
+
+if __name__ == "__main__":
+    main(FloodLab)
