@@ -7,6 +7,7 @@
 //! computed from outside. A 5-tuple fits into two of its words, a service into one.
 
 use crate::net::{
+    Addr,
     Be16,
     Be32, //
 };
@@ -78,6 +79,27 @@ impl Sip {
 #[inline(always)]
 const fn last_word(bytes: u64, len: u8) -> u64 {
     bytes | ((len as u64) << 56)
+}
+
+/// The hash of a number, as `hsiphash()` has it on 64-bit machines.
+#[inline]
+pub(crate) const fn hash_u32(key: &HashKey, value: u32) -> u32 {
+    let word = u32::from_le_bytes(value.to_ne_bytes()) as u64;
+    Sip::new(key).word(last_word(word, 4)).finish() as u32
+}
+
+/// The hash of an address. All of its bits are equally good.
+#[inline]
+pub(crate) const fn hash_addr(key: &HashKey, addr: Addr) -> u32 {
+    let sip = Sip::new(key);
+    let sip = match addr {
+        Addr::V4(addr) => sip.word(last_word(addr.raw() as u64, 4)),
+        Addr::V6(addr) => {
+            let (low, high) = (addr.raw() as u64, (addr.raw() >> 64) as u64);
+            sip.word(low).word(high).word(last_word(0, 16))
+        }
+    };
+    sip.finish() as u32
 }
 
 /// An IPv4 packet's 5-tuple, as it travels.

@@ -191,6 +191,10 @@ pub const IP_VS_SVC_F_PERSISTENT: u32 = 0x1;
 pub const IP_VS_SVC_F_HASHED: u32 = 0x2;
 /// Every packet is scheduled by itself.
 pub const IP_VS_SVC_F_ONEPACKET: u32 = 0x4;
+/// The scheduler's first flag: `sh-fallback`, `mh-fallback`.
+pub const IP_VS_SVC_F_SCHED1: u32 = 0x8;
+/// The scheduler's second flag: `sh-port`, `mh-port`.
+pub const IP_VS_SVC_F_SCHED2: u32 = 0x10;
 
 /// IPIP tunnel.
 pub const TUNNEL_IPIP: u8 = 0;

@@ -10,16 +10,33 @@
 //! newest server, and of equally good servers the newest wins. With that, the choices are the C
 //! module's.
 //!
+//! # Schedulers
+//!
+//! There are few ways to choose, and most schedulers differ in a formula. [`schedulers!`] is the
+//! list of all, each in its family: a new one is a file with its formula and a line in the list.
+//!
+//! - [`Least`]: the server with the least load, whatever a scheduler calls load.
+//! - [`ByHash`]: the server in a place of a table, by a hash of an address.
+//! - [`InTurn`]: one after the other.
+//! - [`AtRandom`]: by chance.
+//! - [`ByTarget`]: the server that had connections to the same address.
+//!
 //! # State
 //!
-//! What a scheduler remembers between connections is plain data that the caller locks: [`rr::State`]
-//! and [`wrr::State`]. They must be told of changes to the servers by their methods, as each of
-//! these says. [`lc`] and [`wlc`] remember nothing.
+//! What a scheduler remembers between connections is plain data that the caller locks. It must be
+//! told of changes to the servers, as each method says. [`tree::Tree`] makes choices among many
+//! servers quick; without it the choice is the same.
 
-pub mod lc;
-pub mod rr;
-pub mod wlc;
-pub mod wrr;
+pub mod by_hash;
+pub mod by_target;
+pub mod least;
+pub mod marks;
+pub mod tree;
+
+use crate::net::{
+    Addr,
+    Be16, //
+};
 
 /// A server, as far as schedulers look at it.
 pub trait Server {
@@ -34,6 +51,13 @@ pub trait Server {
 
     /// Whether the server has reached its upper threshold.
     fn overloaded(&self) -> bool;
+
+    /// Whether it still belongs to the service. Only a scheduler that remembers servers may meet
+    /// one that was removed.
+    #[inline]
+    fn in_service(&self) -> bool {
+        true
+    }
 
     /// Whether the server may get a new connection.
     #[inline]
@@ -70,6 +94,22 @@ impl<T: Server + ?Sized> Server for &T {
     fn overloaded(&self) -> bool {
         T::overloaded(self)
     }
+
+    #[inline]
+    fn in_service(&self) -> bool {
+        T::in_service(self)
+    }
+}
+
+/// What a scheduler looks at. Each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Weight and overload.
+    Weight,
+    /// How many connections are active.
+    Active,
+    /// How many connections there are.
+    Connections,
 }
 
 /// The servers of a service.
@@ -118,52 +158,127 @@ fn closed_up<V: Servers + ?Sized>(servers: &V, slot: usize) -> usize {
     walk(servers, 0..slot).fold(0, |below: usize, _| below.wrapping_add(1))
 }
 
-/// The schedulers there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SchedulerKind {
-    /// Round robin.
-    Rr,
-    /// Weighted round robin.
-    Wrr,
-    /// Least connections.
-    Lc,
-    /// Least connections in proportion to the weight.
-    Wlc,
+/// Where a new connection comes from and goes to.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The client's address.
+    pub client: Addr,
+    /// The client's port; 0 if the protocol has none.
+    pub client_port: Be16,
+    /// The address that the client connects to.
+    pub target: Addr,
 }
 
-impl SchedulerKind {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Rr, Self::Wrr, Self::Lc, Self::Wlc];
+/// All schedulers, handed to the macro `then`: families, and in each a line for a scheduler, with
+/// its name among the others of its family and its module, whose name is that which users know.
+#[macro_export]
+macro_rules! schedulers {
+    ($($then:tt)*) => {
+        $($then)*! {
+            Least {
+                /// Least connections.
+                Lc lc,
+                /// Least connections in proportion to the weight.
+                Wlc wlc,
+                /// Shortest expected delay.
+                Sed sed,
+                /// Never queue.
+                Nq nq,
+                /// Weighted failover.
+                Fo fo,
+                /// Weighted overflow.
+                Ovf ovf,
+            }
+            ByHash {
+                /// Destination hashing.
+                Dh dh,
+                /// Source hashing.
+                Sh sh,
+                /// Maglev hashing.
+                Mh mh,
+            }
+            InTurn {
+                /// Round robin.
+                Rr rr,
+                /// Weighted round robin.
+                Wrr wrr,
+            }
+            AtRandom {
+                /// The better of two.
+                Twos twos,
+            }
+            ByTarget {
+                /// Locality-based least connections.
+                Lblc lblc,
+                /// The same, with replication.
+                Lblcr lblcr,
+            }
+        }
+    };
+}
 
+pub use schedulers;
+
+macro_rules! kinds {
+    ($($family:ident { $($(#[$doc:meta])* $kind:ident $module:ident,)* })*) => {
+        $($($(#[$doc])* pub mod $module;)*)*
+
+        $(
+            /// A family of schedulers; see the [module](self).
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub enum $family {
+                $($(#[$doc])* $kind,)*
+            }
+        )*
+
+        /// The schedulers there are.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum SchedulerKind {
+            $(
+                /// One of this family.
+                $family($family),
+            )*
+        }
+
+        impl SchedulerKind {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$($(Self::$family($family::$kind),)*)*];
+
+            /// The name by which users know the scheduler.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $($(Self::$family($family::$kind) => stringify!($module),)*)*
+                }
+            }
+        }
+    };
+}
+
+schedulers!(kinds);
+
+impl SchedulerKind {
     /// The scheduler of this name, without a terminating NUL. `None` if there is no such scheduler
     /// (and for "none", which asks for no scheduler).
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        Some(match name {
-            b"rr" => Self::Rr,
-            b"wrr" => Self::Wrr,
-            b"lc" => Self::Lc,
-            b"wlc" => Self::Wlc,
-            _ => return None,
-        })
-    }
-
-    /// The name by which users know the scheduler.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Rr => "rr",
-            Self::Wrr => "wrr",
-            Self::Lc => "lc",
-            Self::Wlc => "wlc",
-        }
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|kind| kind.name().as_bytes() == name)
     }
 }
 
 #[cfg(test)]
 pub(crate) mod testing {
     use super::{
+        Least,
         Server,
         Servers, //
     };
+
+    /// The id of the server that a scheduler picks.
+    pub(crate) fn picked(least: Least, servers: &[Option<Fake>]) -> Option<u32> {
+        least.pick(servers).map(|server| server.id)
+    }
 
     /// A server for tests.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -232,9 +347,10 @@ mod tests {
 
     #[test]
     fn names_lead_to_schedulers_and_back() {
-        for kind in SchedulerKind::ALL {
+        for &kind in SchedulerKind::ALL {
             assert_eq!(SchedulerKind::from_name(kind.name().as_bytes()), Some(kind));
         }
+        assert_eq!(SchedulerKind::ALL.len(), 14);
         for name in [&b""[..], b"none", b"rr\0", b"RR", b"wl"] {
             assert_eq!(SchedulerKind::from_name(name), None);
         }

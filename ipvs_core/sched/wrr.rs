@@ -11,10 +11,16 @@
 use super::{
     all,
     closed_up,
+    tree::{
+        Heaviest,
+        Node,
+        Tree, //
+    },
     walk,
     Server,
     Servers, //
 };
+use core::ops::DerefMut;
 
 /// Where the cycle is. The caller locks it.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +41,86 @@ fn gcd(a: i32, b: i32) -> i32 {
         (a, b) = (b, rest);
     }
     a
+}
+
+/// What a tree for [`State::pick_with`] has to know about a server.
+#[inline]
+pub fn weight_of<S: Server>(server: &S) -> Heaviest {
+    match u32::try_from(server.weight()) {
+        Ok(weight) if !server.overloaded() => Heaviest(weight),
+        _ => Heaviest::EMPTY,
+    }
+}
+
+/// A way to make a pass.
+trait Pass {
+    type S;
+
+    fn len(&self) -> usize;
+
+    /// The first server in the slots below `end` that reaches the bar, with its slot. Otherwise the
+    /// greatest weight, or less if there is nothing at or above `end`; 0 if no server is available.
+    fn reach(&self, end: usize, bar: i32) -> Result<(usize, Self::S), i32>;
+}
+
+/// A look at each server.
+struct OneByOne<'a, V: ?Sized>(&'a V);
+
+impl<V: Servers + ?Sized> Pass for OneByOne<'_, V> {
+    type S = V::S;
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    fn reach(&self, end: usize, bar: i32) -> Result<(usize, V::S), i32> {
+        let mut greatest = 0;
+
+        for (slot, server) in walk(self.0, 0..end) {
+            if server.overloaded() {
+                continue;
+            }
+            let weight = server.weight();
+            if weight >= bar {
+                return Ok((slot, server));
+            }
+            greatest = greatest.max(weight);
+        }
+        Err(greatest)
+    }
+}
+
+/// A look into a tree.
+struct Indexed<'a, V: ?Sized, B>(&'a V, &'a Tree<B>);
+
+impl<V, B> Pass for Indexed<'_, V, B>
+where
+    V: Servers + ?Sized,
+    B: DerefMut<Target = [Heaviest]>,
+{
+    type S = V::S;
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    fn reach(&self, end: usize, bar: i32) -> Result<(usize, V::S), i32> {
+        let Self(servers, tree) = self;
+        // A bar is above 0.
+        let wanted = |node: Heaviest| i64::from(node.0) >= i64::from(bar.max(1));
+        let mut end = end;
+        while let Some(slot) = tree.highest_below(end, wanted) {
+            if let Some(server) = servers.get(slot) {
+                return Ok((slot, server));
+            }
+            end = slot;
+        }
+        Err(i32::try_from(tree.root().0).unwrap_or(i32::MAX))
+    }
 }
 
 impl State {
@@ -113,32 +199,35 @@ impl State {
         self.last = self.last.map(|last| closed_up(servers, last));
     }
 
-    /// Looks through the slots below `end` for the first server that reaches the bar. Otherwise
-    /// says the greatest weight among those available, 0 if none is.
-    #[inline]
-    fn pass<V: Servers + ?Sized>(&mut self, servers: &V, end: usize) -> Result<V::S, i32> {
-        let mut greatest = 0;
-
-        for (slot, server) in walk(servers, 0..end) {
-            if server.overloaded() {
-                continue;
-            }
-            let weight = server.weight();
-            if weight >= self.bar {
-                self.last = Some(slot);
-                return Ok(server);
-            }
-            greatest = greatest.max(weight);
-        }
-        Err(greatest)
-    }
-
     /// Picks the next server of the cycle. `None` if none is available.
     ///
     /// Passes that could pick nothing are skipped: at most three times is each server looked at,
     /// whatever the weights are. In a pass that picks many servers, each pick goes on where the last
     /// one stopped.
     pub fn pick<V: Servers + ?Sized>(&mut self, servers: &V) -> Option<V::S> {
+        self.pick_from(&OneByOne(servers))
+    }
+
+    /// As [`State::pick`], with a tree that has [`weight_of`] each server in its slot: no pass looks
+    /// at more servers than the tree is high.
+    pub fn pick_with<V, B>(&mut self, servers: &V, tree: &Tree<B>) -> Option<V::S>
+    where
+        V: Servers + ?Sized,
+        B: DerefMut<Target = [Heaviest]>,
+    {
+        self.pick_from(&Indexed(servers, tree))
+    }
+
+    /// One pass; see [`Pass::reach`].
+    #[inline]
+    fn pass<P: Pass>(&mut self, servers: &P, end: usize) -> Result<P::S, i32> {
+        let (slot, server) = servers.reach(end, self.bar)?;
+        self.last = Some(slot);
+        Ok(server)
+    }
+
+    #[inline]
+    fn pick_from<P: Pass>(&mut self, servers: &P) -> Option<P::S> {
         if self.max <= 0 {
             return None;
         }

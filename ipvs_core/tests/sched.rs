@@ -9,16 +9,24 @@ mod common;
 
 use common::holds;
 use ipvs_core::sched::{
-    lc,
+    least::Load,
     rr,
-    wlc,
+    tree::{
+        Heaviest,
+        Node,
+        Sum,
+        Tree, //
+    },
+    twos,
     wrr,
+    Least,
     Server,
     Servers, //
 };
 use proptest::{
     collection::vec,
-    prelude::*, //
+    prelude::*,
+    test_runner::TestCaseResult, //
 };
 
 const CASES: u32 = 2000;
@@ -165,6 +173,71 @@ impl Model {
         }
     }
 
+    /// The first one that no other beats, among those that take part; `beats` gets the later one
+    /// first.
+    fn best(
+        &self,
+        takes_part: impl Fn(&Dest) -> bool,
+        beats: impl Fn(&Dest, &Dest) -> bool,
+    ) -> Option<u32> {
+        let mut best: Option<&Dest> = None;
+        for dest in &self.list {
+            let available = dest.weight != 0 && !dest.overloaded;
+            if available && takes_part(dest) && best.is_none_or(|best| beats(dest, best)) {
+                best = Some(dest);
+            }
+        }
+        best.map(|dest| dest.id)
+    }
+
+    fn sed(&self) -> Option<u32> {
+        let delay = |dest: &Dest| i128::from(dest.active) + 1;
+        self.best(
+            |_| true,
+            |a, b| delay(b) * i128::from(a.weight) > delay(a) * i128::from(b.weight),
+        )
+    }
+
+    fn nq(&self) -> Option<u32> {
+        let idle = |dest: &&Dest| dest.weight != 0 && !dest.overloaded && dest.active == 0;
+        let first = self.list.iter().find(idle);
+        first.map(|dest| dest.id).or_else(|| self.sed())
+    }
+
+    fn fo(&self) -> Option<u32> {
+        self.best(|_| true, |a, b| a.weight > b.weight)
+    }
+
+    fn ovf(&self) -> Option<u32> {
+        self.best(
+            |dest| i64::from(dest.active) <= i64::from(dest.weight),
+            |a, b| a.weight > b.weight,
+        )
+    }
+
+    /// The place 0 is that of the first server, besides the places that its weight gives it.
+    fn twos(&self, draws: [u64; 2]) -> Option<u32> {
+        let takes_part = |dest: &&Dest| dest.weight > 0 && !dest.overloaded;
+        let drawn = draws.map(|draw| {
+            let mut left = draw as i64;
+            self.list.iter().filter(takes_part).find(|dest| {
+                left -= i64::from(dest.weight);
+                left <= 0
+            })
+        });
+        let [Some(first), Some(second)] = drawn else {
+            return None;
+        };
+        let load = |dest: &Dest| u128::from(dest.active) * 257 + u128::from(dest.inactive);
+        let second_is_better =
+            second.weight as u128 * load(first) > first.weight as u128 * load(second);
+        Some(if second_is_better {
+            second.id
+        } else {
+            first.id
+        })
+    }
+
     fn lc(&self) -> Option<u32> {
         let mut least: Option<(u64, u32)> = None;
         for dest in &self.list {
@@ -206,7 +279,7 @@ enum Op {
     CloseUp,
     /// Change to another scheduler and back.
     Restart,
-    Pick(usize),
+    Pick(usize, [u64; 2]),
 }
 
 fn weight() -> impl Strategy<Value = i32> {
@@ -227,16 +300,73 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0usize..8, 0u32..4, 0u32..600).prop_map(|(at, a, i)| Op::Conns(at, a, i)),
         1 => Just(Op::CloseUp),
         1 => Just(Op::Restart),
-        6 => (1usize..12).prop_map(Op::Pick),
+        6 => (1usize..12, any::<[u64; 2]>()).prop_map(|(n, draws)| Op::Pick(n, draws)),
     ]
+}
+
+const LEAST: [Least; 6] = [
+    Least::Lc,
+    Least::Wlc,
+    Least::Sed,
+    Least::Nq,
+    Least::Fo,
+    Least::Ovf,
+];
+
+/// How many servers the trees have room for at first.
+const ROOM: usize = 4;
+
+fn tree<N: Node>(slots: usize) -> Tree<Vec<N>> {
+    Tree::new(vec![N::EMPTY; Tree::<Vec<N>>::nodes_for(slots)])
+}
+
+/// A tree of each kind.
+struct Trees {
+    least: [Tree<Vec<Load>>; 6],
+    heaviest: Tree<Vec<Heaviest>>,
+    sum: Tree<Vec<Sum>>,
+}
+
+impl Trees {
+    fn new(slots: usize) -> Self {
+        Self {
+            least: LEAST.map(|_| tree(slots)),
+            heaviest: tree(slots),
+            sum: tree(slots),
+        }
+    }
+
+    fn set(&mut self, slot: usize, dest: Option<Dest>) {
+        for (tree, kind) in self.least.iter_mut().zip(LEAST) {
+            tree.set(
+                slot,
+                dest.map_or(Load::EMPTY, |dest| kind.load(&dest, slot)),
+            );
+        }
+        self.heaviest.set(
+            slot,
+            dest.map_or(Heaviest::EMPTY, |dest| wrr::weight_of(&dest)),
+        );
+        self.sum
+            .set(slot, dest.map_or(Sum::EMPTY, |dest| twos::weight_of(&dest)));
+    }
+}
+
+impl Default for Trees {
+    fn default() -> Self {
+        Self::new(ROOM)
+    }
 }
 
 /// The module under test, next to the model.
 #[derive(Default)]
 struct Both {
     slots: Slots,
+    trees: Trees,
     rr: rr::State,
     wrr: wrr::State,
+    /// The same, by its tree.
+    tall_wrr: wrr::State,
     model: Model,
     ids: u32,
 }
@@ -260,7 +390,57 @@ impl Both {
         };
         edit(self.slots.0[slot].as_mut().unwrap());
         edit(&mut self.model.list[n]);
+        self.trees.set(slot, self.slots.0[slot]);
         true
+    }
+
+    /// More room, or less.
+    fn plant(&mut self) {
+        self.trees = Trees::new(self.slots.0.len().max(ROOM));
+        for (slot, &dest) in self.slots.0.iter().enumerate() {
+            self.trees.set(slot, dest);
+        }
+    }
+
+    fn pick(&mut self, draws: [u64; 2]) -> TestCaseResult {
+        let id = |dest: Option<Dest>| dest.map(|dest| dest.id);
+        let Self {
+            slots,
+            trees,
+            model,
+            ..
+        } = self;
+
+        prop_assert_eq!(id(self.rr.pick(slots)), model.rr(), "rr");
+        let wrr = model.wrr();
+        prop_assert_eq!(id(self.wrr.pick(slots)), wrr, "wrr");
+        let tall = self.tall_wrr.pick_with(slots, &trees.heaviest);
+        prop_assert_eq!(id(tall), wrr, "wrr by tree");
+
+        for (tree, kind) in trees.least.iter().zip(LEAST) {
+            let wanted = match kind {
+                Least::Lc => model.lc(),
+                Least::Wlc => model.wlc(),
+                Least::Sed => model.sed(),
+                Least::Nq => model.nq(),
+                Least::Fo => model.fo(),
+                Least::Ovf => model.ovf(),
+            };
+            prop_assert_eq!(id(kind.pick(slots)), wanted, "{:?}", kind);
+            prop_assert_eq!(id(tree.least(slots)), wanted, "{:?} by tree", kind);
+        }
+
+        let below = |draws: [u64; 2], below: u64| draws.map(|draw| draw % below);
+        let sum = trees.sum.root().0;
+        let wanted = model.twos(below(draws, sum + 1));
+        let source = || {
+            let mut draws = draws.into_iter();
+            move |below| draws.next().unwrap() % below
+        };
+        prop_assert_eq!(id(twos::pick(slots, source())), wanted, "twos");
+        let tall = twos::pick_with(slots, &trees.sum, source());
+        prop_assert_eq!(id(tall), wanted, "twos by tree");
+        Ok(())
     }
 
     fn apply(&mut self, op: Op) -> Result<(), TestCaseError> {
@@ -275,15 +455,19 @@ impl Both {
                     overloaded: false,
                 };
                 self.slots.0.push(Some(dest));
+                self.plant();
                 self.wrr.added(weight);
+                self.tall_wrr.added(weight);
                 self.model.list.insert(0, dest);
                 self.model.wrr_changed();
             }
             Op::Remove(n) => {
                 if let Some((slot, n)) = self.nth(n) {
                     self.slots.0[slot] = None;
+                    self.trees.set(slot, None);
                     self.rr.removed(&self.slots, slot);
                     self.wrr.changed(&self.slots);
+                    self.tall_wrr.changed(&self.slots);
                     self.model.removed(self.model.list[n].id);
                     self.model.wrr_changed();
                 }
@@ -291,6 +475,7 @@ impl Both {
             Op::Weight(n, weight) => {
                 if self.edit(n, |dest| dest.weight = weight) {
                     self.wrr.changed(&self.slots);
+                    self.tall_wrr.changed(&self.slots);
                     self.model.wrr_changed();
                 }
             }
@@ -308,23 +493,22 @@ impl Both {
             Op::CloseUp => {
                 self.rr.closed_up(&self.slots);
                 self.wrr.closed_up(&self.slots);
+                self.tall_wrr.closed_up(&self.slots);
                 self.slots.0.retain(Option::is_some);
+                self.plant();
             }
             Op::Restart => {
                 self.rr = rr::State::new();
                 self.wrr = wrr::State::with_servers(&self.slots);
+                self.tall_wrr = self.wrr;
                 self.model.rr = None;
                 self.model.wrr = None;
                 self.model.wrr_measure();
                 self.model.cw = self.model.mw;
             }
-            Op::Pick(times) => {
+            Op::Pick(times, draws) => {
                 for _ in 0..times {
-                    let id = |dest: Option<Dest>| dest.map(|dest| dest.id);
-                    prop_assert_eq!(id(self.rr.pick(&self.slots)), self.model.rr(), "rr");
-                    prop_assert_eq!(id(self.wrr.pick(&self.slots)), self.model.wrr(), "wrr");
-                    prop_assert_eq!(id(lc::pick(&self.slots)), self.model.lc(), "lc");
-                    prop_assert_eq!(id(wlc::pick(&self.slots)), self.model.wlc(), "wlc");
+                    self.pick(draws)?;
                 }
             }
         }
@@ -369,4 +553,88 @@ fn every_cycle_of_wrr_is_in_proportion_to_the_weights() {
         prop_assert_eq!(picks, weights);
         Ok(())
     });
+}
+
+/// 200 servers and 20,000 connections that come and go: the trees follow, with a walk for each
+/// change, and every choice is the one that a look at all servers makes.
+#[test]
+fn many_servers_get_the_same_choices_as_few() {
+    const SERVERS: usize = 200;
+    let mut random = 1u64;
+    let mut random = move |below: usize| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    for kind in LEAST {
+        let mut slots = Slots::default();
+        let mut trees = Trees::new(SERVERS);
+        for slot in 0..SERVERS {
+            slots.0.push(Some(Dest {
+                id: slot as u32,
+                weight: random(9) as i32,
+                active: 0,
+                inactive: 0,
+                overloaded: false,
+            }));
+            trees.set(slot, slots.0[slot]);
+        }
+        let at = LEAST.iter().position(|&other| other == kind).unwrap();
+        let mut conns = Vec::new();
+        for _ in 0..20_000 {
+            let picked = trees.least[at].least(&slots);
+            assert_eq!(picked, kind.pick(&slots), "{kind:?}");
+            let slot = match picked {
+                Some(dest) if random(5) > 1 => {
+                    conns.push(dest.id as usize);
+                    let dest = slots.0[dest.id as usize].as_mut().unwrap();
+                    assert!(dest.weight > 0 && !dest.overloaded);
+                    dest.active += 1;
+                    dest.id as usize
+                }
+                _ if !conns.is_empty() => {
+                    let slot = conns.swap_remove(random(conns.len()));
+                    let dest = slots.0[slot].as_mut().unwrap();
+                    dest.active -= 1;
+                    dest.inactive = random(300) as u32;
+                    dest.overloaded = random(20) == 0;
+                    slot
+                }
+                _ => continue,
+            };
+            trees.set(slot, slots.0[slot]);
+        }
+    }
+}
+
+/// Each draw falls on a server as often as its weight says; place 0 is one more for the first.
+#[test]
+fn twos_draws_in_proportion_to_the_weights() {
+    let weights = [1, 0, 5, 10, 4];
+    let slots = Slots(
+        (0..)
+            .zip(weights)
+            .map(|(id, weight)| {
+                Some(Dest {
+                    id,
+                    weight,
+                    active: 0,
+                    inactive: 0,
+                    overloaded: false,
+                })
+            })
+            .collect(),
+    );
+    // Without connections, the first of both draws wins: every place in turn.
+    let sum: u64 = weights.iter().map(|&weight| weight as u64).sum();
+    let mut picks = [0; 5];
+    for place in 0..=sum {
+        let picked = twos::pick(&slots, |below| {
+            assert_eq!(below, sum + 1);
+            place
+        });
+        picks[picked.unwrap().id as usize] += 1;
+    }
+    assert_eq!(picks, [1, 0, 5, 10, 5]);
 }

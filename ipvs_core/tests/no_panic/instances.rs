@@ -3,6 +3,7 @@
 //! Uses of everything generic or inlined in `ipvs_core`, so that their code is generated here and
 //! can be searched for calls into `core::panicking`. Compiled by `check.sh`, never run.
 
+use core::sync::atomic::AtomicU64;
 use ipvs_core::{
     checksum::{
         checksum,
@@ -24,6 +25,7 @@ use ipvs_core::{
         ParseError, //
     },
     net::{
+        Addr,
         Be16,
         Be32, //
     },
@@ -50,10 +52,27 @@ use ipvs_core::{
     },
     resize::Limits,
     sched::{
-        lc,
+        by_hash::Member,
+        by_target::{
+            self,
+            Sweep,
+            Sweeps, //
+        },
+        lblc,
+        lblcr,
+        least::Load,
+        marks::Marks,
         rr,
-        wlc,
+        tree::{
+            Heaviest,
+            Sum,
+            Tree, //
+        },
+        twos,
         wrr,
+        Arrival,
+        ByHash,
+        Least,
         SchedulerKind,
         Server,
         Servers, //
@@ -216,25 +235,86 @@ pub fn pick_rr<'a>(state: &mut rr::State, servers: &Slots<'a>, slot: usize) -> O
 }
 
 #[no_mangle]
-pub fn pick_wrr<'a>(state: &mut wrr::State, servers: &Slots<'a>, weight: i32) -> Option<&'a Dest> {
+pub fn pick_wrr<'a>(
+    state: &mut wrr::State,
+    servers: &Slots<'a>,
+    weight: i32,
+    tree: &mut Tree<&mut [Heaviest]>,
+) -> Option<&'a Dest> {
     state.added(weight);
     state.changed(servers);
     state.closed_up(servers);
     if weight == 1 {
         *state = wrr::State::with_servers(servers);
     }
+    if weight == 2 {
+        let slot = servers.len() >> 1;
+        tree.set(slot, wrr::weight_of(&servers.get(slot)?));
+        return state.pick_with(servers, tree);
+    }
     state.pick(servers)
 }
 
 #[no_mangle]
-pub fn pick_lc<'a>(servers: &Slots<'a>) -> Option<&'a Dest> {
-    lc::pick(servers)
+pub fn pick_least<'a>(
+    kind: Least,
+    servers: &Slots<'a>,
+    tree: &mut Tree<&mut [Load]>,
+    slot: usize,
+) -> Option<&'a Dest> {
+    tree.set(slot, kind.load(&servers.get(slot)?, slot));
+    tree.least(servers).or_else(|| kind.pick(servers))
 }
 
 #[no_mangle]
-pub fn pick_wlc<'a>(servers: &Slots<'a>, name: &[u8]) -> Option<&'a Dest> {
-    SchedulerKind::from_name(name)?;
-    wlc::pick(servers)
+pub fn pick_twos<'a>(
+    servers: &Slots<'a>,
+    tree: &mut Tree<&mut [Sum]>,
+    slot: usize,
+    random: u64,
+) -> Option<&'a Dest> {
+    tree.set(slot, twos::weight_of(&servers.get(slot)?));
+    twos::pick_with(servers, tree, |below| random % below.max(1))
+        .or_else(|| twos::pick(servers, |below| random % below.max(1)))
+}
+
+#[no_mangle]
+pub fn pick_by_hash<'a>(
+    kind: ByHash,
+    members: &mut [Member],
+    table: &mut [u32],
+    servers: &Slots<'a>,
+    arrival: &Arrival,
+    flags: u32,
+) -> Option<&'a Dest> {
+    kind.fill(members, table).ok()?;
+    kind.pick(arrival, flags, |place| {
+        servers.get(*table.get(place)? as usize)
+    })
+}
+
+#[no_mangle]
+pub fn pick_by_target<'a>(
+    servers: &Slots<'a>,
+    sweeps: &mut Sweeps,
+    target: Addr,
+    key: &HashKey,
+    count: usize,
+) -> Option<&'a Dest> {
+    let set = || servers.0.iter().copied().flatten();
+    let least = lblcr::least(set());
+    match sweeps.due(count) {
+        Sweep::Nothing if by_target::hash(target, key) != 0 => lblcr::most(set()),
+        _ if lblcr::shrinks(count, count, 1) => None,
+        _ => least.filter(|server| lblc::keeps(server, servers)),
+    }
+}
+
+#[no_mangle]
+pub fn mark(marks: &Marks<&[AtomicU64]>, slot: usize, sum: &mut usize) -> bool {
+    marks.mark(slot);
+    marks.drain(|slot| *sum = sum.wrapping_add(slot));
+    SchedulerKind::from_name(b"rr").is_some()
 }
 
 #[no_mangle]

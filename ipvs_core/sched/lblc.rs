@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Locality-based least connections: the server that had the last connection to the same address,
+//! unless it has too much to do. Stands for `ip_vs_lblc.c`.
+
+use super::{
+    by_target::is_crowded,
+    Server,
+    Servers, //
+};
+
+/// Whether the server that is remembered for an address gets the next connection too.
+///
+/// Its threshold does not matter here, as with the C module.
+#[inline]
+pub fn keeps<V: Servers + ?Sized>(server: &V::S, servers: &V) -> bool {
+    server.in_service() && server.weight() > 0 && !is_crowded(server, servers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sched::testing::weighted;
+
+    #[test]
+    fn a_server_is_kept_while_it_takes_connections() {
+        let mut servers = weighted(&[1, 2]);
+        let keeps =
+            |servers: &[Option<crate::sched::testing::Fake>]| keeps(&servers[0].unwrap(), servers);
+        assert!(keeps(&servers));
+        servers[0].as_mut().unwrap().overloaded = true;
+        assert!(keeps(&servers));
+        servers[0].as_mut().unwrap().active = 2;
+        assert!(!keeps(&servers));
+        servers[0].as_mut().unwrap().active = 0;
+        servers[0].as_mut().unwrap().weight = 0;
+        assert!(!keeps(&servers));
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Locality-based least connections with replication: the least loaded of several servers that are
+//! remembered for an address. One more is added when they have too much to do, and the most loaded
+//! one goes when the set has not changed for long. Stands for `ip_vs_lblcr.c`.
+
+use super::{
+    least::Load,
+    tree::Node,
+    wlc,
+    Least,
+    Server, //
+};
+
+/// The server of a set that gets the next connection, unless it [is
+/// crowded](super::by_target::is_crowded). `None` if none is available. The one added last comes
+/// first.
+#[inline]
+pub fn least<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
+    let mut least = (Load::EMPTY, None);
+    for server in set.filter(Server::in_service) {
+        let load = Least::Wlc.load(&server, 0);
+        if Load::join(load, least.0) != least.0 {
+            least = (load, Some(server));
+        }
+    }
+    least.1
+}
+
+/// The server of a set that leaves it. `None` if none has a weight.
+pub fn most<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
+    let mut most: Option<(Load, S)> = None;
+    for server in set.filter(|server| server.weight() > 0) {
+        let Some(load) = wlc::load(&server) else {
+            continue;
+        };
+        // Join says which one is less, the second of equals.
+        match most {
+            Some((greatest, _)) if load == greatest || Load::join(greatest, load) != greatest => {}
+            _ => most = Some((load, server)),
+        }
+    }
+    most.map(|(_, server)| server)
+}
+
+/// Whether a set of so many servers loses one, `age` ticks after it changed.
+#[inline]
+pub fn shrinks(len: usize, age: usize, expiration: usize) -> bool {
+    // A time that has not come yet wraps.
+    len > 1 && age > expiration && age <= usize::MAX >> 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sched::testing::weighted;
+
+    fn ids(servers: &[Option<crate::sched::testing::Fake>]) -> (Option<u32>, Option<u32>) {
+        let set = || servers.iter().copied().flatten();
+        (
+            least(set()).map(|server| server.id),
+            most(set()).map(|server| server.id),
+        )
+    }
+
+    #[test]
+    fn the_first_of_equals_is_least_and_most() {
+        let mut servers = weighted(&[1, 1, 2, 0]);
+        assert_eq!(ids(&servers), (Some(0), Some(0)));
+        for (server, active) in servers.iter_mut().flatten().zip([2, 3, 2, 100]) {
+            server.active = active;
+        }
+        assert_eq!(ids(&servers), (Some(2), Some(1)));
+        servers[2].as_mut().unwrap().active = 4;
+        assert_eq!(ids(&servers), (Some(0), Some(1)));
+        servers[0].as_mut().unwrap().active = 3;
+        assert_eq!(ids(&servers), (Some(2), Some(0)));
+    }
+
+    #[test]
+    fn a_server_at_its_threshold_may_only_leave() {
+        let mut servers = weighted(&[1, 1]);
+        servers[0].as_mut().unwrap().overloaded = true;
+        assert_eq!(ids(&servers), (Some(1), Some(0)));
+        assert_eq!(ids(&weighted(&[0])), (None, None));
+        assert_eq!(ids(&[]), (None, None));
+    }
+
+    #[test]
+    fn a_set_shrinks_when_it_is_old() {
+        assert!(shrinks(2, 11, 10));
+        for (len, age) in [(1, 11), (2, 10), (2, usize::MAX)] {
+            assert!(!shrinks(len, age, 10), "{len} {age}");
+        }
+    }
+}

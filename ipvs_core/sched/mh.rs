@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Maglev hashing: connections of a client get the same server, and few clients get another one when
+//! a server comes or goes. Stands for `ip_vs_mh.c`.
+//!
+//! Each server prefers the places of the table in an order of its own. In turn, by its weight, each
+//! takes the free place that it likes best. (Eisenbud et al., Maglev, NSDI 2016.)
+
+use super::by_hash::{
+    fold,
+    numbers,
+    Member,
+    TooMany,
+    NOBODY, //
+};
+use crate::flow::{
+    hash_u32,
+    HashKey, //
+};
+
+/// C: `IP_VS_MH_TAB_SIZE`, which is prime.
+pub(super) const PLACES: usize = 4093;
+
+/// A weight is made to fit into so many bits (C: `IP_VS_MH_TAB_BITS`).
+const WEIGHT_BITS: u32 = 6;
+
+/// The same on all directors.
+const KEY_1: HashKey = HashKey::new([2_654_435_761; 2]);
+const KEY_2: HashKey = HashKey::new([2_654_446_892; 2]);
+
+/// How a member takes its turns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setup {
+    /// The place that it likes best of those it has not looked at.
+    next: usize,
+    /// How much further the one after that is.
+    skip: usize,
+    /// How many places it takes in a turn.
+    turns: u32,
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    let (mut a, mut b) = (a, b);
+    while let Some(rest) = a.checked_rem(b) {
+        (a, b) = (b, rest);
+    }
+    a
+}
+
+/// `value` modulo `places`; 0 if there are none.
+fn modulo(value: u32, places: usize) -> usize {
+    (value as usize).checked_rem(places).unwrap_or(0)
+}
+
+/// A member's weight. One that is weighted 0 keeps its places, so that others keep theirs.
+fn weight(member: &Member) -> u32 {
+    u32::try_from(member.last_weight).unwrap_or(0)
+}
+
+/// Prepares the members; whether any of them takes a place.
+fn set_up(members: &mut [Member], places: usize) -> bool {
+    let weights = || members.iter().map(weight);
+    let divisor = weights().fold(0, gcd);
+    let Some(greatest) = weights().max().and_then(|max| max.checked_div(divisor)) else {
+        return false;
+    };
+    let bits = u32::BITS.wrapping_sub(greatest.leading_zeros());
+    let shift = bits.saturating_sub(WEIGHT_BITS);
+
+    for member in members.iter_mut() {
+        let addr = fold(member.addr).wrapping_add(u32::from(member.port.host()));
+        let weight = weight(member);
+        let turns = weight
+            .checked_div(divisor)
+            .and_then(|turns| turns.checked_shr(shift));
+        member.setup = Setup {
+            next: modulo(hash_u32(&KEY_1, addr), places),
+            skip: modulo(hash_u32(&KEY_2, addr), places.saturating_sub(1)).wrapping_add(1),
+            turns: match turns {
+                Some(turns) if turns > 0 => turns,
+                _ => u32::from(weight > 0),
+            },
+        };
+    }
+    true
+}
+
+/// Fills the table, all of whose places are [`NOBODY`]'s.
+pub(super) fn fill(members: &mut [Member], table: &mut [u32]) -> Result<(), TooMany> {
+    let places = table.len();
+    if members.len() > places || places != PLACES {
+        return Err(TooMany);
+    }
+    if !set_up(members, places) {
+        return Ok(());
+    }
+    let mut taken = 0;
+    loop {
+        for (number, member) in numbers(members).zip(members.iter_mut()) {
+            let setup = &mut member.setup;
+            for _ in 0..setup.turns {
+                if taken == places {
+                    return Ok(());
+                }
+                // There is a free place, and the number of places is prime: it gets there.
+                while table.get(setup.next).is_some_and(|&place| place != NOBODY) {
+                    setup.next = setup.next.wrapping_add(setup.skip);
+                    if setup.next >= places {
+                        setup.next = setup.next.wrapping_sub(places);
+                    }
+                }
+                if let Some(place) = table.get_mut(setup.next) {
+                    *place = number;
+                }
+                taken = taken.wrapping_add(1);
+            }
+        }
+    }
+}
+
+/// The place of a client, whose address is folded, with its port if that counts; or another one, by
+/// its number.
+#[inline]
+pub(super) fn place(client: u32, number: u32) -> usize {
+    // Not `modulo`: the compiler knows this divisor.
+    hash_u32(&KEY_1, number.wrapping_add(client)) as usize % PLACES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sched::{
+        by_hash::testing::{
+            members,
+            table, //
+        },
+        ByHash, //
+    };
+
+    fn shares(table: &[u32], n: usize) -> Vec<usize> {
+        (0..n as u32)
+            .map(|number| table.iter().filter(|&&place| place == number).count())
+            .collect()
+    }
+
+    #[test]
+    fn every_place_is_taken_in_proportion_to_the_weights() {
+        let found = shares(&table(ByHash::Mh, &members(&[1, 2, 0, 4])), 4);
+        assert_eq!(found, [585, 1170, 0, 2338]);
+    }
+
+    #[test]
+    fn great_weights_are_scaled_and_the_smallest_still_counts() {
+        let found = shares(&table(ByHash::Mh, &members(&[1, 6400, 3200])), 3);
+        // 1, 6400 and 3200 by 2^7: 0, 50 and 25.
+        assert_eq!(found.iter().sum::<usize>(), PLACES);
+        assert!(found[0] > 0 && found[1] > 2 * found[2] - 60);
+    }
+
+    #[test]
+    fn few_places_change_hands_when_a_server_goes() {
+        let before = table(ByHash::Mh, &members(&[1; 10]));
+        let mut fewer = members(&[1; 10]);
+        fewer.remove(3);
+        let after = table(ByHash::Mh, &fewer);
+        let of_others = |number: u32| if number < 3 { number } else { number + 1 };
+        let moved = before
+            .iter()
+            .zip(&after)
+            .filter(|(&was, &is)| was != 3 && was != of_others(is))
+            .count();
+        // 3684 places belonged to the others.
+        assert!(moved < PLACES / 20, "{moved}");
+    }
+
+    #[test]
+    fn a_server_that_is_quiesced_keeps_its_places() {
+        let mut quiesced = members(&[3, 2, 1]);
+        let before = table(ByHash::Mh, &quiesced);
+        quiesced[1].weight = 0;
+        assert_eq!(table(ByHash::Mh, &quiesced), before);
+    }
+
+    #[test]
+    fn too_many_servers_are_refused() {
+        let mut many = members(&[1; 200]);
+        while many.len() <= PLACES {
+            many.push(many[0]);
+        }
+        let mut table = vec![0; PLACES];
+        assert_eq!(ByHash::Mh.fill(&mut many, &mut table), Err(TooMany));
+        many.pop();
+        assert_eq!(ByHash::Mh.fill(&mut many, &mut table), Ok(()));
+        assert!(table.iter().all(|&place| (place as usize) < PLACES));
+    }
+}

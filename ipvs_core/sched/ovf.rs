@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Weighted overflow: the server with the greatest weight gets everything until it has more active
+//! connections than its weight; then the next one. Stands for `ip_vs_ovf.c`.
+
+use super::{
+    fo,
+    least::Load,
+    Detail,
+    Server, //
+};
+
+pub(super) const LOOKS_AT: Detail = Detail::Active;
+
+/// As `fo` has it; none for a server that is full.
+#[inline]
+pub(super) fn load<S: Server>(server: &S) -> Option<Load> {
+    let full = i64::from(server.active()) > i64::from(server.weight());
+    if full {
+        None
+    } else {
+        fo::load(server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sched::{
+        testing::{
+            picked,
+            weighted, //
+        },
+        Least, //
+    };
+
+    #[test]
+    fn connections_flow_over_to_the_next_weight() {
+        let mut servers = weighted(&[3, 2, 1]);
+        let mut picks = Vec::new();
+        while let Some(id) = picked(Least::Ovf, &servers) {
+            servers[id as usize].as_mut().unwrap().active += 1;
+            picks.push(id);
+        }
+        assert_eq!(picks, [0, 0, 0, 0, 1, 1, 1, 2, 2]);
+    }
+}
