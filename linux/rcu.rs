@@ -309,6 +309,14 @@ impl<T: Send + Sync> SharedCell<T> {
         }
     }
 
+    /// A place with nothing in it.
+    pub const fn empty() -> Self {
+        // INVARIANT: Null.
+        Self {
+            inner: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
     /// What is there.
     #[inline]
     pub fn get<'rcu>(&self, rcu: Reader<'rcu>) -> Option<Borrowed<'rcu, T>> {
@@ -319,10 +327,14 @@ impl<T: Send + Sync> SharedCell<T> {
 
     /// Puts `object` there; what was there before.
     pub fn replace(&self, object: Shared<T>) -> Option<Shared<T>> {
+        self.exchange(Some(object))
+    }
+
+    /// Puts `object` there, or nothing; what was there before.
+    pub fn exchange(&self, object: Option<Shared<T>>) -> Option<Shared<T>> {
+        let new = object.map_or(core::ptr::null_mut(), |object| object.into_inner().as_ptr());
         // INVARIANT: One reference moves in, the other one out.
-        let old = self
-            .inner
-            .swap(object.into_inner().as_ptr(), Ordering::AcqRel);
+        let old = self.inner.swap(new, Ordering::AcqRel);
         // SAFETY: The cell's reference, which it no longer has.
         NonNull::new(old).map(|old| unsafe { Shared::from_inner(old) })
     }

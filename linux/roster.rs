@@ -143,6 +143,25 @@ impl<T: Send + Sync> Roster<T> {
         View { slots, rcu }
     }
 
+    /// How many slots there is room for.
+    pub fn room(&self) -> usize {
+        crate::rcu::read(|rcu| self.view(rcu).slots.slots.len())
+    }
+
+    /// How many slots there will be room for when one more object has been added. Exact if nothing
+    /// else is added or removed meanwhile.
+    pub fn room_for_one_more(&self) -> usize {
+        let room = crate::rcu::read(|rcu| {
+            let slots = self.view(rcu).slots;
+            (slots.len.load(Ordering::Relaxed) < slots.slots.len()).then_some(slots.slots.len())
+        });
+        room.unwrap_or_else(|| self.room_when_full())
+    }
+
+    fn room_when_full(&self) -> usize {
+        self.count().saturating_mul(2).max(Self::INITIAL)
+    }
+
     /// Adds `object`, whose reference the list keeps. `moved` is called with the former slots if
     /// the objects are about to move. Sleeps. On error nothing has changed.
     pub fn push(&self, object: Shared<T>, moved: impl FnOnce(&View<'_, T>)) -> Result {
@@ -156,7 +175,7 @@ impl<T: Send + Sync> Roster<T> {
             return Ok(());
         }
 
-        let new = Slots::new(count.saturating_mul(2).max(Self::INITIAL))?;
+        let new = Slots::new(self.room_when_full())?;
         crate::rcu::read(|rcu| {
             let view = self.view(rcu);
             moved(&view);

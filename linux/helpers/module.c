@@ -4,9 +4,3 @@
 #include <net/genetlink.h>
 
 MODULE_ALIAS_GENL_FAMILY("IPVS");
-
-/* Schedulers are built in: whoever loads one by name gets this module. */
-MODULE_ALIAS("ip_vs_rr");
-MODULE_ALIAS("ip_vs_wrr");
-MODULE_ALIAS("ip_vs_lc");
-MODULE_ALIAS("ip_vs_wlc");
