@@ -4,14 +4,15 @@
 
 use crate::{
     conn::FwdMethod,
+    sched::watch::Watch,
     stats::Stats, //
 };
 use core::sync::atomic::{
-    AtomicBool,
-    AtomicI32,
-    AtomicU32,
-    AtomicUsize,
-    Ordering::Relaxed, //
+    AtomicBool, AtomicI32, AtomicU32, AtomicUsize,
+    Ordering::{
+        Relaxed,
+        SeqCst, //
+    },
 };
 use ipvs_core::{
     flow::{
@@ -25,7 +26,10 @@ use ipvs_core::{
         Be32, //
     },
     netlink::dest::DestSpec,
-    sched::Server,
+    sched::{
+        Detail,
+        Server, //
+    },
     threshold::Thresholds, //
 };
 use kernel::prelude::*;
@@ -79,6 +83,8 @@ pub(crate) struct Dest {
     /// `IP_VS_CONN_F_FWD_MASK` and the other flags that its connections get.
     conn_flags: AtomicU32,
     weight: AtomicI32,
+    /// The weight, or the last one that was not 0.
+    last_weight: AtomicI32,
     upper: AtomicU32,
     lower: AtomicU32,
     overloaded: AtomicBool,
@@ -89,6 +95,8 @@ pub(crate) struct Dest {
     available: AtomicBool,
     active: AtomicU32,
     total: AtomicU32,
+    /// Who is told when what schedulers look at has changed.
+    pub(crate) watch: Watch,
     /// The tick at which the trash found it without connections, or 0.
     pub(crate) idle_since: AtomicUsize,
     /// The route that its packets take.
@@ -178,6 +186,7 @@ impl Dest {
             key,
             conn_flags: AtomicU32::new(0),
             weight: AtomicI32::new(0),
+            last_weight: AtomicI32::new(0),
             upper: AtomicU32::new(0),
             lower: AtomicU32::new(0),
             overloaded: AtomicBool::new(false),
@@ -185,6 +194,7 @@ impl Dest {
             available: AtomicBool::new(false),
             active: AtomicU32::new(0),
             total: AtomicU32::new(0),
+            watch: Watch::new(),
             idle_since: AtomicUsize::new(0),
             route: RouteCache::new(),
             stats <- Stats::new(),
@@ -268,13 +278,22 @@ impl Dest {
             self.total.load(Relaxed),
             self.overloaded.load(Relaxed),
         );
-        self.overloaded.store(overloaded, Relaxed);
+        self.overloaded.store(overloaded, SeqCst);
+        self.watch.changed(Detail::Weight);
+    }
+
+    /// The weight, or, while that is 0, the one before it.
+    pub(crate) fn last_weight(&self) -> i32 {
+        self.last_weight.load(Relaxed)
     }
 
     /// Takes over what a user asks for. Under the configuration lock, and in no table, since it may
     /// belong elsewhere afterwards.
     pub(crate) fn configure(&self, spec: &DestSpec) {
-        self.weight.store(spec.weight, Relaxed);
+        self.weight.store(spec.weight, SeqCst);
+        if spec.weight != 0 {
+            self.last_weight.store(spec.weight, Relaxed);
+        }
         self.conn_flags
             .store(FwdMethod::from_flags(spec.fwd_method).conn_flags(), Relaxed);
         self.upper.store(spec.upper, Relaxed);
@@ -293,6 +312,7 @@ impl Dest {
             self.service_stats.replace(service_stats.clone());
             self.stats.zero();
         }
+        self.last_weight.store(self.weight.load(Relaxed), Relaxed);
         self.idle_since.store(0, Relaxed);
         self.available.store(true, Relaxed);
     }
@@ -301,12 +321,14 @@ impl Dest {
     /// Under the configuration lock.
     pub(crate) fn leave(&self) {
         self.available.store(false, Relaxed);
+        self.watch.forget();
         self.route.reset();
     }
 
     /// Counts a new connection, which is not active yet. Any context.
     pub(crate) fn bind(&self) {
-        let conns = self.total.fetch_add(1, Relaxed).wrapping_add(1);
+        let conns = self.total.fetch_add(1, SeqCst).wrapping_add(1);
+        self.watch.changed(Detail::Connections);
         if self.thresholds().reached(conns) {
             self.update_overload(|thresholds, conns, _| thresholds.after_add(conns));
         }
@@ -315,9 +337,14 @@ impl Dest {
     /// Counts a connection out. Any context.
     pub(crate) fn unbind(&self, was_active: bool) {
         if was_active {
-            self.active.fetch_sub(1, Relaxed);
+            self.active.fetch_sub(1, SeqCst);
         }
-        let conns = self.total.fetch_sub(1, Relaxed).wrapping_sub(1);
+        let conns = self.total.fetch_sub(1, SeqCst).wrapping_sub(1);
+        self.watch.changed(if was_active {
+            Detail::Active
+        } else {
+            Detail::Connections
+        });
         if self.thresholds().left(conns) {
             self.update_overload(|thresholds, conns, _| thresholds.after_remove(conns));
         }
@@ -326,10 +353,11 @@ impl Dest {
     /// Counts a connection as active or as not active any more.
     pub(crate) fn set_active(&self, active: bool) {
         if active {
-            self.active.fetch_add(1, Relaxed);
+            self.active.fetch_add(1, SeqCst);
         } else {
-            self.active.fetch_sub(1, Relaxed);
+            self.active.fetch_sub(1, SeqCst);
         }
+        self.watch.changed(Detail::Active);
     }
 
     /// For the trash: how long it has been without connections, in ticks, counted from the first

@@ -25,6 +25,10 @@ use crate::{
     dest::Dest,
     est::Estimation,
     nodest,
+    sched::sweep::{
+        self,
+        Sweeper, //
+    },
     service::Service,
     settings::Settings,
     stats::Stats,
@@ -197,6 +201,8 @@ pub(crate) struct Netns {
     pub(crate) config: Mutex<Config>,
     /// Lets rates go on, while there are services.
     pub(crate) estimation: Arc<Work<Estimation>>,
+    /// Lets schedulers forget, while there are such as remember.
+    sweeper: Work<Sweeper>,
     /// Resizes the table of connections.
     pub(crate) conn_resize: Work<ConnResize>,
     /// Ends the connections of removed servers.
@@ -264,6 +270,11 @@ impl PerNet for Netns {
                 ),
                 _watch: watch,
                 estimation,
+                sweeper: Work::new(
+                    Sweeper(model.clone()),
+                    c"ipvs_sweeper",
+                    kernel::static_lock_class!(),
+                )?,
                 conn_resize: Work::new(
                     ConnResize(conns.clone()),
                     c"ipvs_conn_resize",
@@ -336,6 +347,13 @@ impl Netns {
     #[inline]
     pub(crate) fn service_key(&self) -> &HashKey {
         &self.service_key
+    }
+
+    /// Lets a service's scheduler forget from time to time, if it remembers.
+    pub(crate) fn sweep_later(&self, service: &Service) {
+        if service.scheduler.needs_sweeps() {
+            self.sweeper.schedule(sweep::PERIOD);
+        }
     }
 
     /// The statistics of the namespace.

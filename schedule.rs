@@ -16,8 +16,12 @@ use crate::{
 use core::sync::atomic::Ordering::Relaxed;
 use ipvs_core::{
     flow::ServiceKey,
-    net::Be16,
-    netlink::AF_INET, //
+    net::{
+        Addr,
+        Be16, //
+    },
+    netlink::AF_INET,
+    sched::Arrival, //
 };
 use kernel::prelude::*;
 use linux::{
@@ -84,7 +88,12 @@ pub(crate) fn request<'rcu>(
         );
         return Scheduled::Verdict(leave(skb));
     }
-    let Some(dest) = service.schedule(rcu) else {
+    let arrival = Arrival {
+        client: Addr::V4(flow.src),
+        client_port: flow.src_port,
+        target: Addr::V4(flow.dst),
+    };
+    let Some(dest) = service.schedule(&arrival, rcu) else {
         return Scheduled::Verdict(leave(skb));
     };
 

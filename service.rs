@@ -24,7 +24,10 @@ use ipvs_core::{
         service::ServiceSpec,
         IP_VS_SVC_F_HASHED, //
     },
-    sched::SchedulerKind, //
+    sched::{
+        Arrival,
+        SchedulerKind, //
+    },
 };
 use kernel::prelude::*;
 use linux::{
@@ -55,7 +58,6 @@ pub(crate) struct Service {
     #[pin]
     pub(crate) dests: Roster<Dest>,
     /// Who chooses among them.
-    #[pin]
     pub(crate) scheduler: Scheduler,
     /// Shared with the servers, whose packets count here too.
     stats: Shared<Stats>,
@@ -83,7 +85,7 @@ impl Service {
             timeout: AtomicU32::new(0),
             netmask: AtomicU32::new(0),
             dests <- Roster::new(),
-            scheduler <- Scheduler::new(kind),
+            scheduler: Scheduler::new(kind)?,
             stats,
         }? Error))
     }
@@ -161,8 +163,13 @@ impl Service {
     }
 
     /// The server for a new connection.
-    pub(crate) fn schedule<'rcu>(&self, rcu: Reader<'rcu>) -> Option<Borrowed<'rcu, Dest>> {
-        self.scheduler.pick(&self.dests, rcu)
+    pub(crate) fn schedule<'rcu>(
+        &self,
+        arrival: &Arrival,
+        rcu: Reader<'rcu>,
+    ) -> Option<Borrowed<'rcu, Dest>> {
+        let flags = self.flags.load(Relaxed);
+        self.scheduler.pick(&self.dests, arrival, flags, rcu)
     }
 
     /// The server that was added last.

@@ -15,6 +15,7 @@ use crate::{
         DestKey, //
     },
     netns::Netns,
+    sched::Change,
     service::Service, //
 };
 use ipvs_core::netlink::{
@@ -124,19 +125,28 @@ impl Netns {
 
         dest.configure(spec);
         dest.join(service.shared_stats());
-        let pushed = service.dests.push(dest.clone(), |view| {
-            service.scheduler.closing_up(view);
-        });
-        if let Err(error) = pushed {
-            dest.leave();
-            if known {
-                self.trash.put(dest);
+        let pushed = service
+            .scheduler
+            .prepare(&service.dests, Change::Add(&dest))
+            .and_then(|prepared| {
+                service.dests.push(dest.clone(), |view| {
+                    service.scheduler.closing_up(view);
+                })?;
+                Ok(prepared)
+            });
+        let prepared = match pushed {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                dest.leave();
+                if known {
+                    self.trash.put(dest);
+                }
+                return Err(error.into());
             }
-            return Err(error.into());
-        }
+        };
+        service.scheduler.added(&service.dests, &dest, prepared);
         let _ = self.model().dests.insert(dest, |other| other.key() == &key);
         let _ = self.model().dests.resize();
-        service.scheduler.added(spec.weight);
         Ok(())
     }
 
@@ -149,19 +159,22 @@ impl Netns {
         check_dest(spec)?;
         let key = self.dest_key(&service, &spec.id);
         let dest = self.dest(&key).ok_or(NO_DEST)?;
+        let prepared = service
+            .scheduler
+            .prepare(&service.dests, Change::Weigh(&dest, spec.weight))?;
         let dests = &self.model().dests;
         if let Some(dest) = dests.remove(&dest) {
             dest.configure(spec);
             let _ = dests.insert(dest, |other| other.key() == &key);
         }
-        service.scheduler.changed(&service.dests);
+        service.scheduler.changed(&service.dests, prepared);
         Ok(())
     }
 
     /// Removes a server from a service. Its connections get no more packets through, and end in
     /// their time.
     ///
-    /// Errors: `ESRCH`, `ENOENT`.
+    /// Errors: `ESRCH`, `ENOENT`, `ENOMEM`.
     pub(crate) fn delete_dest(&self, service: &ServiceId, id: &DestId) -> Outcome {
         let _config = self.config.lock();
         let service = self.service(service)?;
@@ -170,7 +183,11 @@ impl Netns {
         }
         let key = self.dest_key(&service, id);
         let dest = self.dest(&key).ok_or(NO_DEST)?;
+        let prepared = service
+            .scheduler
+            .prepare(&service.dests, Change::Remove(&dest))?;
         self.unlink_dest(&service, &dest);
+        service.scheduler.changed(&service.dests, prepared);
         let _ = self.model().dests.resize();
         Ok(())
     }

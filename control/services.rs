@@ -197,6 +197,7 @@ impl Netns {
         }
 
         // Nothing fails from here on.
+        self.sweep_later(&service);
         let _ = config.uses.push_within_capacity(in_use);
         self.counter(&key).fetch_add(1, Relaxed);
         if is_any_port(&key) {
@@ -219,7 +220,8 @@ impl Netns {
         let _config = self.config.lock();
         let service = self.service(&spec.id)?;
         let kind = check_service(spec, service.flags())?;
-        service.scheduler.set(kind, &service.dests);
+        service.scheduler.set(kind, &service.dests)?;
+        self.sweep_later(&service);
         service.configure(spec);
         Ok(())
     }
@@ -249,6 +251,7 @@ impl Netns {
             self.estimation.cancel();
             config.hooks = None;
         }
+        service.scheduler.retire();
         while let Some(dest) = service.last_dest() {
             self.unlink_dest(service, &dest);
         }

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The table of a scheduler that chooses by a hash.
+
+use super::{
+    candidates::Candidate,
+    Change, //
+};
+use crate::dest::Dest;
+use ipvs_core::{
+    net::Addr,
+    sched::{
+        by_hash::{
+            Member,
+            NOBODY, //
+        },
+        Arrival,
+        ByHash,
+        Server, //
+    },
+};
+use kernel::prelude::*;
+use linux::{
+    rcu::{
+        Reader,
+        Shared,
+        SharedCell, //
+    },
+    roster::Roster, //
+};
+
+/// Whom each place belongs to. Never changed: a reader sees one table or the next.
+pub(super) struct Map {
+    dests: KVVec<SharedCell<Dest>>,
+    /// For each place the number of a server in `dests`.
+    places: KVVec<u32>,
+}
+
+fn member(dest: &Dest, change: Option<Change<'_>>) -> Member {
+    let (weight, last_weight) = match change {
+        Some(Change::Weigh(other, weight)) if core::ptr::eq(other, dest) => {
+            let last = if weight != 0 {
+                weight
+            } else {
+                dest.last_weight()
+            };
+            (weight, last)
+        }
+        _ => (dest.weight(), dest.last_weight()),
+    };
+    Member {
+        addr: Addr::V4(dest.addr()),
+        port: dest.port(),
+        weight,
+        last_weight,
+        setup: Default::default(),
+    }
+}
+
+impl Map {
+    /// The table for the servers that there are, or will be when a change has been made; `None` if
+    /// there are too many of them. Sleeps.
+    pub(super) fn new(
+        kind: ByHash,
+        roster: &Roster<Dest>,
+        change: Option<Change<'_>>,
+    ) -> Result<Option<Shared<Self>>> {
+        let room = roster.count().saturating_add(1);
+        let mut dests = KVVec::with_capacity(room, GFP_KERNEL)?;
+        let mut members = KVVec::with_capacity(room, GFP_KERNEL)?;
+        let mut take = |dest: Shared<Dest>| -> Result {
+            members.push_within_capacity(member(&dest, change))?;
+            dests.push_within_capacity(SharedCell::new(dest))?;
+            Ok(())
+        };
+        if let Some(Change::Add(dest)) = change {
+            take(dest.clone())?;
+        }
+        linux::rcu::read(|rcu| -> Result {
+            let view = roster.view(rcu);
+            for dest in (0..view.len()).rev().filter_map(|slot| view.get(slot)) {
+                let goes = matches!(change, Some(Change::Remove(other))
+                    if core::ptr::eq(other, dest.get()));
+                if let (false, Some(dest)) = (goes, dest.share()) {
+                    take(dest)?;
+                }
+            }
+            Ok(())
+        })?;
+
+        let mut places = KVVec::from_elem(NOBODY, kind.places(), GFP_KERNEL)?;
+        if kind.fill(&mut members, &mut places).is_err() {
+            return Ok(None);
+        }
+        let map = Shared::pin_init(try_init!(Self { dests, places }? Error), GFP_KERNEL)?;
+        Ok(Some(map))
+    }
+
+    /// The server for a new connection.
+    #[inline]
+    pub(super) fn pick<'rcu>(
+        &self,
+        kind: ByHash,
+        arrival: &Arrival,
+        flags: u32,
+        rcu: Reader<'rcu>,
+    ) -> Option<Candidate<'rcu>> {
+        kind.pick(arrival, flags, |place| {
+            let number = *self.places.get(place)?;
+            self.dests.get(number as usize)?.get(rcu).map(Candidate)
+        })
+    }
+}

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a scheduler remembers of the addresses that clients connect to.
+
+use super::candidates::{
+    Candidate,
+    Candidates, //
+};
+use crate::dest::Dest;
+use core::sync::atomic::{
+    AtomicUsize,
+    Ordering::Relaxed, //
+};
+use ipvs_core::{
+    flow::HashKey,
+    net::Addr,
+    sched::{
+        by_target::{
+            self,
+            is_crowded,
+            Sweep,
+            Sweeps,
+            EXPIRATION_SECS,
+            MAX_ENTRIES,
+            STALE_SECS, //
+        },
+        lblc,
+        lblcr,
+        ByTarget, //
+    },
+};
+use kernel::prelude::*;
+use linux::{
+    jiffies::{
+        self,
+        HZ, //
+    },
+    new_spinlock_bh,
+    rcu::{
+        Borrowed,
+        Reader,
+        Shared,
+        SharedCell, //
+    },
+    spinlock::SpinLockBh,
+    table::{
+        Hashed,
+        Seed,
+        Sizing,
+        Table, //
+    },
+};
+
+/// The servers of an address. Never changed, but exchanged.
+struct Set {
+    /// The one added last at the end.
+    dests: KVec<SharedCell<Dest>>,
+    /// The tick at which it was made.
+    since: usize,
+}
+
+impl Set {
+    /// In any context.
+    fn new(dests: impl Iterator<Item = Shared<Dest>>, len: usize) -> Option<Shared<Self>> {
+        let mut set = KVec::with_capacity(len, GFP_ATOMIC).ok()?;
+        for dest in dests {
+            set.push(SharedCell::new(dest), GFP_ATOMIC).ok()?;
+        }
+        let since = jiffies::now();
+        Shared::pin_init(try_init!(Self { dests: set, since }? Error), GFP_ATOMIC).ok()
+    }
+
+    /// The servers, the one added last first.
+    fn iter<'a, 'rcu: 'a>(
+        &'a self,
+        rcu: Reader<'rcu>,
+    ) -> impl Iterator<Item = Candidate<'rcu>> + 'a {
+        self.dests
+            .iter()
+            .rev()
+            .filter_map(move |dest| dest.get(rcu).map(Candidate))
+    }
+
+    /// The same servers without `out`, and with `new`.
+    fn with(
+        &self,
+        out: Option<Candidate<'_>>,
+        new: Option<Candidate<'_>>,
+        rcu: Reader<'_>,
+    ) -> Option<Shared<Self>> {
+        let is_out = |dest: &Borrowed<'_, Dest>| out.is_some_and(|out| same(out.0, *dest));
+        let kept = self
+            .dests
+            .iter()
+            .filter_map(|dest| dest.get(rcu))
+            .filter(|dest| !is_out(dest));
+        let dests = Iterator::chain(kept, new.map(|new| new.0)).filter_map(|dest| dest.share());
+        Self::new(dests, self.dests.len().saturating_add(1))
+    }
+}
+
+fn same(one: Borrowed<'_, Dest>, other: Borrowed<'_, Dest>) -> bool {
+    core::ptr::eq(one.get(), other.get())
+}
+
+/// What is remembered of an address.
+struct Entry {
+    target: Addr,
+    /// The tick at which it was of use last.
+    used: AtomicUsize,
+    set: SharedCell<Set>,
+}
+
+impl Entry {
+    fn age(&self) -> usize {
+        // In this order: another CPU may write a later tick meanwhile.
+        let used = self.used.load(Relaxed);
+        jiffies::now().wrapping_sub(used)
+    }
+}
+
+impl Hashed for Entry {
+    fn hash(&self, _slot: usize, seed: &Seed) -> Option<u32> {
+        Some(by_target::hash(self.target, &HashKey::new(*seed)))
+    }
+}
+
+/// Some links for each bucket when there are as many entries as there may be.
+const SIZING: Sizing = Sizing {
+    initial_bits: 12,
+    wanted: |_, _| None,
+};
+
+/// Where sweeping is.
+struct Sweeping {
+    sweeps: Sweeps,
+    /// The place in the table.
+    cursor: usize,
+}
+
+/// All that a scheduler remembers.
+#[pin_data]
+pub(super) struct Memories {
+    kind: ByTarget,
+    /// How long an entry, or a set of more than one server, stays without use or change, in ticks.
+    /// There is no sysctl for it yet.
+    expiration: AtomicUsize,
+    #[pin]
+    entries: Table<Entry>,
+    /// Held while entries come, go, or get another set. The locks of the table are taken within.
+    #[pin]
+    writer: SpinLockBh<Sweeping>,
+}
+
+impl Memories {
+    /// Sleeps.
+    pub(super) fn new(kind: ByTarget) -> Result<Pin<KBox<Self>>> {
+        KBox::try_pin_init(
+            try_pin_init!(Self {
+                kind,
+                expiration: AtomicUsize::new(EXPIRATION_SECS as usize * HZ as usize),
+                entries <- Table::new(SIZING),
+                writer <- new_spinlock_bh!(
+                    Sweeping {
+                        sweeps: Sweeps::new(),
+                        cursor: 0,
+                    },
+                    "sched_memories"
+                ),
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    fn find<'rcu>(&self, target: Addr, rcu: Reader<'rcu>) -> Option<Borrowed<'rcu, Entry>> {
+        let hash = by_target::hash(target, &HashKey::new(*self.entries.seed()));
+        self.entries
+            .find(rcu, hash, |entry, _| entry.target == target)
+    }
+
+    /// The server for a new connection to `target`. `least` chooses among all servers.
+    pub(super) fn pick<'rcu>(
+        &self,
+        target: Addr,
+        servers: &Candidates<'_, 'rcu>,
+        least: impl Fn() -> Option<Candidate<'rcu>>,
+        rcu: Reader<'rcu>,
+    ) -> Option<Candidate<'rcu>> {
+        let entry = self.find(target, rcu);
+        let known = entry.and_then(|entry| {
+            entry.used.store(jiffies::now(), Relaxed);
+            self.known(entry.get(), servers, rcu)
+        });
+        if known.is_some() {
+            return known;
+        }
+        let picked = least()?;
+        // Without memory it is not remembered.
+        let _ = self.remember(target, picked, rcu);
+        Some(picked)
+    }
+
+    /// The server that is remembered, if it gets the connection.
+    fn known<'rcu>(
+        &self,
+        entry: &'rcu Entry,
+        servers: &Candidates<'_, 'rcu>,
+        rcu: Reader<'rcu>,
+    ) -> Option<Candidate<'rcu>> {
+        let set = entry.set.get(rcu)?.get();
+        match self.kind {
+            ByTarget::Lblc => set
+                .iter(rcu)
+                .next()
+                .filter(|server| lblc::keeps(server, servers)),
+            ByTarget::Lblcr => {
+                let least = lblcr::least(set.iter(rcu));
+                if self.shrinks(set) {
+                    self.shrink(entry, rcu);
+                }
+                least.filter(|server| !is_crowded(server, servers))
+            }
+        }
+    }
+
+    fn shrinks(&self, set: &Set) -> bool {
+        let age = jiffies::now().wrapping_sub(set.since);
+        lblcr::shrinks(set.dests.len(), age, self.expiration.load(Relaxed))
+    }
+
+    /// Takes the most loaded server out of an old set.
+    fn shrink(&self, entry: &Entry, rcu: Reader<'_>) {
+        let _writer = self.writer.lock();
+        // Another packet may have done so.
+        let Some(set) = entry.set.get(rcu).filter(|set| self.shrinks(set)) else {
+            return;
+        };
+        if let Some(most) = lblcr::most(set.iter(rcu)) {
+            if let Some(smaller) = set.with(Some(most), None, rcu) {
+                entry.set.replace(smaller);
+            }
+        }
+    }
+
+    /// Remembers a server for an address. `None` if there is no memory, or no room.
+    fn remember(&self, target: Addr, picked: Candidate<'_>, rcu: Reader<'_>) -> Option<()> {
+        let _writer = self.writer.lock();
+        let Some(entry) = self.find(target, rcu) else {
+            if self.entries.count() >= MAX_ENTRIES {
+                return None;
+            }
+            let set = Set::new(picked.0.share().into_iter(), 1)?;
+            let entry = try_init!(Entry {
+                target,
+                used: AtomicUsize::new(jiffies::now()),
+                set: SharedCell::new(set),
+            }? Error);
+            let entry = Shared::pin_init(entry, GFP_ATOMIC).ok()?;
+            return self.entries.insert(entry, |_| false).ok();
+        };
+        let set = entry.set.get(rcu)?;
+        if set.iter(rcu).any(|server| same(server.0, picked.0)) {
+            return Some(());
+        }
+        let new = match self.kind {
+            ByTarget::Lblc => Set::new(picked.0.share().into_iter(), 1)?,
+            ByTarget::Lblcr => set.with(None, Some(picked), rcu)?,
+        };
+        entry.set.replace(new);
+        Some(())
+    }
+
+    /// Forgets what has not been of use for long. To be called every [`by_target::SWEEP_SECS`].
+    pub(super) fn sweep(&self) {
+        let due = self.writer.lock().sweeps.due(self.entries.count());
+        match due {
+            Sweep::Nothing => {}
+            Sweep::Stale(goal) => self.forget(STALE_SECS as usize * HZ as usize, goal),
+            Sweep::Expired => self.forget(self.expiration.load(Relaxed), usize::MAX),
+        }
+    }
+
+    /// Forgets all. Process context, when no packet comes here any more.
+    pub(super) fn clear(&self) {
+        self.forget(0, usize::MAX);
+    }
+
+    /// Looks at each entry, from where the last sweep ended, until `goal` of those have gone that
+    /// have not been of use for `age` ticks.
+    fn forget(&self, age: usize, goal: usize) {
+        let start = self.writer.lock().cursor;
+        let (mut cursor, mut gone) = (start, 0usize);
+        while gone < goal {
+            let mut old = None;
+            let next = linux::rcu::read(|rcu| {
+                self.entries.scan(rcu, cursor, |entry| {
+                    if old.is_none() && entry.age() >= age {
+                        old = entry.share();
+                    }
+                })
+            });
+            // The same place again, until there is none.
+            if let Some(entry) = old {
+                self.entries.remove(&entry);
+                gone = gone.wrapping_add(1);
+                continue;
+            }
+            cursor = next;
+            if cursor == start {
+                break;
+            }
+        }
+        self.writer.lock().cursor = cursor;
+    }
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Servers, as [`ipvs_core::sched`] looks at them.
+
+use crate::dest::Dest;
+use ipvs_core::sched::{
+    Server,
+    Servers, //
+};
+use linux::{
+    rcu::Borrowed,
+    roster::View, //
+};
+
+/// The servers of a service, as schedulers see them.
+pub(super) struct Candidates<'a, 'rcu>(pub(super) &'a View<'rcu, Dest>);
+
+/// A server, as a scheduler returns it.
+#[derive(Clone, Copy)]
+pub(super) struct Candidate<'rcu>(pub(super) Borrowed<'rcu, Dest>);
+
+impl Server for Candidate<'_> {
+    #[inline]
+    fn weight(&self) -> i32 {
+        self.0.weight()
+    }
+
+    #[inline]
+    fn active(&self) -> u32 {
+        self.0.active()
+    }
+
+    #[inline]
+    fn inactive(&self) -> u32 {
+        self.0.inactive()
+    }
+
+    #[inline]
+    fn overloaded(&self) -> bool {
+        self.0.overloaded()
+    }
+
+    #[inline]
+    fn in_service(&self) -> bool {
+        self.0.available()
+    }
+}
+
+impl<'rcu> Servers for Candidates<'_, 'rcu> {
+    type S = Candidate<'rcu>;
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    fn get(&self, slot: usize) -> Option<Candidate<'rcu>> {
+        self.0.get(slot).map(Candidate)
+    }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Many servers: a tree that is brought up to date before each choice.
+
+use super::{
+    candidates::{
+        Candidate,
+        Candidates, //
+    },
+    watch::Marks, //
+};
+use crate::dest::Dest;
+use ipvs_core::sched::{
+    least::Load,
+    tree::{
+        Heaviest,
+        Node,
+        Sum,
+        Tree, //
+    },
+    twos,
+    wrr,
+    AtRandom,
+    Detail,
+    InTurn,
+    Least,
+    SchedulerKind,
+    Servers, //
+};
+use kernel::prelude::*;
+use linux::{
+    rcu::{
+        Borrowed,
+        Shared, //
+    },
+    roster::View, //
+};
+
+/// So few servers are looked at one by one: that costs no more, and takes no lock.
+const FEW: usize = 32;
+
+enum Kind {
+    Least(Least, Tree<KVVec<Load>>),
+    Heaviest(Tree<KVVec<Heaviest>>),
+    Sum(Tree<KVVec<Sum>>),
+}
+
+/// A tree of the servers of a service, and who of them has changed.
+pub(super) struct Many {
+    marks: Shared<Marks>,
+    kind: Kind,
+}
+
+fn tree<N: Node>(slots: usize) -> Result<Tree<KVVec<N>>> {
+    let nodes = Tree::<KVVec<N>>::nodes_for(slots);
+    Ok(Tree::new(KVVec::from_elem(N::EMPTY, nodes, GFP_KERNEL)?))
+}
+
+impl Kind {
+    fn new(kind: SchedulerKind, slots: usize) -> Result<Option<(Self, Detail)>> {
+        Ok(Some(match kind {
+            SchedulerKind::Least(kind) => (Self::Least(kind, tree(slots)?), kind.looks_at()),
+            SchedulerKind::ByTarget(_) => {
+                (Self::Least(Least::Wlc, tree(slots)?), Least::Wlc.looks_at())
+            }
+            SchedulerKind::InTurn(InTurn::Wrr) => (Self::Heaviest(tree(slots)?), Detail::Weight),
+            SchedulerKind::AtRandom(AtRandom::Twos) => (Self::Sum(tree(slots)?), Detail::Weight),
+            SchedulerKind::InTurn(InTurn::Rr) | SchedulerKind::ByHash(_) => return Ok(None),
+        }))
+    }
+
+    #[inline]
+    fn set(&mut self, slot: usize, server: Option<Candidate<'_>>) {
+        match self {
+            Self::Least(kind, tree) => tree.set(
+                slot,
+                server.map_or(Load::EMPTY, |server| kind.load(&server, slot)),
+            ),
+            Self::Heaviest(tree) => tree.set(
+                slot,
+                server.map_or(Heaviest::EMPTY, |server| wrr::weight_of(&server)),
+            ),
+            Self::Sum(tree) => tree.set(
+                slot,
+                server.map_or(Sum::EMPTY, |server| twos::weight_of(&server)),
+            ),
+        }
+    }
+}
+
+impl Many {
+    /// A tree with room for so many slots; `None` if they are few, or if the scheduler has no use
+    /// for it. Sleeps.
+    pub(super) fn new(kind: SchedulerKind, slots: usize) -> Result<Option<Self>> {
+        if slots <= FEW {
+            return Ok(None);
+        }
+        let Some((kind, looks_at)) = Kind::new(kind, slots)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            marks: Marks::new(slots, looks_at)?,
+            kind,
+        }))
+    }
+
+    /// Takes a server in, which tells of its changes from now on.
+    pub(super) fn watch(&mut self, slot: usize, dest: Borrowed<'_, Dest>) {
+        dest.watch.set(&self.marks, slot);
+        self.kind.set(slot, Some(Candidate(dest)));
+    }
+
+    /// Takes all servers in.
+    pub(super) fn watch_all(&mut self, view: &View<'_, Dest>) {
+        for slot in 0..view.len() {
+            if let Some(dest) = view.get(slot) {
+                self.watch(slot, dest);
+            }
+        }
+    }
+
+    /// The server in a slot has gone.
+    pub(super) fn vacate(&mut self, slot: usize) {
+        self.kind.set(slot, None);
+    }
+
+    /// Looks at the servers that have changed since the last time.
+    #[inline]
+    pub(super) fn catch_up(&mut self, servers: &Candidates<'_, '_>) {
+        let Self { marks, kind } = self;
+        marks.slots.drain(|slot| kind.set(slot, servers.get(slot)));
+    }
+
+    /// The server with the least load.
+    #[inline]
+    pub(super) fn least<'rcu>(&self, servers: &Candidates<'_, 'rcu>) -> Option<Candidate<'rcu>> {
+        match &self.kind {
+            Kind::Least(_, tree) => tree.least(servers),
+            _ => None,
+        }
+    }
+
+    /// The weights.
+    pub(super) fn heaviest(&self) -> Option<&Tree<KVVec<Heaviest>>> {
+        match &self.kind {
+            Kind::Heaviest(tree) => Some(tree),
+            _ => None,
+        }
+    }
+
+    /// The sums of weights.
+    pub(super) fn sum(&self) -> Option<&Tree<KVVec<Sum>>> {
+        match &self.kind {
+            Kind::Sum(tree) => Some(tree),
+            _ => None,
+        }
+    }
+}
