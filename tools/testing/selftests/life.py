@@ -14,6 +14,7 @@ import random
 from lib import genl, memory, module
 from lib.flood import flood
 from lib.lab import CIP, DIRECTOR, RIP, RIP2, VIP, Lab
+from lib.module import SCHEDULERS
 from lib.netns import Netns
 from lib.packet import ACK, icmp_error, tcp, udp
 from lib.rules import Rules
@@ -95,8 +96,7 @@ def change_under_traffic(lab):
                 elif action < 7:
                     rules.remove_server(*server)
                 elif action < 8:
-                    rules.change(*service, scheduler=rng.choice(
-                        ("rr", "wrr", "lc", "wlc")))
+                    rules.change(*service, scheduler=rng.choice(SCHEDULERS))
                 elif action < 9:
                     rules.remove(*service)
                 else:

@@ -9,6 +9,7 @@ import os
 import re
 
 from lib.lab import CIP, RIP, RIP2, VIP, Lab
+from lib.module import SCHEDULERS
 from lib.packet import ACK, RST, SYN, icmp_error, tcp, udp
 from lib.tap import equal, eventually, main, module_under_test, test
 
@@ -194,7 +195,7 @@ def edit(lab):
     request = tcp(CIP, lab.port(), VIP, 90)
     lab.expect(lab.client, request, {lab.server: request.but(ttl=63)})
     lab.ipvs.rules(f"-e -t {VIP}:90 -r {RIP2}:90 -g -w 5")
-    for scheduler in "wlc", "lc", "wrr", "rr":
+    for scheduler in SCHEDULERS:
         lab.ipvs.admin("-E", "-t", f"{VIP}:90", "-s", scheduler)
         assert f"-A -t {VIP}:90 -s {scheduler}" in lab.ipvs.saved()
         more = request.but(flags=ACK)

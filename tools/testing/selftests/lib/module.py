@@ -7,7 +7,9 @@ import subprocess
 
 from .tap import Skip, eventually, module_under_test
 
-SCHEDULERS = ["ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc"]
+SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sed", "nq", "fo", "ovf", "lblc",
+              "lblcr", "dh", "sh", "mh", "twos")
+MODULES = [f"ip_vs_{name}" for name in SCHEDULERS]
 SYS_FINIT_MODULE, SYS_DELETE_MODULE = 313, 176     # x86-64
 RUST_KO = os.environ.get("IPVS_KO", "/ipvs/ip_vs.ko")
 
@@ -47,7 +49,7 @@ def load(*parameters):
         run("insmod", RUST_KO, *parameters)
         return
     run("modprobe", "ip_vs", *parameters)
-    run("modprobe", "-a", *SCHEDULERS)
+    run("modprobe", "-a", *MODULES)
 
 
 def files():
@@ -55,7 +57,7 @@ def files():
     if module_under_test() == "rust":
         return [RUST_KO]
     return [run("modinfo", "-n", name).strip()
-            for name in ["ip_vs", *SCHEDULERS]]
+            for name in ["ip_vs", *MODULES]]
 
 
 def _syscall(number, *arguments):
