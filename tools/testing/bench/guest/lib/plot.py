@@ -50,6 +50,8 @@ def plot(rows):
     body, y = list(legend()), 24
     for kind, title in TITLES.items():
         group = [row for row in rows if row["kind"] == kind]
+        if not group:
+            continue
         scale = WIDE / max(max(row["reference"], row["ours"], 1)
                            for row in group)
         body.append(text(LEFT, y + HEAD - 14, title, font_weight="bold"))

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """From figures to rows, each with what it is measured against."""
 
+from . import schedulers
 from .rows import ROWS
 
 COLUMNS = "reference", "ours"
 COST, MEMORY, GROWTH = 1.0, 0.65, 1.3
+QUICK, CROWD = 0.05, 10_000     # of a choice among so many servers
 MANY = 1000     # below, it is not the connections that a figure is about
 
 
@@ -62,6 +64,24 @@ def growth_rows(figures):
         yield limited(found, GROWTH, both[1])
 
 
+def scheduler_rows(figures):
+    """New connections, by scheduler and number of servers."""
+    found = figures.get("schedulers")
+    base = figures["plain"]["UDP"]["median"]
+    for what in schedulers.ROWS if found else []:
+        costs = [found[column][what.title] for column in COLUMNS]
+        for count in costs[0]:
+            both = [cost[count] for cost in costs]
+            values = [cost["median"] - base for cost in both]
+            spread = max((cost["high"] - cost["low"]) / value
+                         for cost, value in zip(both, values))
+            entry = row("scheduler",
+                        f"{what.title}, {what.servers(count):,} servers", 0,
+                        values, spread=spread)
+            limit = QUICK if what.quick and count >= CROWD else COST
+            yield limited(entry, limit, entry["ratio"])
+
+
 def other_rows(figures):
     """What there is no limit for."""
     for name, cost in figures["plain"].items():
@@ -84,4 +104,4 @@ def other_rows(figures):
 def rows(figures):
     """All rows."""
     return [*cost_rows(figures), *memory_rows(figures), *growth_rows(figures),
-            *other_rows(figures)]
+            *scheduler_rows(figures), *other_rows(figures)]
