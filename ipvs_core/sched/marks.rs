@@ -11,9 +11,8 @@ use core::{
     sync::atomic::{
         AtomicU64,
         Ordering::{
-            AcqRel,
-            Acquire,
-            Relaxed, //
+            Relaxed,
+            SeqCst, //
         },
     },
 };
@@ -71,9 +70,13 @@ impl<B: Deref<Target = [AtomicU64]>> Marks<B> {
         };
         // Always written, also if the bit is set: this is what orders the change before the look
         // that takes the bit out.
-        if word.fetch_or(1 << (slot % BITS), AcqRel) == 0 {
-            if let Some(summary) = self.words.get(number / BITS) {
-                summary.fetch_or(1 << (number % BITS), AcqRel);
+        word.fetch_or(1 << (slot % BITS), SeqCst);
+        // Whoever marked another slot of the word may not have got here yet. In the one order that
+        // these have, a bit that is still set here is taken out later, and the word after it.
+        if let Some(summary) = self.words.get(number / BITS) {
+            let bit = 1 << (number % BITS);
+            if summary.load(SeqCst) & bit == 0 {
+                summary.fetch_or(bit, SeqCst);
             }
         }
     }
@@ -85,12 +88,12 @@ impl<B: Deref<Target = [AtomicU64]>> Marks<B> {
             if summary.load(Relaxed) == 0 {
                 continue;
             }
-            for bit in bits(summary.swap(0, Acquire)) {
+            for bit in bits(summary.swap(0, SeqCst)) {
                 let number = at.wrapping_mul(BITS).wrapping_add(bit);
                 let Some(word) = self.word(number) else {
                     continue;
                 };
-                for bit in bits(word.swap(0, Acquire)) {
+                for bit in bits(word.swap(0, SeqCst)) {
                     changed(number.wrapping_mul(BITS).wrapping_add(bit));
                 }
             }
