@@ -148,14 +148,14 @@ impl<T: Send + Sync> Roster<T> {
         crate::rcu::read(|rcu| self.view(rcu).slots.slots.len())
     }
 
-    /// How many slots there will be room for when one more object has been added. Exact if nothing
-    /// else is added or removed meanwhile.
-    pub fn room_for_one_more(&self) -> usize {
-        let room = crate::rcu::read(|rcu| {
+    /// How many slots there will be room for after the next object, if that makes the others move.
+    /// Exact if nothing is added or removed meanwhile.
+    pub fn room_after_move(&self) -> Option<usize> {
+        let full = crate::rcu::read(|rcu| {
             let slots = self.view(rcu).slots;
-            (slots.len.load(Ordering::Relaxed) < slots.slots.len()).then_some(slots.slots.len())
+            slots.len.load(Ordering::Relaxed) >= slots.slots.len()
         });
-        room.unwrap_or_else(|| self.room_when_full())
+        full.then(|| self.room_when_full())
     }
 
     fn room_when_full(&self) -> usize {

@@ -9,7 +9,8 @@ use super::{
         Candidate,
         Candidates, //
     },
-    many::Many, //
+    many::Many,
+    watch, //
 };
 use crate::dest::Dest;
 use core::sync::atomic::{
@@ -165,8 +166,11 @@ impl Current {
         twos::pick(&Candidates(&dests.view(rcu)), random::below)
     }
 
-    /// Lets the servers tell a tree of their changes from now on, and puts it to use.
-    pub(super) fn plant(&self, dests: &Roster<Dest>, many: Option<Many>) {
+    /// Lets the servers tell `many` of their changes from now on, or nobody, and puts it to use.
+    pub(super) fn replant(&self, dests: &Roster<Dest>, many: Option<Many>) {
+        if many.is_none() {
+            watch::forget_all(dests);
+        }
         linux::rcu::read(|rcu| {
             let view = dests.view(rcu);
             let many = many.map(|mut many| {
@@ -176,6 +180,17 @@ impl Current {
             let mut memory = self.memory.lock();
             self.has_many.store(many.is_some(), Relaxed);
             memory.many = many;
+        });
+    }
+
+    /// Takes in the server in the last slot.
+    pub(super) fn take_in_last(&self, dests: &Roster<Dest>) {
+        linux::rcu::read(|rcu| {
+            let view = dests.view(rcu);
+            let slot = view.len().wrapping_sub(1);
+            if let (Some(many), Some(dest)) = (&mut self.memory.lock().many, view.get(slot)) {
+                many.watch(slot, dest);
+            }
         });
     }
 

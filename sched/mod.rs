@@ -75,6 +75,8 @@ pub(crate) enum Change<'a> {
 #[derive(Default)]
 pub(crate) struct Prepared {
     map: Option<Shared<Map>>,
+    /// Whether the servers will move to other slots.
+    moves: bool,
     many: Option<Many>,
 }
 
@@ -119,12 +121,7 @@ impl Scheduler {
         };
         let old = self.current.exchange(new);
         match self.current() {
-            Some(current) => {
-                if many.is_none() {
-                    watch::forget_all(dests);
-                }
-                current.plant(dests, many);
-            }
+            Some(current) => current.replant(dests, many),
             None => watch::forget_all(dests),
         }
         if let Some(memories) = old.as_ref().and_then(|old| old.memories.as_ref()) {
@@ -163,12 +160,18 @@ impl Scheduler {
             }
             _ => None,
         };
-        let room = dests.room_for_one_more();
-        let many = match change {
-            Change::Add(_) if room != dests.room() => Many::new(current.kind, room)?,
+        let room = match change {
+            Change::Add(_) => dests.room_after_move(),
             _ => None,
         };
-        Ok(Prepared { map, many })
+        Ok(Prepared {
+            map,
+            moves: room.is_some(),
+            many: match room {
+                Some(room) => Many::new(current.kind, room)?,
+                None => None,
+            },
+        })
     }
 
     /// A server was added.
@@ -179,17 +182,10 @@ impl Scheduler {
         if let Turn::Wrr(state) = &mut current.memory.lock().turn {
             state.added(dest.weight());
         }
-        if prepared.many.is_some() {
-            current.plant(dests, prepared.many);
+        if prepared.moves {
+            current.replant(dests, prepared.many);
         } else {
-            linux::rcu::read(|rcu| {
-                let view = dests.view(rcu);
-                let slot = view.len().wrapping_sub(1);
-                if let (Some(many), Some(dest)) = (&mut current.memory.lock().many, view.get(slot))
-                {
-                    many.watch(slot, dest);
-                }
-            });
+            current.take_in_last(dests);
         }
         current.exchange_map(prepared.map);
     }
