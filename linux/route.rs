@@ -81,7 +81,7 @@ impl Rtable {
     #[inline]
     pub fn mtu(&self) -> u32 {
         // SAFETY: `&self` keeps the route valid, and a `dst_entry` is its first member.
-        unsafe { bindings::ipv4_mtu(self.as_ptr().cast()) }
+        unsafe { bindings::ipvs_dst4_mtu(self.as_ptr().cast()) }
     }
 
     /// The device that it goes out by.

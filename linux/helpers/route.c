@@ -8,6 +8,11 @@ __rust_helper void rust_helper_ipvs_dst_link_failure(struct sk_buff *skb)
 	dst_link_failure(skb);
 }
 
+__rust_helper u32 rust_helper_ipvs_dst4_mtu(const struct dst_entry *dst)
+{
+	return dst4_mtu(dst);
+}
+
 __rust_helper void rust_helper_ipvs_skb_update_pmtu(struct sk_buff *skb, u32 mtu)
 {
 	struct dst_entry *dst = skb_dst(skb);
