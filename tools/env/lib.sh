@@ -71,6 +71,23 @@ once() {
 	exec {lock}>&-
 }
 
+# unpack_kernel DEBIAN DIR: makes DIR the kernel's source, out of the package that has it.
+unpack_kernel() {
+	mkdir -p "$2"
+	tar -C "$2" --strip-components=1 -xf "$1"/usr/src/linux-source-*.tar.xz
+}
+
+# make_kernel_in ROOT TREE ARGS...: runs make in a kernel tree, in the build root.
+make_kernel_in() {
+	"$env_dir/chroot-run" "$1" rw /kernel "$2" -- make -j"$(nproc)" "${@:3}"
+}
+
+# ready_for_modules TREE: with MO=, Kbuild's rule for these also matches the tree's own, and each
+# build of a module would make them anew.
+ready_for_modules() {
+	rm "$1"/rust/kernel/*.rs.S
+}
+
 # mirror: the Debian mirror that this machine's own apt configuration names.
 mirror() {
 	apt-get indextargets --format '$(RELEASE) $(CODENAME) $(SITE)' \
