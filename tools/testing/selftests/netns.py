@@ -16,7 +16,8 @@ from lib.lab import CIP, DIRECTOR, RIP, VIP, Lab
 from lib.netns import Netns
 from lib.packet import udp
 from lib.rules import Rules
-from lib.tap import equal, eventually, main, module_under_test, test
+from lib.tap import (TIME_FACTOR, equal, eventually, main,
+                     module_under_test, test)
 from lib.wire import Host
 
 UDP = 17
@@ -136,8 +137,8 @@ def connection_in(namespace):
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", 8081))
     client.sendto(b"question", (VIP, 81))
-    server.settimeout(10)
-    client.settimeout(10)
+    server.settimeout(10 * TIME_FACTOR)
+    client.settimeout(10 * TIME_FACTOR)
     question, sender = server.recvfrom(100)
     server.sendto(b"answer", sender)
     equal((question, client.recvfrom(100)),

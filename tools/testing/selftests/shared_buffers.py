@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from lib.lab import CIP, RIP, VIP, Lab
 from lib.packet import IPPROTO_IPIP, Packet, Raw, icmp_error, tcp, udp
-from lib.tap import equal, main, test
+from lib.tap import TIME_FACTOR, equal, main, test
 from lib.wire import received, tap
 
 NAT, TUNNEL, DIRECT = 81, 82, 83
@@ -164,7 +164,7 @@ def sent_again(lab):
         sock.setblocking(False)
         sock.connect_ex((VIP, NAT))
         seen = []
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 20 * TIME_FACTOR
         while len(seen) < 2 and time.monotonic() < deadline:
             seen += lab.settle()[lab.server]
             time.sleep(0.05)

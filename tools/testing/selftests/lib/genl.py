@@ -6,6 +6,8 @@ import socket
 import struct
 from typing import NamedTuple
 
+from .tap import TIME_FACTOR
+
 NETLINK_GENERIC, SOL_NETLINK, NETLINK_EXT_ACK = 16, 270, 11
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -104,7 +106,7 @@ class Genl:
                                         NETLINK_GENERIC)
         self.socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         self.socket.bind((0, 0))
-        self.socket.settimeout(20)
+        self.socket.settimeout(20 * TIME_FACTOR)
         self.sequence = 0
         answer = self.send(GENL_ID_CTRL, CTRL_CMD_GETFAMILY,
                            string(2, "IPVS"))

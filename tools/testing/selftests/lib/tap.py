@@ -12,6 +12,8 @@ import time
 import traceback
 
 KSFT_SKIP = 4
+# How many times longer than with the stock kernel to wait.
+TIME_FACTOR = int(os.environ.get("TIME_FACTOR", "1"))
 
 _tests = []
 
@@ -41,6 +43,7 @@ def note(text):
 
 def eventually(condition, what, seconds=10):
     """Poll for something that the kernel does in its own time."""
+    seconds *= TIME_FACTOR
     deadline = time.monotonic() + seconds
     while True:
         value = condition()

@@ -9,10 +9,12 @@ import socket
 import struct
 from typing import NamedTuple
 
+from .tap import TIME_FACTOR
+
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
 SO_RCVBUFFORCE = 33
 ETH_P_IP = 0x0800
-DEADLINE = 20
+DEADLINE = 20 * TIME_FACTOR
 
 
 class Frame(NamedTuple):
