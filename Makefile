@@ -28,6 +28,13 @@ module: ## build build/module/ip_vs.ko; KDIR=DIR: with your own kernel tree and 
 	@mkdir -p $(build)
 	@$(kbuild) modules
 
+# With clang, as that kernel, and with line numbers for its reports.
+.PHONY: module-debug
+module-debug: ## build build/module-debug/ip_vs.ko, for test-debug and "vm --kernel debug"
+	@mkdir -p build/module-debug
+	@tools/env/in-root --debug-kernel make --silent -j$(shell nproc) LLVM=-19 -C /kernel \
+		M=/src MO=/src/build/module-debug KRUSTFLAGS=-Cdebuginfo=2 modules
+
 .PHONY: install
 install: module ## install it for the kernel it was built for, under INSTALL_MOD_PATH if set
 	@tools/env/install-module $(ko) $(kernel_release) '$(INSTALL_MOD_PATH)' $(in_root)
@@ -43,6 +50,10 @@ shell: $(needs_module) ## a prompt in that machine; M=c: with the kernel's own m
 .PHONY: test
 test: ## run all checks and tests; T=REGEX: selftests by name, M=c|rust: by module
 	@tools/testing/vm/test-all $(if $(T),--only '$(T)') $(if $(M),--module $(M))
+
+.PHONY: test-debug
+test-debug: ## run them on a kernel that looks for bugs; T= and M= as above
+	@tools/testing/vm/test-all --kernel debug $(if $(T),--only '$(T)') $(if $(M),--module $(M))
 
 .PHONY: bench
 bench: module ## measure it against the kernel's own module
@@ -66,4 +77,4 @@ update: ## take the newest kernel and packages, and drop what they supersede fro
 
 .PHONY: help
 help: ## this list
-	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
