@@ -11,57 +11,16 @@ no memory is lost.
 
 import random
 
-from lib import genl, memory, module
+from lib import memory, module
+from lib.busy import METHODS, PORTS, TCP, UDP, BusyLab
 from lib.flood import flood
-from lib.lab import CIP, DIRECTOR, RIP, RIP2, VIP, Lab
+from lib.lab import CIP, DIRECTOR, RIP, RIP2, VIP
 from lib.module import SCHEDULERS
 from lib.netns import Netns
-from lib.packet import ACK, icmp_error, tcp, udp
+from lib.packet import tcp, udp
 from lib.rules import Rules
 from lib.tap import equal, eventually, main, module_under_test, test
 from lib.wire import Host
-
-TCP, UDP = 6, 17
-METHODS = {81: genl.MASQ, 82: genl.TUNNEL, 83: genl.DROUTE}
-PORTS = range(1000, 1200)
-
-
-class LifeLab(Lab):
-    """Two servers, and one TCP and one UDP service for each method."""
-
-    def configure(self):
-        """Set the services up, on a module that was just loaded."""
-        with Rules(self.director) as rules:
-            for vport, method in METHODS.items():
-                for protocol in TCP, UDP:
-                    rules.add(protocol, VIP, vport, RIP, RIP2, method=method)
-
-    def build(self):
-        super().build()
-        self.configure()
-
-    def traffic(self):
-        """Requests of both protocols from one side and answers from the
-        other: as many processes as needed to keep both CPUs in it."""
-        requests = [[make(CIP, cport, VIP, vport) for cport in PORTS
-                     for vport in METHODS] for make in (udp, tcp)]
-        more = [packet.but(flags=ACK) for packet in requests[1]]
-        answers = [make(server, 81, CIP, cport) for cport in PORTS
-                   for make, server in ((udp, RIP), (tcp, RIP))]
-        errors = [icmp_error(RIP, CIP, 3, 1, udp(CIP, cport, RIP, 81))
-                  for cport in PORTS]
-        return flood((self.client, requests[0]),
-                     (self.client, requests[1] + more),
-                     (self.server, answers + errors))
-
-    def works(self):
-        """New connections of every kind reach a server."""
-        for vport in METHODS:
-            for make in udp, tcp:
-                seen = self.exchange(self.client, make(
-                    CIP, self.port(), VIP, vport))
-                equal(sum(len(seen[server]) for server in self.servers), 1,
-                      f"servers reached by way of port {vport}")
 
 
 @test("the module is unloaded and loaded again under full traffic, four times")
@@ -177,4 +136,4 @@ def rounds(lab):
 
 
 if __name__ == "__main__":
-    main(lambda: LifeLab(servers=2))
+    main(BusyLab)

@@ -101,6 +101,7 @@ class Genl:
     """A socket to the IPVS family of one namespace."""
 
     def __init__(self, namespace):
+        self.namespace = namespace
         with namespace:
             self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW,
                                         NETLINK_GENERIC)
