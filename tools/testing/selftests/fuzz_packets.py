@@ -12,11 +12,13 @@ services and servers stay as they were, connections are of services, and no
 packet's memory is lost: as many objects as before are in use when the module
 has gone.
 
-N (packets), SEED and TRACE=1 (print connections) come by the environment; "make fuzz-kernel N=... SEED=..."
+N (packets), SEED and TRACE=1 (print packets
+and connections) come by the environment; "make fuzz-kernel N=... SEED=..."
 sets them.
 """
 
 import os
+import re
 import socket
 
 from lib import memory, module
@@ -52,6 +54,13 @@ class PacketLab(BusyLab):
         if hasattr(self, "raw"):
             self.raw.close()
         super().__exit__(*error)
+
+    def forget_fragments(self):
+        """Wait until the director has told all senders that their packets
+        can't be put together, so that it says nothing more of itself."""
+        eventually(lambda: re.search(
+            r"^FRAG: inuse 0 ", self.director.proc("sockstat"), re.M),
+            "the end of fragments", 60)
 
     def transport(self, sport, dport):
         """A UDP or TCP part of any size and flags."""
@@ -147,6 +156,8 @@ class PacketLab(BusyLab):
                 else:
                     host = rng.choice((self.client, *self.hosts))
                     host.socket.send(host.frame(data))
+                if TRACE:
+                    note(f"{data.hex()}")
         self.settle()
 
 
@@ -165,6 +176,7 @@ def packets(lab):
             for found in lab.ipvs.connections():
                 assert f"{found.vaddr}:{found.vport}" in names, \
                     f"{found} {what}"
+        lab.forget_fragments()
         lab.works()
         connections = lab.ipvs.connections()
         note(f"{len(connections)} connections")
@@ -173,9 +185,6 @@ def packets(lab):
         # All that a connection or a fragment could hold goes.
         lab.ipvs.admin("-C")
         module.unload()
-        eventually(lambda: "memory 0" in [
-            line for line in lab.director.proc("sockstat").splitlines()
-            if line.startswith("FRAG")][0], "the end of fragments", 30)
         snapshots.append(memory.usage())
         module.load()
         lab.configure()

@@ -1,0 +1,423 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# modules: c rust
+# timeout: 900
+"""Every allocation of the module fails once: when it is loaded, when a
+namespace is made, in each netlink command, in each way of a packet, when a
+table grows, and when files and dumps are read.
+
+The outcome is ENOMEM and all is as before, or the operation does without what
+it did not get; a packet is dropped, or arrives as it should. Then the same
+works, nothing leaks, and the module can be unloaded. Each walk says how many
+allocations failed in it, and is wrong if that is fewer than it must be.
+
+It takes a kernel with fault injection ("make test-debug"). Allocations per
+CPU can't be made to fail there, since they come from a pool.
+"""
+
+import os
+import time
+from contextlib import contextmanager, nullcontext
+
+from lib import faults, genl, module, rules
+from lib.busy import METHODS, TCP, UDP
+from lib.genl import Genl
+from lib.ipvs import Ipvs
+from lib.lab import CIP, DIRECTOR, RIP, VIP
+from lib.netns import Netns
+from lib.packet import ACK, Packet, Raw, icmp_error, tcp, udp
+from lib.tap import equal, eventually, main, module_under_test, note, test
+from lib.tun import Tun
+from lib.wire import tap
+
+RUST = module_under_test() == "rust"
+
+
+def files():
+    """The module file itself, whose dependencies are there."""
+    return module.files()[0]
+
+
+class FaultLab:
+    """A director whose wires lead to this process."""
+
+    def __enter__(self):
+        faults.prepare()
+        module.run("modprobe", "tun")
+        module.load()
+        self.ports = iter(range(1000, 60000))
+        self.director = None
+        return self
+
+    def build(self):
+        """Namespaces and wires, once loading has been tried."""
+        self.director = Netns("ipvs-director")
+        for path, value in DIRECTOR.items():
+            self.director.sysctl(path, value)
+        self.director.ip("link set lo up", f"addr add {VIP}/32 dev lo")
+        self.client = Tun(self.director, "client", "10.0.1.1/24")
+        self.server = Tun(self.director, "server1", "10.0.2.1/24")
+        self.ipvs = Ipvs(self.director)
+        self.netlink = Genl(self.director)
+
+    def __exit__(self, *_error):
+        if self.director:
+            self.ipvs.admin("-C")
+            self.netlink.close()
+            self.client.close()
+            self.server.close()
+            self.director.delete()
+        module.unload()
+        equal(faults.slabs("ip_vs_conn*"), [], "caches of the module")
+        # Younger objects are not reported.
+        if os.path.exists(f"{faults.DEBUGFS}/kmemleak"):
+            faults.leaks()
+            time.sleep(6)
+        equal(faults.leaks(), "", "what leaks")
+
+    def configure(self, protocols=(TCP, UDP), vports=tuple(METHODS)):
+        """Services made anew: no route to a server is known."""
+        self.must(genl.FLUSH)
+        for vport in vports:
+            for protocol in protocols:
+                self.must(genl.NEW_SERVICE, rules.service(
+                    protocol, VIP, vport, scheduler="wrr"))
+                self.must(genl.NEW_DEST, rules.service(protocol, VIP, vport),
+                          rules.server(RIP, vport, method=METHODS[vport]))
+
+    def reload(self):
+        """A module without a past, and its services."""
+        self.netlink.request(genl.FLUSH)
+        self.netlink.close()
+        module.unload()
+        module.load()
+        self.netlink = Genl(self.director)
+        self.configure()
+
+    def table_size(self):
+        """The buckets for connections."""
+        reply = self.netlink.request(genl.GET_INFO)
+        return int.from_bytes(genl.attributes(reply.messages[0])[
+            genl.INFO_CONN_TAB_SIZE], "little")
+
+    def must(self, command, *row):
+        equal(self.netlink.request(command, *row).error, "",
+              f"command {command}")
+
+    def state(self):
+        """What netlink tells of services, of the servers of the one that the
+        commands are about, and of timeouts."""
+        return (sorted(self.netlink.dump(genl.GET_SERVICE).messages),
+                self.netlink.dump(genl.GET_DEST, rules.service(
+                    TCP, VIP, 2000)).messages,
+                self.netlink.request(genl.GET_CONFIG).messages)
+
+    def drain(self):
+        self.client.read()
+        self.server.read()
+
+    @contextmanager
+    def listening(self, device):
+        """Somebody captures what comes from this wire, so that packets are
+        not the director's alone."""
+        with tap(self.director, device, outgoing=True):
+            yield
+
+
+@test("the module is loaded: ENOMEM, and nothing of it is there")
+def load(_lab):
+    module.unload()
+    path = files()
+
+    def insert():
+        try:
+            module.insert(path)
+        except OSError as error:
+            return error.errno
+        return 0
+
+    def after(result, hit):
+        if result:
+            assert hit, f"errno {result} without a failed allocation"
+            equal(genl.error_name(result), "ENOMEM", "errno")
+            equal(module.loaded(), [], "modules")
+            equal(os.path.exists("/proc/net/ip_vs"), False, "/proc/net/ip_vs")
+        else:
+            module.remove("ip_vs")
+    faults.walk("loading", faults.function("do_init_module"), insert,
+                40 if RUST else 20, after=after)
+    module.load()
+
+
+@test("a namespace is made: ENOMEM, and nothing of it is there")
+def namespace(lab):
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+
+    def unshare():
+        try:
+            os.unshare(os.CLONE_NEWNET)
+        except OSError as error:
+            return error.errno
+        os.setns(home, os.CLONE_NEWNET)
+        return 0
+
+    def after(result, hit):
+        assert hit or not result, f"errno {result} without a failed allocation"
+        if result:
+            equal(genl.error_name(result), "ENOMEM", "errno")
+    faults.walk("a namespace", faults.text(), unshare, 20 if RUST else 10,
+                after=after)
+    os.close(home)
+    lab.build()
+
+
+def command(lab, what, at_least, before, number, *row, dump=False):
+    """A netlink command: refused with ENOMEM and without effect, or done."""
+    result = {}
+
+    def prepare():
+        if not result:
+            before()
+            result["before"] = lab.state()
+
+    def operation():
+        try:
+            if dump:
+                return lab.netlink.dump(number, *row)
+            return lab.netlink.request(number, *row)
+        except OSError as error:
+            return genl.Reply(genl.error_name(error.errno), [], "", 0, 0)
+
+    def after(reply, hit):
+        if reply.error:
+            assert hit, f"{reply.error} without a failed allocation"
+            assert reply.error in ("ENOMEM", "ENOBUFS"), reply.error
+            equal(lab.state(), result["before"], f"after {reply.error}")
+        else:
+            result.clear()
+    faults.walk(what, faults.function("netlink_dump") if dump
+                else faults.text(), operation, at_least, before=prepare,
+                after=after)
+
+
+@test("netlink commands: ENOMEM and no effect, or done")
+def commands(lab):
+    def flushed():
+        equal(lab.netlink.request(genl.FLUSH).error, "")
+
+    def services(count):
+        flushed()
+        for vport in range(2000, 2000 + count):
+            lab.must(genl.NEW_SERVICE, rules.service(TCP, VIP, vport))
+
+    def servers(count):
+        services(1)
+        for rport in range(count):
+            lab.must(genl.NEW_DEST, rules.service(TCP, VIP, 2000),
+                     rules.server(RIP, 3000 + rport))
+
+    service = rules.service(TCP, VIP, 2000)
+    server = rules.server(RIP, 4000)
+    command(lab, "the first service", 4, flushed, genl.NEW_SERVICE, service)
+    command(lab, "a second service", 2, lambda: services(1),
+            genl.NEW_SERVICE, rules.service(TCP, VIP, 1999))
+    command(lab, "the 65th service", 4 if RUST else 2, lambda: services(64),
+            genl.NEW_SERVICE, rules.service(TCP, VIP, 1999))
+    command(lab, "a service changed", 0 if RUST else 1, lambda: services(1),
+            genl.SET_SERVICE, rules.service(TCP, VIP, 2000, scheduler="wrr"))
+    command(lab, "a server", 1, lambda: servers(0), genl.NEW_DEST, service,
+            server)
+    for count in (4, 8, 16, 32, 64):
+        command(lab, f"server {count + 1}", 1, lambda n=count: servers(n),
+                genl.NEW_DEST, service, server)
+    command(lab, "a server changed", 0, lambda: servers(1), genl.SET_DEST,
+            service, rules.server(RIP, 3000, weight=7))
+    command(lab, "a server removed", 1 if RUST else 0, lambda: servers(1),
+            genl.DEL_DEST, service, rules.server(RIP, 3000))
+    command(lab, "a server that comes back", 0, lambda: (servers(1), lab.must(
+        genl.DEL_DEST, service, rules.server(RIP, 3000))), genl.NEW_DEST,
+        service, rules.server(RIP, 3000))
+    command(lab, "a service removed", 0, lambda: servers(3),
+            genl.DEL_SERVICE, service)
+    command(lab, "all removed", 0, lambda: servers(3), genl.FLUSH)
+    command(lab, "counters zeroed", 0, lambda: servers(1), genl.ZERO)
+    servers(20)
+    for what, number, row in (("a service shown", genl.GET_SERVICE, [service]),
+                              ("the version shown", genl.GET_INFO, []),
+                              ("timeouts shown", genl.GET_CONFIG, [])):
+        command(lab, what, 1, lambda: None, number, *row)
+    command(lab, "services listed", 1, lambda: None, genl.GET_SERVICE,
+            dump=True)
+    command(lab, "servers listed", 1, lambda: None, genl.GET_DEST, service,
+            dump=True)
+    flushed()
+
+
+@test("files are opened and read: ENOMEM, or their content")
+def proc_files(lab):
+    lab.configure()
+    for cport in range(1000, 1100):
+        lab.client.write(udp(CIP, cport, VIP, 81))
+    lab.drain()
+    for name in ("ip_vs", "ip_vs_conn", "ip_vs_stats", "ip_vs_stats_percpu"):
+        # Of connections the time that is left changes.
+        whole = len(lab.director.proc(name).splitlines())
+
+        def read(name=name):
+            try:
+                return lab.director.proc(name)
+            except OSError as error:
+                return error
+
+        def after(result, hit, whole=whole):
+            if isinstance(result, OSError):
+                assert hit, f"{result} without a failed allocation"
+                equal(genl.error_name(result.errno), "ENOMEM", "errno")
+            else:
+                equal(len(result.splitlines()), whole, "lines")
+        faults.walk(f"{name} opened", faults.function("proc_reg_open"), read,
+                    1, after=after)
+        faults.walk(f"{name} read", faults.function("seq_read_iter"), read,
+                    1, after=after)
+
+
+def arrives(got, want, hit):
+    """Without a failed allocation all packets arrive; with one, no other."""
+    got = [packet for packet in got if packet[:1] != b"\x60"]
+    if not hit:
+        equal(len(got), len(want), "packets")
+    assert len(got) <= len(want), f"{len(got)} packets"
+    for data in got:
+        assert any(packet.matches(data) for packet in want), \
+            f"an unknown packet {data.hex()}"
+
+
+def at_server(packet, vport):
+    """What the server gets of a request."""
+    method = METHODS[vport]
+    if method == genl.MASQ:
+        return packet.but(dst=RIP, ttl=63)
+    if method == genl.DROUTE:
+        return packet.but(ttl=63)
+    return Packet("10.0.2.1", RIP, Raw(bytes(packet.but(ttl=63)), 4),
+                  ttl=63, id=None, df=packet.df)
+
+
+def one_way(lab, what, at_least, source, sink, packets, want, before):
+    """Packets into one wire; what comes out of the other."""
+    def operation():
+        for packet in packets():
+            source.write(packet)
+
+    def prepare():
+        before()
+        lab.drain()
+
+    def after(_result, hit):
+        arrives(sink.read(), want(), hit)
+    faults.walk(what, faults.text(), operation, at_least, prepare, after)
+
+
+@test("new connections by each method: dropped, or sent as they should be; "
+      "also of packets that are not the director's alone")
+def new_connections(lab):
+    for captured in False, True:
+        with lab.listening("client") if captured else nullcontext():
+            for make in udp, tcp:
+                for vport in METHODS:
+                    now = []
+
+                    def fresh(make=make, vport=vport, now=now):
+                        lab.configure([TCP if make is tcp else UDP], [vport])
+                        now[:] = [make(CIP, next(lab.ports), VIP, vport)]
+                    one_way(lab, f"{make.__name__} to {vport}"
+                            f"{', captured' if captured else ''}", 3,
+                            lab.client, lab.server, lambda now=now: now,
+                            lambda now=now, vport=vport: [
+                                at_server(now[0], vport)], fresh)
+
+
+@test("packets of a connection, both ways, that are not the director's alone; "
+      "ICMP about them; fragments of them")
+def established(lab):
+    lab.configure()
+    for make, flags in (udp, {}), (tcp, {"flags": ACK}):
+        request = make(CIP, next(lab.ports), VIP, 81)
+        lab.client.write(request)
+        lab.drain()
+        more = request.but(payload=bytes(100), **flags)
+        answer = more.back(src=RIP)
+        translated = answer.but(src=VIP, ttl=63)
+        with lab.listening("client"), lab.listening("server1"):
+            one_way(lab, f"{make.__name__} request", 1, lab.client,
+                    lab.server, lambda p=more: [p],
+                    lambda p=more: [at_server(p, 81)], lambda: None)
+            one_way(lab, f"{make.__name__} answer", 1, lab.server,
+                    lab.client, lambda p=answer: [p],
+                    lambda p=translated: [p], lambda: None)
+            quoted = at_server(request, 81)
+            error = icmp_error(RIP, CIP, 3, 1, quoted.sealed())
+            told = icmp_error(VIP, CIP, 3, 1, quoted.sealed().but(dst=VIP),
+                              ttl=63)
+            one_way(lab, f"{make.__name__} ICMP", 1, lab.server, lab.client,
+                    lambda p=error: [p], lambda p=told: [p], lambda: None)
+        if make is udp:
+            big = answer.but(payload=bytes(64))
+            one_way(lab, "fragments of an answer", 1, lab.server, lab.client,
+                    lambda p=big: p.but(id=next(lab.ports)).fragments(32),
+                    lambda p=big: [p.but(src=VIP, ttl=63, id=None)],
+                    lambda: None)
+
+
+@test("what is told a client: no server, no more time to live, too long for "
+      "the way")
+def told(lab):
+    def alone():
+        lab.netlink.request(genl.FLUSH)
+        lab.must(genl.NEW_SERVICE, rules.service(UDP, VIP, 81))
+    one_way(lab, "no server", 1, lab.client, lab.server,
+            lambda: [udp(CIP, next(lab.ports), VIP, 81)], lambda: [], alone)
+    one_way(lab, "no time to live", 1, lab.client, lab.server,
+            lambda: [udp(CIP, next(lab.ports), VIP, 83, ttl=1)], lambda: [],
+            lambda: lab.configure([UDP], [83]))
+    one_way(lab, "too long for a tunnel", 1, lab.client, lab.server,
+            lambda: [udp(CIP, next(lab.ports), VIP, 82, bytes(1470),
+                         df=True)], lambda: [],
+            lambda: lab.configure([UDP], [82]))
+
+
+@test("the table of connections grows: or stays as it is, with all of them "
+      "in it, and grows later", modules=("rust",))
+def resize(lab):
+    def grow(space):
+        """(faults, bytes) that are left when the table has grown."""
+        lab.reload()
+        small = lab.table_size()
+        with faults.Anywhere(faults.function_of(
+                "ip_vs", r"_RINv.*work8callback.*ConnResizeE.*"), space):
+            for cport in range(1000, 1300):
+                lab.client.write(udp(CIP, cport, VIP, 81))
+            lab.drain()
+            eventually(lambda: lab.table_size() > small, "a larger table", 60)
+            left = faults.Anywhere.left()
+        equal(len({c.cport for c in lab.ipvs.connections()}), 300,
+              "connections")
+        return left
+
+    # What is had without a fault says how many bytes let all but the last
+    # allocation through; what is left then is a byte less than that one.
+    plenty = 1 << 24
+    times, left = grow(plenty)
+    equal(times, 1, "faults that are left")
+    space, hits = plenty - left - 1, 0
+    while space >= 0:
+        times, left = grow(space)
+        equal(times, 0, f"faults that are left of space {space}")
+        hits += 1
+        space -= left + 1
+    note(f"growth: {hits} allocations failed")
+    assert hits >= 2
+
+
+if __name__ == "__main__":
+    main(FaultLab)

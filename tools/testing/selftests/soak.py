@@ -1,0 +1,282 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# modules: c rust
+# timeout: 240
+"""Everything at once, for a while: traffic by all methods on both CPUs while
+services, servers, weights and schedulers come, change and go, namespaces too,
+interfaces go down and up, routes and MTUs change, everything is listed, and
+the module is unloaded and loaded.
+
+After each stretch of that it is quiet, and then things must add up: what the
+wires see is, packet by packet and byte by byte, what the statistics say; no
+namespace is held; and when the module has gone, slabs are back where they
+were. At last all connections end, and none is counted at a server.
+
+SECONDS and SEED come by the environment; "make soak SECONDS=... SEED=..." sets
+them. The order of events follows from the seed; what packets meet when does
+not.
+"""
+
+import time
+
+from lib import genl, memory, module
+from lib.busy import METHODS, PORTS, TCP, UDP, BusyLab
+from lib.chance import chance, number
+from lib.flood import flood
+from lib.lab import CIP, DIRECTOR, RIP, RIP2, VIP
+from lib.netns import Netns
+from lib.packet import ACK, FIN, RST, icmp_error, tcp, udp
+from lib.rules import Rules
+from lib.tap import equal, eventually, main, note, test
+from lib.wire import Host
+
+SECONDS = number("SECONDS", 30)
+STRETCHES = 5
+# How many objects a stretch may have lost for other reasons than a leak; it
+# does hundreds of things.
+NOISE = 40
+SERVERS = (RIP, RIP2)
+SHORT, LONG = ("3", "1", "2"), ("900", "120", "300")
+ROUTES = ("blackhole {net}.0/24", "prohibit {net}.0/24",
+          "{net}.0/24 dev {dev} mtu 576", "{net}.2 dev {dev} mtu 1000",
+          "{net}.2 via 10.0.1.2 dev client")
+
+
+class SoakLab(BusyLab):
+    """The laboratory, and what can happen in it."""
+
+    def build(self):
+        super().build()
+        self.rng = chance(20261126)
+        self.director.sysctl("ipv4/ipfrag_time", 1)
+        self.happened = {}
+
+    def configure(self):
+        """Services, and connections that last for seconds only."""
+        super().configure()
+        self.ipvs.admin("--set", *SHORT)
+
+    def admin(self):
+        """One change of services or servers, which may find nothing there."""
+        rng, vport = self.rng, self.rng.choice(list(METHODS))
+        service = rng.choice((TCP, UDP)), VIP, vport
+        server = *service, rng.choice(SERVERS)
+        settings = {"method": METHODS[vport], "weight": rng.randrange(4)}
+        with Rules(self.director, lax=True) as rules:
+            rng.choice((
+                lambda: rules.change_server(*server, **settings),
+                lambda: rules.change_server(*server, **settings),
+                lambda: rules.change_server(*server, method=METHODS[vport],
+                                            weight=1, upper=rng.randrange(9)),
+                lambda: rules.add_server(*server, **settings),
+                lambda: rules.add_server(*server, **settings),
+                lambda: rules.remove_server(*server),
+                lambda: rules.change(*service, scheduler=rng.choice(
+                    ("rr", "wrr", "lc", "wlc"))),
+                lambda: rules.remove(*service),
+                lambda: rules.add(*service, *SERVERS, method=METHODS[vport]),
+                rules.flush if rng.random() < .1 else self.configure_lax))()
+
+    def configure_lax(self):
+        """What is missing of the services."""
+        with Rules(self.director, lax=True) as rules:
+            for vport, method in METHODS.items():
+                for protocol in TCP, UDP:
+                    rules.add(protocol, VIP, vport, *SERVERS, method=method)
+
+    def look(self):
+        """All lists are read, while they change."""
+        self.rng.choice((
+            lambda: self.ipvs.admin("-Ln", "--stats", check=False),
+            lambda: self.ipvs.admin("-Lnc", check=False),
+            lambda: self.director.proc("ip_vs"),
+            lambda: self.director.proc("ip_vs_conn"),
+            lambda: self.director.proc("ip_vs_stats"),
+            lambda: self.director.proc("ip_vs_stats_percpu"),
+            lambda: self.ipvs.admin("-Z")))()
+
+    def interface(self):
+        """A device goes down and comes up, or gets another MTU."""
+        host = self.rng.choice(self.hosts)
+        if self.rng.random() < .5:
+            with self.cut(host):
+                time.sleep(self.rng.random() / 20)
+        else:
+            for mtu in (self.rng.choice((68, 576, 1280)), 1500):
+                self.director.ip(f"link set {host.name} mtu {mtu}")
+
+    def route(self):
+        """The way to a server changes, and back."""
+        host = self.rng.choice(self.servers)
+        route = self.rng.choice(ROUTES).format(net=host.net, dev=host.name)
+        kind = "" if "dev" in route else " metric 0"
+        self.director.ip(f"route add {route}{kind} table 100",
+                         f"rule add to {host.net}.0/24 lookup 100 pref 10")
+        time.sleep(self.rng.random() / 20)
+        self.director.ip("rule del pref 10", "route flush table 100")
+
+    def namespace_lives(self):
+        """A namespace comes, has services and traffic, and goes."""
+        doomed, wire = Netns("ipvs-doomed"), Netns("ipvs-doomed-wire")
+        for path, value in DIRECTOR.items():
+            doomed.sysctl(path, value)
+        doomed.ip("link set lo up", f"addr add {VIP}/32 dev lo")
+        host = Host("doomed", 9, wire, doomed)
+        host.plug()
+        with Rules(doomed) as rules:
+            for vport, method in METHODS.items():
+                rules.add(UDP, VIP, vport, host.ip, method=method)
+        with flood((host, [udp(host.ip, cport, VIP, vport)
+                           for cport in range(1000, 1100)
+                           for vport in METHODS])):
+            eventually(lambda: doomed.proc("ip_vs_conn").count("\n") > 10,
+                       "connections in the namespace")
+            doomed.delete()
+            host.unplug()
+            wire.delete()
+
+    def reload(self):
+        """The module goes and comes again."""
+        self.ipvs.admin("-C")
+        module.unload()
+        module.load()
+        self.configure()
+
+    def happen(self, seconds):
+        """Things happen one after the other until the time is up; each kind
+        at least once."""
+        kinds = {self.admin: 60, self.look: 20, self.interface: 4,
+                 self.route: 4, self.namespace_lives: 1, self.reload: 1}
+        due = [self.interface, self.route, self.namespace_lives, self.reload]
+        end = time.monotonic() + seconds
+        while due or time.monotonic() < end:
+            event = self.rng.choices(list(kinds), list(kinds.values()))[0]
+            if due and time.monotonic() > end:
+                event = due[0]
+            if event in due:
+                due.remove(event)
+            event()
+            name = event.__name__
+            self.happened[name] = self.happened.get(name, 0) + 1
+
+    def storm(self):
+        """Traffic of new and old connections, with ends, on both CPUs."""
+        def all_of(ports, make, **more):
+            return [make(CIP, cport, VIP, vport, **more) for cport in ports
+                    for vport in METHODS]
+        ports, more = PORTS[:100], range(2000, 2100)
+        answers = [make(server, 81, CIP, cport) for cport in ports
+                   for make in (udp, tcp) for server in SERVERS]
+        errors = [icmp_error(RIP, CIP, 3, 1, udp(CIP, cport, RIP, 81))
+                  for cport in ports]
+        return flood(
+            (self.client, all_of(ports, udp) + all_of(ports, tcp) +
+             all_of(ports, tcp, flags=ACK)),
+            (self.client, all_of(more, udp, payload=bytes(1400)) +
+             all_of(more, tcp) + all_of(more, tcp, flags=FIN | ACK)),
+            (self.servers[0], answers + errors))
+
+    def quiet(self):
+        """All connections end, and none is counted at a server any more."""
+        # A server that was removed takes no packets of its connections.
+        self.configure_lax()
+        self.ipvs.admin("--set", *SHORT)
+        for found in self.ipvs.connections():
+            ends = found.caddr, found.cport, found.vaddr, found.vport
+            if found.protocol == "UDP":
+                self.client.send(udp(*ends))
+            else:
+                # From wherever it is, to CLOSE: ten seconds.
+                self.client.send(tcp(*ends, ACK))
+                self.client.send(tcp(*ends, RST))
+        eventually(lambda: not self.ipvs.connections(),
+                   "the end of all connections", 120)
+        for server, counts in self.ipvs.counters().items():
+            equal(counts, (0, 0), f"connections counted at {server}")
+
+    def exact(self):
+        """What the wires see is what the statistics say."""
+        rng = self.rng
+        self.ipvs.admin("-C")
+        self.configure()
+        self.ipvs.admin("--set", *LONG)
+        sent, answers, seen = {}, [], {host: [] for host in self.hosts}
+        for _ in range(20):
+            batch, replies = [], []
+            for _ in range(20):
+                make, vport = rng.choice((udp, tcp)), rng.choice(
+                    list(METHODS))
+                packet = make(CIP, self.port(), VIP, vport,
+                              payload=rng.randbytes(rng.randrange(600)))
+                kind = "UDP" if make is udp else "TCP"
+                sent.setdefault((kind, vport), []).append(len(bytes(packet)))
+                batch.append(packet)
+                if vport == 81:
+                    replies.append((kind, packet.back()))
+            for host, frames in self.exchange(self.client, *batch).items():
+                seen[host] += frames
+            # Each answers from where its request went.
+            found = {(c.protocol, c.cport): c.daddr
+                     for c in self.ipvs.connections()}
+            for host in self.servers:
+                mine = [(kind, reply.but(src=host.ip))
+                        for kind, reply in replies
+                        if found[kind, reply.l4.dport] == host.ip]
+                frames = self.exchange(host, *(reply for _, reply in mine))
+                equal([frame.ip for frame in frames[self.client]],
+                      [bytes(reply.but(src=VIP, ttl=63))
+                       for _, reply in mine], "what the client gets")
+                answers += [(kind, len(bytes(reply))) for kind, reply in mine]
+        said = self.ipvs.statistics()
+        for (kind, vport), sizes in sent.items():
+            back = [size for k, size in answers if (k, 81) == (kind, vport)]
+            want = len(sizes), len(sizes), len(back), sum(sizes), sum(back)
+            equal(said[f"{kind} {VIP}:{vport}"], want,
+                  f"statistics of {kind} {vport}")
+            of_servers = [said[f"{kind} {VIP}:{vport} {s}:{vport}"]
+                          for s in SERVERS]
+            equal(tuple(map(sum, zip(*of_servers))), want,
+                  f"statistics of the servers of {kind} {vport}")
+        for host in self.servers:
+            rows = [value for name, value in said.items()
+                    if f" {host.ip}:" in name]
+            # A tunnel's packets are longer by a header on the wire.
+            size = sum(len(f.ip) - (20 if f.ip[9] == 4 else 0)
+                       for f in seen[host])
+            equal((len(seen[host]), size),
+                  (sum(row[1] for row in rows), sum(row[3] for row in rows)),
+                  f"packets and bytes at {host} and in its statistics")
+        equal(seen[self.client], [], "what the client gets of requests")
+
+    def gone(self):
+        """The module leaves; what the kernel has allocated then."""
+        self.ipvs.admin("-C")
+        module.unload()
+        eventually(lambda: memory.in_use("net_namespace") <= self.namespaces_,
+                   "the end of namespaces", 60)
+        return memory.usage()
+
+
+@test(f"{SECONDS} seconds of everything at once, and then all adds up and "
+      "nothing is left")
+def soak(lab):
+    lab.namespaces_ = memory.in_use("net_namespace")
+    snapshots = []
+    for stretch in range(STRETCHES):
+        with lab.storm():
+            lab.happen(SECONDS / STRETCHES)
+        lab.exchange(lab.client)
+        lab.exact()
+        if stretch == STRETCHES - 1:
+            lab.quiet()
+        snapshots.append(lab.gone())
+        module.load()
+        lab.configure()
+    note(", ".join(f"{count} {name}" for name, count in lab.happened.items()))
+    # The first stretch fills what the kernel keeps for later.
+    equal(memory.leaks(snapshots[1:], 3 * NOISE), [], "what leaks")
+    lab.works()
+
+
+if __name__ == "__main__":
+    main(SoakLab)
