@@ -55,6 +55,28 @@ test: ## run all checks and tests; T=REGEX: selftests by name, M=c|rust: by modu
 test-debug: ## run them on a kernel that looks for bugs; T= and M= as above
 	@tools/testing/vm/test-all --kernel debug $(if $(T),--only '$(T)') $(if $(M),--module $(M))
 
+# SECONDS, N and SEED reach the test by its environment; a seed that it is not given it draws.
+kernel = $(if $(KERNEL),$(KERNEL),stock)
+hunt = $(vm) --kernel $(kernel) --timeout $(1) -- env MODULE=$(under_test) SEED=$(or $(SEED),random)
+needs_module_of_kernel = $(if $(filter c,$(M)),,$(if $(filter debug,$(kernel)),module-debug,module))
+soak_seconds = $(or $(SECONDS),300)
+
+.PHONY: soak
+soak: $(needs_module_of_kernel) ## everything at once; SECONDS=300, SEED=, M=c|rust, KERNEL=stock|debug
+	@$(call hunt,$$(($(soak_seconds) * 3 + 600))) SECONDS=$(soak_seconds) \
+		tools/testing/selftests/soak.py
+
+.PHONY: fuzz-kernel
+fuzz-kernel: $(needs_module_of_kernel) ## N=10000 requests and packets by chance; SEED=, M=, KERNEL=
+	@for test in netlink packets; do \
+		$(call hunt,$$(($(or $(N),10000) / 5 + 600))) N=$(or $(N),10000) \
+			tools/testing/selftests/fuzz_$$test.py || exit; done
+
+.PHONY: fault-injection
+fault-injection: KERNEL = debug
+fault-injection: $(if $(filter c,$(M)),,module-debug) ## each allocation fails once, on the kernel that looks for bugs
+	@$(call hunt,900) tools/testing/selftests/faults.py
+
 .PHONY: bench
 bench: module ## measure it against the kernel's own module
 	@tools/testing/bench/bench $(BENCH_ARGS)
