@@ -3,9 +3,8 @@
 //! Rates: every two seconds, all statistics of a namespace take a step. C: `ip_vs_est.c`.
 //!
 //! It rests while there is no service (see [`crate::control`]), or if users want it to (sysctl
-//! `run_estimation`). The C module spreads the work over
-//! kernel threads and limits it; here a step costs no more than reading counters, and anyone else may
-//! run between two services.
+//! `run_estimation`). The C module spreads the work over kernel threads and limits it; here a step
+//! costs no more than reading counters, and anyone else may run between two services.
 
 use crate::{
     netns::Model,

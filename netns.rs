@@ -5,7 +5,8 @@
 //! # Locks, outermost first
 //!
 //! 1. [`Netns::config`]: all that users change. Sleeps.
-//! 2. The writer's lock of a service's list of servers. Sleeps.
+//! 2. The writer's lock of a service's list of servers; those of settings that depend on others.
+//!    Sleep.
 //! 3. A scheduler's memory; a server's overload flag; statistics; the tables' chains. Softirqs take
 //!    these, none within another.
 //!
@@ -195,6 +196,7 @@ impl Run for ConnResize {
 pub(crate) struct Netns {
     proc_files: procfs::ProcFiles,
     _sysctls: sysctl::Sysctls,
+    /// Looks after the memory, while a defence may be wanted.
     _watch: Arc<Work<defence::Watch>>,
     /// What users change.
     #[pin]
