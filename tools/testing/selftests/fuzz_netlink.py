@@ -24,7 +24,6 @@ from lib.chance import chance, number
 from lib.genl import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Genl
 from lib.lab import CIP, RIP, VIP, Lab
 from lib.mutate import NUMBERS, Requests
-from lib.netns import Netns
 from lib.packet import udp
 from lib.rules import Rules
 from lib.tap import equal, main, note, test

@@ -19,7 +19,7 @@ not.
 
 import time
 
-from lib import genl, memory, module
+from lib import memory, module
 from lib.busy import METHODS, PORTS, TCP, UDP, BusyLab
 from lib.chance import chance, number
 from lib.flood import flood
@@ -71,8 +71,8 @@ class SoakLab(BusyLab):
                 lambda: rules.add_server(*server, **settings),
                 lambda: rules.add_server(*server, **settings),
                 lambda: rules.remove_server(*server),
-                lambda: rules.change(*service, scheduler=rng.choice(
-                    ("rr", "wrr", "lc", "wlc"))),
+                lambda: rules.change(*service,
+                                     scheduler=rng.choice(module.SCHEDULERS)),
                 lambda: rules.remove(*service),
                 lambda: rules.add(*service, *SERVERS, method=METHODS[vport]),
                 rules.flush if rng.random() < .1 else self.configure_lax))()
@@ -252,7 +252,8 @@ class SoakLab(BusyLab):
         """The module leaves; what the kernel has allocated then."""
         self.ipvs.admin("-C")
         module.unload()
-        eventually(lambda: memory.in_use("net_namespace") <= self.namespaces_,
+        eventually(lambda: memory.in_use("net_namespace") <=
+                   self.namespaces_before,
                    "the end of namespaces", 60)
         return memory.usage()
 
@@ -260,7 +261,7 @@ class SoakLab(BusyLab):
 @test(f"{SECONDS} seconds of everything at once, and then all adds up and "
       "nothing is left")
 def soak(lab):
-    lab.namespaces_ = memory.in_use("net_namespace")
+    lab.namespaces_before = memory.in_use("net_namespace")
     snapshots = []
     for stretch in range(STRETCHES):
         with lab.storm():

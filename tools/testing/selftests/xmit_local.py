@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from lib import genl
 from lib.lab import CIP, RIP, VIP, Lab
-from lib.packet import (ACK, IPPROTO_IPIP, RST, SYN, Icmp, Packet, Raw,
+from lib.packet import (ACK, IPPROTO_IPIP, RST, SYN, Packet, Raw,
                         icmp_error, tcp, udp)
 from lib.rules import Rules
 from lib.tap import Skip, equal, main, test

@@ -7,7 +7,7 @@ lies if it is not None."""
 import socket
 import struct
 
-from . import genl
+from . import genl, module
 
 AF_INET, AF_INET6 = 2, 10
 NUMBERS = (0, 1, 2, 3, 4, 5, 7, 8, 0x20, 0x7f, 0x80, 0xff, 0x100, 0x1fff,
@@ -18,7 +18,8 @@ SERVICE_COMMANDS = (genl.NEW_SERVICE,) * 3 + (
     genl.ZERO)
 DEST_COMMANDS = (genl.NEW_DEST,) * 3 + (genl.SET_DEST, genl.SET_DEST,
                                         genl.DEL_DEST)
-SCHEDULERS = (b"rr\0", b"wrr\0", b"lc\0", b"wlc\0", b"none\0", b"none\0x")
+SCHEDULERS = tuple(name.encode() + b"\0" for name in module.SCHEDULERS) + (
+    b"none\0", b"none\0x")
 ADDRESSES = ("198.51.100.1",)
 SERVERS = ("10.0.2.2", "10.0.3.2", "10.0.4.2", "127.0.0.1")
 PORTS = (80, 81)
