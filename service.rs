@@ -64,8 +64,8 @@ pub(crate) struct Service {
 }
 
 impl Hashed for Service {
-    fn hash(&self, _slot: usize, seed: &Seed) -> Option<u32> {
-        Some(self.key.hash(&HashKey::new(*seed)))
+    fn hash(&self, slot: usize, seed: &Seed) -> Option<u32> {
+        (slot == 0).then(|| self.key.hash(&HashKey::new(*seed)))
     }
 }
 
