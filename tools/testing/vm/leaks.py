@@ -55,6 +55,8 @@ class Symbols(threading.Thread):
             with open("/proc/kallsyms", encoding="ascii") as lines:
                 rows = [line.split() for line in lines
                         if line.endswith(f"[{module}]\n")]
+            if not rows:        # gone by now
+                return
             self.functions[module] = sorted(
                 (int(address, 16) - base, name)
                 for address, kind, name, _module in rows if kind in "tT")
