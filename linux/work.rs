@@ -75,7 +75,8 @@ impl<T: Run> Work<T> {
                             &raw mut (*work).timer,
                             Some(bindings::delayed_work_timer_fn),
                             bindings::TIMER_IRQSAFE,
-                            name.as_char_ptr(),
+                            // All kinds share this class, and a class has one name.
+                            c"delayed work".as_char_ptr(),
                             kernel::static_lock_class!().as_ptr(),
                         );
                     }
