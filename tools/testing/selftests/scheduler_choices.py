@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 1200
+# timeout: 400
 """Every scheduler, connection by connection: which server each of many
 connections goes to while servers come, go, fill up and change their weights.
 
@@ -10,7 +10,7 @@ the wire, and must be the one that lib/schedulers.py chooses by the scheduler's
 description. So the C module and ours, which both are compared with it, agree
 in every one.
 
-ARRIVALS is the number of connections for each scheduler (10,000).
+ARRIVALS is the number of connections for each scheduler (1,000).
 """
 
 import os
@@ -25,7 +25,7 @@ from lib.schedulers import FALLBACK, MODELS, PORT, Arrival, Scheduler, Server, \
     Twos
 from lib.tap import equal, main, test
 
-ARRIVALS = int(os.environ.get("ARRIVALS", "10000"))
+ARRIVALS = int(os.environ.get("ARRIVALS", "1000"))
 BATCH = 250
 FEW, MANY = 5, 45       # servers
 CLIENTS, TARGETS = 0xac100000, 0xc6330000       # 172.16/12, 198.51/16
