@@ -77,6 +77,10 @@ fault-injection: KERNEL = debug
 fault-injection: $(if $(filter c,$(M)),,module-debug) ## each allocation fails once, on the kernel that looks for bugs
 	@$(call hunt,900) tools/testing/selftests/faults.py
 
+.PHONY: fuzz
+fuzz: ## search for bytes that ipvs_core can't take; FUZZ_ARGS='--seconds 60 ipv4': how long, what
+	@tools/testing/fuzz/fuzz $(FUZZ_ARGS)
+
 .PHONY: bench
 bench: module ## measure it against the kernel's own module
 	@tools/testing/bench/bench $(BENCH_ARGS)

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is fuzzed: each target takes bytes that anyone may have made, and panics if `ipvs_core` does
+//! with them what it must not.
+//!
+//! `make fuzz` searches for such bytes, and `make test` feeds the targets those in `corpus/`, both
+//! from this one list.
+
+mod checksum;
+mod estimates;
+mod icmp;
+mod input;
+mod ipv4;
+mod netlink_answers;
+mod netlink_requests;
+mod resize;
+mod schedulers;
+mod tcp_states;
+mod text;
+mod transport;
+
+/// A target.
+pub(crate) type Target = fn(&[u8]);
+
+/// All of them, by the names of their directories in `corpus/`.
+pub(crate) const ALL: [(&str, Target); 11] = [
+    ("checksum", checksum::run),
+    ("estimates", estimates::run),
+    ("icmp", icmp::run),
+    ("ipv4", ipv4::run),
+    ("netlink_answers", netlink_answers::run),
+    ("netlink_requests", netlink_requests::run),
+    ("resize", resize::run),
+    ("schedulers", schedulers::run),
+    ("tcp_states", tcp_states::run),
+    ("text", text::run),
+    ("transport", transport::run),
+];
