@@ -64,16 +64,15 @@ impl<T: Send + Sync> Slots<T> {
 
     /// Lets the empty slots behind the last object be used again.
     fn trim(&self) {
-        let len = self.len.load(Ordering::Relaxed);
         let is_used = |slot: &AtomicPtr<SharedInner<T>>| !slot.load(Ordering::Relaxed).is_null();
-        let used = self
-            .slots
-            .get(..len)
-            .and_then(|slots| slots.iter().rposition(is_used));
-        self.len.store(
-            used.map_or(0, |last| last.wrapping_add(1)),
-            Ordering::Release,
-        );
+        let mut len = self.len.load(Ordering::Relaxed);
+        while let Some(last) = len.checked_sub(1) {
+            if self.slots.get(last).is_some_and(is_used) {
+                break;
+            }
+            len = last;
+        }
+        self.len.store(len, Ordering::Release);
     }
 }
 

@@ -328,7 +328,7 @@ impl<T: Entry> Table<T> {
                     if let Some(place) = batch.get_mut(found) {
                         *place = Some(entry);
                     }
-                    found += 1;
+                    found = found.saturating_add(1);
                 });
                 for entry in batch.into_iter().flatten() {
                     if entry.unlink(rcu) {

@@ -249,11 +249,7 @@ impl Rule {
             Kind::Nested if payload.is_empty() => Ok(()),
             Kind::Nested => at_least(HEADER_LEN),
             Kind::String(max) => {
-                if !payload
-                    .iter()
-                    .take(max.saturating_add(1))
-                    .any(|&byte| byte == 0)
-                {
+                if !payload.get(..=max).unwrap_or(payload).contains(&0) {
                     return Err((Errno::INVAL, self.unterminated));
                 }
                 // What follows the string counts as well, but for one NUL at the end.

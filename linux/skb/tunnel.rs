@@ -81,7 +81,7 @@ impl Skb {
             (*skb).data = (*skb).data.add(len);
             (*skb).len = (*skb).len.wrapping_sub(len as u32);
             (*self.headers()).network_header = self.headroom() as u16;
-            (*self.headers()).transport_header = (self.headroom() + header_len) as u16;
+            (*self.headers()).transport_header = self.headroom().wrapping_add(header_len) as u16;
         }
         self.clear_ip_options();
         Ok(())
