@@ -94,7 +94,7 @@ struct Buckets {
 
 impl Buckets {
     fn new(bits: u32, generation: u8) -> Result<KBox<Self>> {
-        let size = 1usize << bits;
+        let size = 1usize.checked_shl(bits).ok_or(EINVAL)?;
         let mut heads = KVVec::with_capacity(size, GFP_KERNEL | __GFP_NOWARN)?;
         for bucket in 0..size {
             heads.push_within_capacity(AtomicUsize::new(Link::end(bucket, generation).0))?;
@@ -127,8 +127,9 @@ impl Buckets {
     }
 }
 
-/// How many locks a table spreads its chains over; also the least number of buckets.
-const LOCK_BITS: u32 = 6;
+/// How many locks a table spreads its chains over; also the least number of buckets. A model can be
+/// explored only if they are few.
+const LOCK_BITS: u32 = if cfg!(loom) { 1 } else { 6 };
 const LOCKS: usize = 1 << LOCK_BITS;
 
 /// The chains, without ownership of what they hold.
@@ -247,6 +248,8 @@ impl<N: Node> Chains<N> {
                 if link == buckets.end(bucket) {
                     break;
                 }
+                // Led away by a move, whose store to the head is to be seen next.
+                core::hint::spin_loop();
             }
             buckets = self.next(buckets, rcu)?;
         }

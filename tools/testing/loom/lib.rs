@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Every order in which threads can take their steps through `linux/`, up to a bound.
+//!
+//! The modules in [`linux`] are the files that the kernel module is made of. They see this crate as
+//! the crates `linux` and `kernel`, and [`loom_core`] as `core`: atomics, locks and threads are
+//! loom's, which also lets a load see every value that its ordering allows. RCU ([`rcu_model`])
+//! ends each grace period as early as it may, and memory that is used after it was freed, or never
+//! freed, fails the model.
+
+extern crate loom_core as core;
+extern crate self as kernel;
+
+pub(crate) mod bindings;
+mod kernel_api;
+#[cfg(test)]
+mod models;
+mod rcu_model;
+pub(crate) mod spinlock;
+
+pub use kernel_api::*;
+
+#[path = "../../../linux"]
+#[allow(dead_code)]
+mod linux {
+    pub(crate) mod rcu;
+    pub(crate) mod roster;
+    pub(crate) mod table;
+}
+
+pub(crate) use linux::{
+    rcu,
+    table, //
+};
+
+/// Random numbers, always the same.
+pub(crate) mod random {
+    pub(crate) fn fill(buf: &mut [u8]) {
+        buf.fill(0);
+    }
+}

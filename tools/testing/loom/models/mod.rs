@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The models.
+
+mod roster;
+mod shared;
+mod table;
+
+use crate::{
+    prelude::*,
+    rcu::Shared,
+    rcu_model,
+    table::{
+        Hashed,
+        Seed, //
+    },
+};
+use core::memory;
+use std::sync::Arc;
+
+/// Explores `run`: every order of its threads' steps with at most `preemptions` switches that no
+/// thread has to make. In each, all memory must come back.
+fn explore(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 100_000;
+    builder.check(move || {
+        memory::reset();
+        rcu_model::reset();
+        crate::rcu::drain();
+        run();
+        crate::rcu::drain();
+        assert_eq!(memory::live(), 0, "leaked");
+    });
+}
+
+/// An object that says how it is, in tables by its number.
+struct Object {
+    number: u32,
+    /// Another number, for the second chain.
+    second: Option<u32>,
+    dropped: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+/// An object to which there is one reference, and how often it was dropped.
+fn new_object(number: u32, second: Option<u32>) -> (Shared<Object>, Dropped) {
+    let dropped = Arc::default();
+    let object = Object {
+        number,
+        second,
+        dropped: Arc::clone(&dropped),
+    };
+    // SAFETY: Writes all of it.
+    let init = unsafe {
+        pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut Object| {
+            slot.write(object);
+            Ok(())
+        })
+    };
+    (
+        Shared::pin_init(init, GFP_KERNEL).unwrap(),
+        Dropped(dropped),
+    )
+}
+
+impl Object {
+    /// Its number; not of one that was dropped.
+    #[track_caller]
+    fn number(&self) -> u32 {
+        memory::check(self);
+        assert_eq!(self.dropped.load(std::sync::atomic::Ordering::SeqCst), 0);
+        self.number
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        self.dropped
+            .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Hashed for Object {
+    fn hash(&self, slot: usize, _seed: &Seed) -> Option<u32> {
+        match slot {
+            0 => Some(self.number()),
+            _ => self.second,
+        }
+    }
+}
+
+/// How often an object was dropped.
+struct Dropped(Arc<std::sync::atomic::AtomicUsize>);
+
+impl Dropped {
+    fn times(&self) -> usize {
+        self.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tables that are searched while they change (`linux/table.rs`, `linux/table/chains.rs`).
+
+use super::{
+    explore,
+    new_object,
+    Object, //
+};
+use crate::{
+    prelude::*,
+    rcu,
+    table::{
+        Sizing,
+        Table, //
+    },
+};
+use loom::thread;
+use std::{
+    ops::Deref,
+    sync::Arc, //
+};
+
+/// A table that threads share.
+struct Shareable(Option<Pin<KBox<Table<Object>>>>);
+
+impl Deref for Shareable {
+    type Target = Table<Object>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().unwrap()
+    }
+}
+
+/// A table of two buckets that wants to have `bits`.
+fn table(initial_bits: u32, wanted: fn(usize, u32) -> Option<u32>) -> Arc<Shareable> {
+    let sizing = Sizing {
+        initial_bits,
+        wanted,
+    };
+    let table = KBox::try_pin_init(Table::new(sizing), GFP_KERNEL).unwrap();
+    Arc::new(Shareable(Some(table)))
+}
+
+fn growing() -> Arc<Shareable> {
+    table(1, |_, _| Some(2))
+}
+
+fn shrinking() -> Arc<Shareable> {
+    table(2, |_, _| Some(1))
+}
+
+fn insert(table: &Table<Object>, number: u32) -> bool {
+    let is = |other: &Object| other.number() == number;
+    table.insert(new_object(number, None).0, is).is_ok()
+}
+
+fn finds(table: &Table<Object>, number: u32) -> bool {
+    rcu::read(|rcu| {
+        let found = table.find(rcu, number, |other, slot| {
+            slot == 0 && other.number() == number
+        });
+        found
+            .inspect(|found| assert_eq!(found.number(), number))
+            .is_some()
+    })
+}
+
+/// Numbers that a table of two buckets has in one chain, and one of four in two.
+const SAME: [u32; 3] = [0, 2, 4];
+
+#[test]
+fn what_is_there_is_found_while_the_table_grows() {
+    explore(3, || {
+        let table = growing();
+        assert!(insert(&table, SAME[0]) && insert(&table, SAME[1]));
+        let other = Arc::clone(&table);
+        let resizer = thread::spawn(move || other.resize().unwrap());
+        assert!(finds(&table, SAME[0]));
+        assert!(finds(&table, SAME[1]));
+        resizer.join().unwrap();
+        assert!(finds(&table, SAME[0]) && finds(&table, SAME[1]));
+        assert_eq!(table.count(), 2);
+    });
+}
+
+#[test]
+fn what_is_there_is_found_while_the_table_shrinks() {
+    explore(3, || {
+        let table = shrinking();
+        assert!(insert(&table, SAME[0]) && insert(&table, SAME[1]));
+        let other = Arc::clone(&table);
+        let resizer = thread::spawn(move || other.resize().unwrap());
+        assert!(finds(&table, SAME[0]));
+        assert!(finds(&table, SAME[1]));
+        resizer.join().unwrap();
+        assert!(finds(&table, SAME[0]) && finds(&table, SAME[1]));
+    });
+}
+
+#[test]
+fn of_two_equal_objects_one_is_inserted() {
+    explore(3, || {
+        let table = table(1, |_, _| None);
+        let other = Arc::clone(&table);
+        let inserter = thread::spawn(move || insert(&other, 1));
+        let mine = insert(&table, 1);
+        let theirs = inserter.join().unwrap();
+        assert_ne!(mine, theirs);
+        assert_eq!(table.count(), 1);
+        assert!(finds(&table, 1));
+    });
+}
+
+#[test]
+fn of_two_equal_objects_one_is_inserted_while_the_table_grows() {
+    explore(2, || {
+        let table = growing();
+        let (first, second) = (Arc::clone(&table), Arc::clone(&table));
+        let inserter = thread::spawn(move || insert(&first, SAME[1]));
+        let resizer = thread::spawn(move || second.resize().unwrap());
+        let mine = insert(&table, SAME[1]);
+        let theirs = inserter.join().unwrap();
+        resizer.join().unwrap();
+        assert_ne!(mine, theirs);
+        assert!(finds(&table, SAME[1]));
+    });
+}
+
+#[test]
+fn what_is_inserted_while_the_table_grows_is_found() {
+    explore(3, || {
+        let table = growing();
+        assert!(insert(&table, SAME[0]));
+        let other = Arc::clone(&table);
+        let resizer = thread::spawn(move || other.resize().unwrap());
+        assert!(insert(&table, SAME[1]));
+        assert!(finds(&table, SAME[1]));
+        assert!(finds(&table, SAME[0]));
+        resizer.join().unwrap();
+        assert!(finds(&table, SAME[1]) && finds(&table, SAME[0]));
+    });
+}
+
+#[test]
+fn of_two_who_remove_an_object_one_has_it() {
+    explore(3, || {
+        let table = table(1, |_, _| None);
+        let (object, dropped) = new_object(1, Some(3));
+        assert!(table.insert(object.clone(), |_| false).is_ok());
+        let (other, clone) = (Arc::clone(&table), object.clone());
+        let remover = thread::spawn(move || other.remove(&clone).is_some());
+        let mine = table.remove(&object).is_some();
+        assert_ne!(mine, remover.join().unwrap());
+        assert_eq!(table.count(), 0);
+        assert!(!finds(&table, 1));
+        drop(object);
+        rcu::drain();
+        assert_eq!(dropped.times(), 1);
+    });
+}
+
+#[test]
+fn a_reader_may_look_at_what_is_removed() {
+    explore(3, || {
+        let table = table(1, |_, _| None);
+        assert!(insert(&table, SAME[0]));
+        let (object, dropped) = new_object(SAME[1], Some(SAME[2]));
+        assert!(table.insert(object.clone(), |_| false).is_ok());
+        let other = Arc::clone(&table);
+        let reader = thread::spawn(move || {
+            // It is before the other one in the chain.
+            assert!(finds(&other, SAME[0]));
+            finds(&other, SAME[1]);
+        });
+        drop(table.remove(&object).unwrap());
+        drop(object);
+        reader.join().unwrap();
+        rcu::drain();
+        assert_eq!(dropped.times(), 1);
+        assert!(!finds(&table, SAME[1]));
+    });
+}
+
+#[test]
+fn what_is_removed_while_the_table_grows_is_gone_and_the_rest_is_there() {
+    explore(3, || {
+        let table = growing();
+        let (object, dropped) = new_object(SAME[0], None);
+        assert!(table.insert(object.clone(), |_| false).is_ok());
+        assert!(insert(&table, SAME[1]));
+        let other = Arc::clone(&table);
+        let resizer = thread::spawn(move || other.resize().unwrap());
+        assert!(table.remove(&object).is_some());
+        drop(object);
+        assert!(!finds(&table, SAME[0]));
+        assert!(finds(&table, SAME[1]));
+        resizer.join().unwrap();
+        assert!(!finds(&table, SAME[0]));
+        rcu::drain();
+        assert_eq!(dropped.times(), 1);
+    });
+}
+
+#[test]
+fn a_scan_meets_everything_while_the_table_is_resized() {
+    for make in [growing, shrinking] {
+        explore(2, move || {
+            let table = make();
+            assert!((0..3).all(|number| insert(&table, number)));
+            let other = Arc::clone(&table);
+            let resizer = thread::spawn(move || other.resize().unwrap());
+            let (mut seen, mut cursor) = ([false; 3], 0);
+            loop {
+                cursor = rcu::read(|rcu| {
+                    table.scan(rcu, cursor, |object| seen[object.number() as usize] = true)
+                });
+                if cursor == 0 {
+                    break;
+                }
+            }
+            assert_eq!(seen, [true; 3]);
+            resizer.join().unwrap();
+        });
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Read-copy-update as its definition has it, and nothing better: a grace period ends as soon as the
+//! readers that were there at its beginning have left, and its callbacks run at that moment.
+//!
+//! Two atomics carry the ordering that RCU guarantees, and no more, so that a reader learns of a
+//! store by RCU alone only if a grace period lies between: what came before the beginning of a grace
+//! period is seen by readers that begin later, and what a reader or a callback did is seen by
+//! the callbacks and waiters that waited for it.
+
+use crate::bindings::callback_head;
+use core::sync::atomic::{
+    AtomicUsize,
+    Ordering::{
+        Acquire,
+        Relaxed,
+        Release, //
+    },
+};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet, //
+};
+
+type Callback = unsafe extern "C" fn(*mut callback_head);
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    readers: BTreeSet<u64>,
+    /// Callbacks and the readers that they wait for.
+    waiting: Vec<(BTreeSet<u64>, *mut callback_head, Callback)>,
+    /// Callbacks that have begun and not returned.
+    running: usize,
+}
+
+thread_local! {
+    static STATE: RefCell<State> = RefCell::default();
+}
+
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
+static LEFT: AtomicUsize = AtomicUsize::new(0);
+
+/// For a new run. To be called before there are threads.
+pub(crate) fn reset() {
+    STATE.take();
+    BEGUN.load(Relaxed);
+    LEFT.load(Relaxed);
+}
+
+/// A read-side critical section.
+pub struct Guard(u64);
+
+pub fn read_lock() -> Guard {
+    BEGUN.fetch_add(0, Acquire);
+    STATE.with_borrow_mut(|state| {
+        state.next += 1;
+        let id = state.next;
+        state.readers.insert(id);
+        Guard(id)
+    })
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        LEFT.fetch_add(1, Release);
+        STATE.with_borrow_mut(|state| {
+            state.readers.remove(&self.0);
+            for (readers, ..) in &mut state.waiting {
+                readers.remove(&self.0);
+            }
+        });
+        run_ready();
+    }
+}
+
+fn run_ready() {
+    loop {
+        let ready = STATE.with_borrow_mut(|state| {
+            let at = state
+                .waiting
+                .iter()
+                .position(|(readers, ..)| readers.is_empty())?;
+            state.running += 1;
+            Some(state.waiting.remove(at))
+        });
+        let Some((_, head, callback)) = ready else {
+            break;
+        };
+        BEGUN.fetch_add(0, Acquire);
+        LEFT.fetch_add(0, Acquire);
+        // SAFETY: Once for each `call_rcu`, as that function promises.
+        unsafe { callback(head) };
+        LEFT.fetch_add(1, Release);
+        STATE.with_borrow_mut(|state| state.running -= 1);
+    }
+}
+
+pub(crate) fn call(head: *mut callback_head, callback: Callback) {
+    if std::thread::panicking() {
+        return;
+    }
+    BEGUN.fetch_add(1, Release);
+    STATE.with_borrow_mut(|state| {
+        let readers = state.readers.clone();
+        state.waiting.push((readers, head, callback));
+    });
+    run_ready();
+}
+
+pub(crate) fn synchronize() {
+    BEGUN.fetch_add(1, Release);
+    let before = STATE.with_borrow(|state| state.readers.clone());
+    while STATE.with_borrow(|state| !state.readers.is_disjoint(&before)) {
+        loom::thread::yield_now();
+    }
+    LEFT.fetch_add(0, Acquire);
+}
+
+pub(crate) fn barrier() {
+    while STATE.with_borrow(|state| !state.waiting.is_empty() || state.running != 0) {
+        loom::thread::yield_now();
+    }
+    LEFT.fetch_add(0, Acquire);
+}
