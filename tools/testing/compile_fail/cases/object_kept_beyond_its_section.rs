@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+// error: E0521
+
+//! What a reader found without a reference stays in the read-side section.
+
+use linux::rcu::{
+    self,
+    SharedCell, //
+};
+
+pub fn value(cell: &SharedCell<u32>) -> Option<u32> {
+    let mut kept = None;
+    rcu::read(|rcu| {
+        let found = cell.get(rcu);
+        #[cfg(not(misuse))]
+        let found = found.and_then(|found| found.share());
+        kept = found;
+    });
+    kept.map(|found| *found)
+}

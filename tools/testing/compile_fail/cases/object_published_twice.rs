@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+// error: E0382
+
+//! An object that was published is no longer its maker's.
+
+use linux::{
+    rcu::Reader,
+    timed::{
+        Entry,
+        New, //
+    },
+};
+
+pub fn publish<T: Entry>(new: New<'_, T>, rcu: Reader<'_>) -> bool {
+    let first = new.publish(rcu, |_| false).is_ok();
+    #[cfg(misuse)]
+    let first = new.publish(rcu, |_| false).is_ok();
+    first
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+// error: E0277
+
+//! A read-side section is of one thread.
+
+use linux::rcu::Reader;
+
+fn send<T: Send>(_: T) {}
+
+pub fn give_away(rcu: Reader<'_>) {
+    #[cfg(misuse)]
+    send(rcu);
+    #[cfg(not(misuse))]
+    {
+        let _ = rcu;
+        send(0);
+    }
+}
