@@ -24,7 +24,7 @@ pub(crate) fn run(data: &[u8]) {
 
     while !input.is_empty() {
         let (how, bits) = (input.u8(), input.u8());
-        let table = [Table::Normal, Table::Secure][usize::from(how >> 1 & 1)];
+        let table = [Table::Normal, Table::Secure][usize::from((how >> 1) & 1)];
         let seen = [Direction::Input, Direction::Output][usize::from(how & 1)];
         let (direction, still) = seen.with_flag(no_output);
         // An answer ends the flag for good, and nothing sets it.
