@@ -29,7 +29,9 @@ impl<N: Node, B: DerefMut<Target = [N]>> Tree<B> {
 
     /// How many nodes a tree for so many slots needs.
     pub fn nodes_for(slots: usize) -> usize {
-        slots.next_power_of_two().saturating_mul(2)
+        slots
+            .checked_next_power_of_two()
+            .map_or(usize::MAX, |size| size.saturating_mul(2))
     }
 
     /// A tree on nodes that are [`Node::EMPTY`], as many as [`Tree::nodes_for`] says.

@@ -362,15 +362,16 @@ impl<N: Node> Chains<N> {
                 let _lock = self.lock(bucket as u32);
                 let first = self.current(rcu);
                 let buckets = self.next(first, rcu).unwrap_or(first);
-                (bucket <= buckets.mask).then(|| self.chain_length(rcu, buckets, bucket, L - 1))
+                (bucket <= buckets.mask)
+                    .then(|| self.chain_length(rcu, buckets, bucket, L.saturating_sub(1)))
             });
             let Some(length) = length else {
                 return counts;
             };
             if let Some(count) = counts.get_mut(length) {
-                *count += 1;
+                *count = usize::saturating_add(*count, 1);
             }
-            bucket += 1;
+            bucket = usize::wrapping_add(bucket, 1);
         }
     }
 
@@ -385,7 +386,7 @@ impl<N: Node> Chains<N> {
         let mut length = 0;
         let mut link = Link(buckets.head(bucket).load(Ordering::Acquire));
         while !link.is_end() && length < most {
-            length += 1;
+            length = usize::wrapping_add(length, 1);
             let node = self.node(link, rcu);
             link = Link(node.link(link.slot()).load(Ordering::Acquire));
         }
