@@ -84,6 +84,21 @@ fn what_is_there_is_found_while_the_table_grows() {
     });
 }
 
+/// The end of the new chain has the number of the old one's bucket then, and only its generation
+/// tells a reader that it has come by a moved object.
+#[test]
+fn what_keeps_its_bucket_is_found_while_the_table_grows() {
+    explore(3, || {
+        let table = growing();
+        assert!(insert(&table, 0) && insert(&table, 4));
+        let other = Arc::clone(&table);
+        let resizer = thread::spawn(move || other.resize().unwrap());
+        assert!(finds(&table, 0));
+        assert!(finds(&table, 4));
+        resizer.join().unwrap();
+    });
+}
+
 #[test]
 fn what_is_there_is_found_while_the_table_shrinks() {
     explore(3, || {
