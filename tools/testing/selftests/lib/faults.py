@@ -37,6 +37,10 @@ def prepare():
     _set("ignore-gfp-wait", "N")
     _set("task-filter", "N")
     _set("min-order", 0)
+    # Its failure is logged with a stack that reads like an oops.
+    start, end = function("__kmem_cache_create_args")
+    _set("reject-start", f"{start:#x}")
+    _set("reject-end", f"{end:#x}")
     _set("stacktrace-depth", 32)
     _set("verbose", 2 if os.environ.get("TRACE") else 0)
 
