@@ -11,7 +11,7 @@ from contextlib import nullcontext
 
 from lib import module
 from lib.genl import GENL_ID_CTRL, CTRL_CMD_GETFAMILY, Genl, string
-from lib.module import MODULES, RUST_KO, run
+from lib.module import RUST_KO, run
 from lib.tap import Skip, equal, main, module_under_test, test
 
 MODULES = f"/lib/modules/{os.uname().release}"
@@ -86,7 +86,7 @@ def afresh(ask):
 
 @test("modprobe finds it by its name, and by those of schedulers")
 def by_name(_installed):
-    for name in ["ip_vs", *MODULES]:
+    for name in ["ip_vs", *module.MODULES]:
         afresh(lambda n=name: run("modprobe", n))
 
 
