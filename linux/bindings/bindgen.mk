@@ -61,7 +61,7 @@ $(obj)/linux/linux.o: $(obj)/linux/helpers/helpers.bc
 ipvs_llvm_link := $(LLVM_LINK)
 $(obj)/linux/linux.o: private LLVM_LINK = $(src)/linux/bindings/llvm-link-with \
 	$(ipvs_llvm_link) $(obj)/linux/helpers/helpers.bc
-$(obj)/ip_vs_main.o: private LLVM_LINK = $(src)/linux/bindings/llvm-link-with \
+$(addprefix $(obj)/,$(linux-users)): private LLVM_LINK = $(src)/linux/bindings/llvm-link-with \
 	$(ipvs_llvm_link) $(obj)/linux/helpers/helpers.bc
 endif
 
