@@ -8,6 +8,7 @@
 
 #![deny(unsafe_code)]
 
+mod item;
 mod ledger;
 mod suites;
 mod wait;

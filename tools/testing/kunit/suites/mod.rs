@@ -2,4 +2,11 @@
 
 //! The suites.
 
+mod numbers;
+mod percpu;
 mod rcu;
+mod roster;
+mod spinlock;
+mod table;
+mod timed;
+mod work;

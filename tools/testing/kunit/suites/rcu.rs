@@ -127,7 +127,9 @@ mod cases {
         assert!(rcu::read(|rcu| cell.get(rcu).is_none()));
         assert!(cell.replace(object(&ledger, 0)?).is_none());
         let old = cell.replace(object(&ledger, 1)?);
-        assert!(old.as_ref().is_some_and(|old| old.number() == 0 && old.is_unique()));
+        assert!(old
+            .as_ref()
+            .is_some_and(|old| old.number() == 0 && old.is_unique()));
         assert!(rcu::read(|rcu| cell.get(rcu).map(|object| object.number())) == Some(1));
         drop(old);
         rcu::drain();
@@ -163,7 +165,9 @@ mod cases {
                 token: ledger.token(number),
                 next: head.take(),
             };
-            head = Some(Shared::pin_init::<core::convert::Infallible>(chained, GFP_KERNEL)?);
+            head = Some(Shared::pin_init::<core::convert::Infallible>(
+                chained, GFP_KERNEL,
+            )?);
         }
         let second = head.as_ref().and_then(|head| head.next.as_ref());
         assert!(second.is_some_and(|second| second.token.number() == 1));

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lists that readers index: [`linux::roster`].
+
+use crate::ledger::{
+    Ledger,
+    Token, //
+};
+use core::convert::Infallible;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::{
+    rcu::{
+        self,
+        Shared, //
+    },
+    roster::{
+        Roster,
+        View, //
+    },
+};
+
+/// The numbers in the slots, as far as there is room; `None` for an empty slot.
+#[derive(Clone, Copy, PartialEq)]
+struct Slots {
+    len: usize,
+    numbers: [Option<u32>; 20],
+}
+
+impl Slots {
+    fn of(view: &View<'_, Token>) -> Self {
+        Self {
+            len: view.len(),
+            numbers: core::array::from_fn(|slot| view.get(slot).map(|token| token.number())),
+        }
+    }
+
+    /// Whether there are just these slots.
+    fn are(&self, slots: &[Option<u32>]) -> bool {
+        self.len == slots.len()
+            && self.numbers.get(..slots.len()) == Some(slots)
+            && self.numbers.iter().skip(slots.len()).all(Option::is_none)
+    }
+}
+
+fn roster() -> Result<Pin<KBox<Roster<Token>>>> {
+    KBox::pin_init(Roster::new(), GFP_KERNEL)
+}
+
+/// Adds the objects with these numbers; how often the others were moved for that.
+fn push(
+    roster: &Roster<Token>,
+    ledger: &Arc<Ledger>,
+    numbers: core::ops::Range<u32>,
+) -> Result<usize> {
+    let mut moves = 0;
+    for number in numbers {
+        let object = Shared::pin_init::<Infallible>(ledger.token(number), GFP_KERNEL)?;
+        roster.push(object, |_| moves += 1)?;
+    }
+    Ok(moves)
+}
+
+fn slots(roster: &Roster<Token>) -> Slots {
+    rcu::read(|rcu| Slots::of(&roster.view(rcu)))
+}
+
+/// Removes the object with this number, with what was left for readers and which slot it was in.
+fn remove(roster: &Roster<Token>, number: u32) -> Option<(Shared<Token>, Slots, usize)> {
+    let object = rcu::read(|rcu| {
+        let view = roster.view(rcu);
+        let mut objects = (0..view.len()).filter_map(|slot| view.get(slot));
+        objects.find(|object| object.number() == number)?.share()
+    })?;
+    let mut left = None;
+    let removed = roster.remove(&object, |view, slot| left = Some((Slots::of(view), slot)))?;
+    left.map(|(slots, slot)| (removed, slots, slot))
+}
+
+#[kunit_tests(linux_roster)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn objects_are_in_the_order_in_which_they_were_added() -> Result {
+        let ledger = Ledger::new(3)?;
+        let roster = roster()?;
+        assert!(rcu::read(|rcu| roster.view(rcu).is_empty()));
+        assert!(push(&roster, &ledger, 0..3)? == 0);
+        assert!(roster.count() == 3);
+        assert!(slots(&roster).are(&[Some(0), Some(1), Some(2)]));
+        drop(roster);
+        rcu::drain();
+        assert!(ledger.each_once());
+        Ok(())
+    }
+
+    #[test]
+    fn a_removed_object_leaves_its_slot_empty() -> Result {
+        let ledger = Ledger::new(4)?;
+        let roster = roster()?;
+        push(&roster, &ledger, 0..3)?;
+        let removed = remove(&roster, 1);
+        assert!(removed
+            .as_ref()
+            .is_some_and(|(object, left, slot)| object.number() == 1
+                && *slot == 1
+                && left.are(&[Some(0), None, Some(2)])));
+        assert!(roster.count() == 2);
+        push(&roster, &ledger, 3..4)?;
+        assert!(slots(&roster).are(&[Some(0), None, Some(2), Some(3)]));
+        rcu::drain();
+        assert!(ledger.dropped() == 0);
+        drop(removed);
+        rcu::drain();
+        assert!(ledger.order_is(&[1]));
+        Ok(())
+    }
+
+    #[test]
+    fn the_slots_behind_the_last_object_are_used_again() -> Result {
+        let ledger = Ledger::new(4)?;
+        let roster = roster()?;
+        push(&roster, &ledger, 0..3)?;
+        drop(remove(&roster, 1));
+        drop(remove(&roster, 2));
+        assert!(slots(&roster).are(&[Some(0)]));
+        push(&roster, &ledger, 3..4)?;
+        assert!(slots(&roster).are(&[Some(0), Some(3)]));
+        Ok(())
+    }
+
+    #[test]
+    fn an_object_is_removed_once() -> Result {
+        let ledger = Ledger::new(2)?;
+        let roster = roster()?;
+        push(&roster, &ledger, 0..2)?;
+        let object = remove(&roster, 0)
+            .map(|(object, _, _)| object)
+            .ok_or(ENOENT)?;
+        let mut called = false;
+        assert!(roster.remove(&object, |_, _| called = true).is_none());
+        assert!(!called);
+        assert!(roster.count() == 1);
+        assert!(object.is_unique());
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_list_moves_to_twice_the_room_without_its_gaps() -> Result {
+        let ledger = Ledger::new(18)?;
+        let roster = roster()?;
+        let room = roster.room();
+        assert!(room == 8 && roster.room_after_move().is_none());
+        push(&roster, &ledger, 0..8)?;
+        drop(remove(&roster, 3));
+        assert!(roster.room_after_move() == Some(14));
+        let mut before = None;
+        let object = Shared::pin_init::<Infallible>(ledger.token(8), GFP_KERNEL)?;
+        roster.push(object, |view| before = Some(Slots::of(view)))?;
+        let with_gap = [0, 1, 2, 9, 4, 5, 6, 7].map(|number| (number != 9).then_some(number));
+        assert!(before.is_some_and(|before| before.are(&with_gap)));
+        assert!(slots(&roster).are(&[0, 1, 2, 4, 5, 6, 7, 8].map(Some)));
+        assert!(roster.room() == 14 && roster.count() == 8);
+        assert!(push(&roster, &ledger, 9..15)? == 0);
+        assert!(push(&roster, &ledger, 15..18)? == 1);
+        assert!(roster.count() == 17);
+        drop(roster);
+        rcu::drain();
+        assert!(ledger.each_once());
+        Ok(())
+    }
+}

@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Objects that end when their time is up: [`linux::timed`] and [`linux::slab`].
+
+use crate::{
+    item::{
+        self,
+        Keys, //
+    },
+    ledger::Ledger,
+    wait,
+};
+use core::sync::atomic::{
+    AtomicU32,
+    AtomicUsize,
+    Ordering, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::{
+    jiffies, rcu, slab,
+    table::{
+        Hashed,
+        Seed, //
+    },
+    timed::{
+        Entry,
+        Table, //
+    },
+};
+
+/// What happened to the items of a case.
+#[derive(Default)]
+struct Events {
+    /// How often one was told that it has left the table.
+    retired: AtomicUsize,
+    /// How often a timer asked one that did not want to end.
+    refused: AtomicUsize,
+    /// How often one was told before its deadline.
+    early: AtomicUsize,
+    /// How often one was told after it was dropped, or more than once.
+    wrong: AtomicUsize,
+}
+
+struct Item {
+    keys: Keys,
+    deadline: AtomicUsize,
+    /// How often it will set itself a later deadline.
+    refusals: AtomicU32,
+    told: AtomicU32,
+    /// Whether it must not go before its deadline.
+    punctual: bool,
+    ledger: Arc<Ledger>,
+    events: Arc<Events>,
+}
+
+impl Hashed for Item {
+    fn hash(&self, slot: usize, seed: &Seed) -> Option<u32> {
+        self.keys.hash(slot, seed)
+    }
+}
+
+impl Entry for Item {
+    fn deadline(&self) -> usize {
+        self.deadline.load(Ordering::Relaxed)
+    }
+
+    fn may_end(&self) -> bool {
+        if self.refusals.load(Ordering::Relaxed) == 0 {
+            return true;
+        }
+        self.refusals.fetch_sub(1, Ordering::Relaxed);
+        self.events.refused.fetch_add(1, Ordering::Relaxed);
+        self.set_deadline(2);
+        false
+    }
+
+    fn retired(&self) {
+        if self.punctual && jiffies::after(self.deadline(), jiffies::now()) {
+            self.events.early.fetch_add(1, Ordering::Relaxed);
+        }
+        let told = self.told.fetch_add(1, Ordering::Relaxed);
+        if told != 0 || self.ledger.drops_of(self.keys.token.number()) != 0 {
+            self.events.wrong.fetch_add(1, Ordering::Relaxed);
+        }
+        self.events.retired.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Item {
+    /// The item ends after so many ticks from now.
+    fn set_deadline(&self, ticks: usize) {
+        let deadline = jiffies::now().wrapping_add(ticks);
+        self.deadline.store(deadline, Ordering::Relaxed);
+    }
+}
+
+/// A table, and what becomes of its items.
+struct Stage {
+    table: Arc<Table<Item>>,
+    ledger: Arc<Ledger>,
+    events: Arc<Events>,
+}
+
+impl Stage {
+    fn new(items: usize) -> Result<Self> {
+        let cache = Arc::new(slab::Cache::new(c"linux_kunit_timed")?, GFP_KERNEL)?;
+        Ok(Self {
+            table: Arc::pin_init(Table::new(item::SMALL, cache), GFP_KERNEL)?,
+            ledger: Ledger::new(items)?,
+            events: Arc::new(Events::default(), GFP_KERNEL)?,
+        })
+    }
+
+    /// An item that ends after so many ticks.
+    fn item(&self, number: u32, ticks: usize) -> Item {
+        let item = Item {
+            keys: Keys::new(self.ledger.token(number), Some(number + 1_000_000)),
+            deadline: AtomicUsize::new(0),
+            refusals: AtomicU32::new(0),
+            told: AtomicU32::new(0),
+            punctual: true,
+            ledger: self.ledger.clone(),
+            events: self.events.clone(),
+        };
+        item.set_deadline(ticks);
+        item
+    }
+
+    /// Publishes it.
+    fn publish(&self, item: Item) -> Result {
+        let new = Table::alloc(&self.table, item).map_err(|_| ENOMEM)?;
+        let published = rcu::read(|rcu| new.publish(rcu, |_| false).is_ok());
+        published.then_some(()).ok_or(EEXIST)
+    }
+
+    /// What `f` says of the item with this key in the chain of `slot`.
+    fn with<R>(
+        &self,
+        slot: usize,
+        key: u32,
+        mut f: impl FnMut(&linux::timed::Timed<Item>) -> R,
+    ) -> Option<R> {
+        let hash = item::hash_of(key, self.table.seed());
+        rcu::read(|rcu| {
+            self.table.find(rcu, hash, |item, at| {
+                (at == slot && item.keys.key(slot) == Some(key)).then(|| f(item))
+            })
+        })
+    }
+
+    fn retired(&self) -> usize {
+        self.events.retired.load(Ordering::Acquire)
+    }
+
+    fn refused(&self) -> usize {
+        self.events.refused.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing was told early, twice or too late.
+    fn in_order(&self) -> bool {
+        self.events.early.load(Ordering::Relaxed) == 0
+            && self.events.wrong.load(Ordering::Relaxed) == 0
+    }
+}
+
+#[kunit_tests(linux_timed)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn what_is_never_published_is_freed_at_once() -> Result {
+        let stage = Stage::new(1)?;
+        let new = Table::alloc(&stage.table, stage.item(0, wait::NEVER)).map_err(|_| ENOMEM)?;
+        assert!(new.keys.first == 0);
+        assert!(stage.ledger.dropped() == 0);
+        drop(new);
+        assert!(stage.ledger.each_once());
+        assert!(stage.retired() == 0);
+        assert!(stage.table.count() == 0);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_published_is_found_by_each_of_its_keys() -> Result {
+        let stage = Stage::new(1)?;
+        assert!(stage.with(0, 0, |_| ()).is_none());
+        stage.publish(stage.item(0, wait::NEVER))?;
+        assert!(stage.with(0, 0, |item| item.keys.token.number()) == Some(0));
+        assert!(stage.with(1, 1_000_000, |item| item.keys.token.number()) == Some(0));
+        assert!(stage.table.count() == 1);
+        Ok(())
+    }
+
+    #[test]
+    fn publishing_an_equal_finds_the_first_and_drops_the_second() -> Result {
+        let stage = Stage::new(2)?;
+        stage.publish(stage.item(0, wait::NEVER))?;
+        let mut equal = stage.item(1, wait::NEVER);
+        equal.keys.first = 0;
+        let new = Table::alloc(&stage.table, equal).map_err(|_| ENOMEM)?;
+        let found = rcu::read(|rcu| {
+            let published = new.publish(rcu, |other| other.keys.first == 0);
+            published
+                .map(|_| ())
+                .map_err(|other| other.keys.token.number())
+        });
+        assert!(found == Err(0));
+        assert!(stage.table.count() == 1);
+        assert!(stage.with(1, 1_000_001, |_| ()).is_none());
+        rcu::drain();
+        assert!(stage.ledger.order_is(&[1]));
+        assert!(stage.retired() == 0);
+        Ok(())
+    }
+
+    #[test]
+    fn an_object_ends_after_its_deadline_and_only_that_one() -> Result {
+        let stage = Stage::new(2)?;
+        stage.publish(stage.item(0, 5))?;
+        stage.publish(stage.item(1, wait::NEVER))?;
+        assert!(wait::until(|| stage.retired() == 1));
+        wait::a_while();
+        assert!(stage.retired() == 1);
+        assert!(stage.table.count() == 1);
+        assert!(stage.with(0, 0, |_| ()).is_none() && stage.with(1, 1_000_000, |_| ()).is_none());
+        assert!(stage.with(0, 1, |_| ()).is_some());
+        rcu::drain();
+        assert!(stage.ledger.order_is(&[0]));
+        assert!(stage.in_order());
+        Ok(())
+    }
+
+    #[test]
+    fn a_reader_keeps_what_ends_meanwhile() -> Result {
+        let stage = Stage::new(1)?;
+        stage.publish(stage.item(0, wait::NEVER))?;
+        let hash = item::hash_of(0, stage.table.seed());
+        let (seen, retired, dropped) = rcu::read(|rcu| {
+            let item = stage.table.find(rcu, hash, |item, _| Some(item));
+            if let Some(item) = item {
+                item.set_deadline(1);
+                item.hasten();
+            }
+            for _ in 0..50 {
+                wait::some_ticks();
+                if stage.retired() != 0 {
+                    break;
+                }
+            }
+            let seen = item.map(|item| item.keys.token.number());
+            (seen, stage.retired(), stage.ledger.dropped())
+        });
+        assert!(seen == Some(0));
+        assert!(retired == 1);
+        assert!(dropped == 0);
+        rcu::drain();
+        assert!(stage.ledger.each_once());
+        Ok(())
+    }
+
+    #[test]
+    fn a_deadline_that_moved_on_is_waited_for() -> Result {
+        let stage = Stage::new(1)?;
+        stage.publish(stage.item(0, 2))?;
+        // Nobody tells the timer.
+        let moved = stage.with(0, 0, |item| item.set_deadline(30));
+        assert!(moved.is_none() || wait::until(|| stage.retired() == 1));
+        assert!(stage.in_order());
+        Ok(())
+    }
+
+    #[test]
+    fn what_may_not_end_is_asked_again() -> Result {
+        let stage = Stage::new(1)?;
+        let mut item = stage.item(0, 1);
+        item.refusals = AtomicU32::new(3);
+        stage.publish(item)?;
+        assert!(wait::until(|| stage.retired() == 1));
+        assert!(stage.refused() == 3);
+        assert!(stage.in_order());
+        rcu::drain();
+        assert!(stage.ledger.each_once());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_hastened_ends_by_its_new_deadline() -> Result {
+        let stage = Stage::new(1)?;
+        stage.publish(stage.item(0, wait::NEVER))?;
+        wait::a_while();
+        assert!(stage.retired() == 0);
+        let hastened = stage.with(0, 0, |item| {
+            item.set_deadline(1);
+            item.hasten();
+        });
+        assert!(hastened.is_some());
+        assert!(wait::until(|| stage.retired() == 1));
+        assert!(stage.in_order());
+        Ok(())
+    }
+
+    #[test]
+    fn clear_retires_each_once() -> Result {
+        const ITEMS: u32 = 200;
+        let stage = Stage::new(ITEMS as usize)?;
+        for number in 0..ITEMS {
+            let mut item = stage.item(number, wait::NEVER);
+            item.punctual = false;
+            stage.publish(item)?;
+        }
+        assert!(stage.table.count() == 200);
+        stage.table.clear();
+        assert!(stage.table.count() == 0);
+        assert!(stage.retired() == 200);
+        stage.table.clear();
+        rcu::drain();
+        assert!(stage.retired() == 200);
+        assert!(stage.ledger.each_once());
+        assert!(stage.in_order());
+        Ok(())
+    }
+
+    #[test]
+    fn clear_and_timers_together_retire_each_once() -> Result {
+        const ITEMS: u32 = 400;
+        let stage = Stage::new(ITEMS as usize)?;
+        for number in 0..ITEMS {
+            let mut item = stage.item(number, 10 + number as usize % 40);
+            item.punctual = false;
+            stage.publish(item)?;
+        }
+        while stage.table.count() != 0 {
+            stage.table.clear();
+        }
+        assert!(wait::until(|| stage.retired() == 400));
+        rcu::drain();
+        assert!(stage.retired() == 400);
+        assert!(stage.ledger.each_once());
+        assert!(stage.in_order());
+        Ok(())
+    }
+
+    #[test]
+    fn a_resized_table_keeps_the_objects_and_their_time() -> Result {
+        const ITEMS: u32 = 200;
+        let stage = Stage::new(ITEMS as usize)?;
+        for number in 0..ITEMS {
+            let ticks = if number < 100 { 60 } else { wait::NEVER };
+            stage.publish(stage.item(number, ticks))?;
+        }
+        assert!(rcu::read(|rcu| stage.table.unbalanced(rcu)));
+        stage.table.resize()?;
+        assert!(!rcu::read(|rcu| stage.table.unbalanced(rcu)));
+        assert!(stage.table.size() == 256);
+        assert!((100..200).all(|number| stage.with(0, number, |_| ()).is_some()));
+        assert!(wait::until(|| stage.retired() == 100));
+        assert!((0..200).all(|number| stage.with(0, number, |_| ()).is_some() == (number >= 100)));
+        assert!(stage.in_order());
+        Ok(())
+    }
+
+    #[test]
+    fn a_dropped_table_ends_all_before_its_cache_goes() -> Result {
+        const ITEMS: u32 = 50;
+        let stage = Stage::new(ITEMS as usize)?;
+        for number in 0..ITEMS {
+            let mut item = stage.item(number, wait::NEVER);
+            item.punctual = false;
+            stage.publish(item)?;
+        }
+        let Stage {
+            table,
+            ledger,
+            events,
+        } = stage;
+        drop(table);
+        assert!(events.retired.load(Ordering::Acquire) == 50);
+        // The cache was the table's alone: dropping it waits for what readers could see.
+        assert!(ledger.each_once());
+        Ok(())
+    }
+}
