@@ -9,7 +9,14 @@ pub(crate) use bits::{
     FwdMethod, //
 };
 
-use crate::dest::Dest;
+use crate::{
+    dest::Dest,
+    family::{
+        Family,
+        V4,
+        V6, //
+    },
+};
 use bits::F_HASHED;
 use core::sync::atomic::{
     AtomicU32, AtomicU8, AtomicUsize,
@@ -21,12 +28,13 @@ use core::sync::atomic::{
 use ipvs_core::{
     defence::FEW_PACKETS,
     flow::{
-        Flow4,
+        Flow,
         HashKey, //
     },
     net::{
-        Be16,
-        Be32, //
+        Addr,
+        Address,
+        Be16, //
     },
     resize::Limits, //
 };
@@ -53,11 +61,11 @@ use linux::{
 /// Packets read it under RCU, without a reference and without a lock. What identifies it is
 /// constant; [`Bits`] change in one atomic step, so that of several packets one does what a change
 /// of state entails. The order of fields is the compiler's; with the links of the table in front,
-/// all of them share one cache line.
-pub(crate) struct Conn {
-    caddr: Be32,
-    vaddr: Be32,
-    daddr: Be32,
+/// all of them share one cache line for IPv4.
+pub(crate) struct Conn<F: Family> {
+    caddr: F::Addr,
+    vaddr: F::Addr,
+    daddr: F::Addr,
     cport: Be16,
     vport: Be16,
     dport: Be16,
@@ -71,18 +79,25 @@ pub(crate) struct Conn {
 /// One more than what is few for a flood.
 const MANY_PACKETS: u8 = FEW_PACKETS + 1;
 
-/// The table of a namespace's connections.
-pub(crate) type ConnTable = timed::Table<Conn>;
+/// The table of a namespace's connections of a family.
+pub(crate) type ConnTable<F> = timed::Table<Conn<F>>;
+
+/// The tables of both families in a namespace.
+#[derive(Clone)]
+pub(crate) struct ConnTables {
+    pub(crate) v4: Arc<ConnTable<V4>>,
+    pub(crate) v6: Arc<ConnTable<V6>>,
+}
 
 /// A connection in its table.
-pub(crate) type PublishedConn = Timed<Conn>;
+pub(crate) type PublishedConn<F> = Timed<Conn<F>>;
 
 /// What is known when a connection is made.
-pub(crate) struct NewConn {
+pub(crate) struct NewConn<F: Family> {
     /// The client's first packet.
-    pub(crate) flow: Flow4,
-    /// The server's address.
-    pub(crate) daddr: Be32,
+    pub(crate) flow: Flow<F::Addr>,
+    /// The server's address. One of the other family is found with the server only.
+    pub(crate) daddr: Addr,
     /// The server's port.
     pub(crate) dport: Be16,
     /// The server.
@@ -94,20 +109,20 @@ pub(crate) struct NewConn {
 }
 
 /// Which way a packet goes in a connection that was found for it.
-pub(crate) enum Found<'rcu> {
+pub(crate) enum Found<'rcu, F: Family> {
     /// From the client.
-    Request(&'rcu PublishedConn),
+    Request(&'rcu PublishedConn<F>),
     /// From the server.
-    Answer(&'rcu PublishedConn),
+    Answer(&'rcu PublishedConn<F>),
 }
 
-impl Conn {
+impl<F: Family> Conn<F> {
     /// Makes a connection of `table` that nobody sees yet. `None` if there is no memory.
-    pub(crate) fn new(table: &Arc<ConnTable>, new: NewConn) -> Option<timed::New<'_, Self>> {
+    pub(crate) fn new(table: &Arc<ConnTable<F>>, new: NewConn<F>) -> Option<timed::New<'_, Self>> {
         let conn = Self {
             caddr: new.flow.src,
             vaddr: new.flow.dst,
-            daddr: new.daddr,
+            daddr: F::Addr::of(new.daddr).unwrap_or_default(),
             cport: new.flow.src_port,
             vport: new.flow.dst_port,
             dport: new.dport,
@@ -127,11 +142,11 @@ impl Conn {
     /// directions have the same hash.
     #[inline]
     pub(crate) fn find<'rcu>(
-        table: &ConnTable,
+        table: &ConnTable<F>,
         key: &HashKey,
         rcu: Reader<'rcu>,
-        flow: &Flow4,
-    ) -> Option<Found<'rcu>> {
+        flow: &Flow<F::Addr>,
+    ) -> Option<Found<'rcu, F>> {
         let mut request = None;
         let answer = table.find(rcu, flow.hash(key), |conn, slot| {
             if conn.protocol != flow.protocol {
@@ -161,10 +176,10 @@ impl Conn {
 
     /// Whether `flow` is an answer of any connection's virtual service, translated or not.
     pub(crate) fn is_reply_of_service(
-        table: &ConnTable,
+        table: &ConnTable<F>,
         key: &HashKey,
         rcu: Reader<'_>,
-        flow: &Flow4,
+        flow: &Flow<F::Addr>,
     ) -> bool {
         table
             .find(rcu, flow.hash(key), |conn, slot| {
@@ -178,7 +193,7 @@ impl Conn {
     }
 
     #[inline]
-    fn is_request(&self, flow: &Flow4) -> bool {
+    fn is_request(&self, flow: &Flow<F::Addr>) -> bool {
         self.caddr == flow.src
             && self.cport == flow.src_port
             && self.vaddr == flow.dst
@@ -186,7 +201,7 @@ impl Conn {
     }
 
     #[inline]
-    fn is_direct_answer(&self, flow: &Flow4) -> bool {
+    fn is_direct_answer(&self, flow: &Flow<F::Addr>) -> bool {
         self.caddr == flow.dst
             && self.cport == flow.dst_port
             && self.vaddr == flow.src
@@ -194,7 +209,7 @@ impl Conn {
     }
 
     #[inline]
-    fn is_answer(&self, flow: &Flow4) -> bool {
+    fn is_answer(&self, flow: &Flow<F::Addr>) -> bool {
         self.caddr == flow.dst
             && self.cport == flow.dst_port
             && self.daddr == flow.src
@@ -202,13 +217,13 @@ impl Conn {
     }
 
     /// Whether it takes the packets of a client's flow; one that ends takes none.
-    pub(crate) fn takes(&self, flow: &Flow4) -> bool {
+    pub(crate) fn takes(&self, flow: &Flow<F::Addr>) -> bool {
         self.protocol == flow.protocol && self.is_request(flow) && self.bits().hashed()
     }
 
     /// The flow of the client's packets.
-    pub(crate) fn request(&self) -> Flow4 {
-        Flow4 {
+    pub(crate) fn request(&self) -> Flow<F::Addr> {
+        Flow {
             protocol: self.protocol,
             src: self.caddr,
             src_port: self.cport,
@@ -219,7 +234,7 @@ impl Conn {
 
     /// The client's address.
     #[inline]
-    pub(crate) fn caddr(&self) -> Be32 {
+    pub(crate) fn caddr(&self) -> F::Addr {
         self.caddr
     }
 
@@ -231,7 +246,7 @@ impl Conn {
 
     /// The address that the client sent to.
     #[inline]
-    pub(crate) fn vaddr(&self) -> Be32 {
+    pub(crate) fn vaddr(&self) -> F::Addr {
         self.vaddr
     }
 
@@ -241,10 +256,18 @@ impl Conn {
         self.vport
     }
 
-    /// The server's address.
+    /// The server's address, 0 if it is of the other family.
     #[inline]
-    pub(crate) fn daddr(&self) -> Be32 {
+    pub(crate) fn daddr(&self) -> F::Addr {
         self.daddr
+    }
+
+    /// The server's address, of whichever family.
+    pub(crate) fn server_addr(&self) -> Addr {
+        match self.dest() {
+            Some(dest) => dest.addr(),
+            None => self.daddr.into(),
+        }
     }
 
     /// The server's port.
@@ -333,7 +356,7 @@ impl Conn {
 
 /// Lets the connection last `timeout` more ticks.
 #[inline]
-pub(crate) fn restart_timer(conn: &PublishedConn, timeout: u32) {
+pub(crate) fn restart_timer<F: Family>(conn: &PublishedConn<F>, timeout: u32) {
     let deadline = jiffies::now().wrapping_add(timeout as usize);
     let old = conn.deadline.load(Relaxed);
     if deadline == old {
@@ -348,18 +371,18 @@ pub(crate) fn restart_timer(conn: &PublishedConn, timeout: u32) {
 /// Ends the connection as soon as possible; no packet finds it any more. Under RCU.
 ///
 /// C: `ip_vs_conn_expire_now()`.
-pub(crate) fn expire_now(conn: &PublishedConn) {
+pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>) {
     conn.update(|bits| bits.with(F_HASHED, false));
     restart_timer(conn, 0);
 }
 
-impl Hashed for Conn {
+impl<F: Family> Hashed for Conn<F> {
     fn hash(&self, slot: usize, seed: &Seed) -> Option<u32> {
         let key = HashKey::new(*seed);
         match slot {
             0 => Some(self.request().hash(&key)),
             _ if self.fwd_method() == FwdMethod::Masq => {
-                let request_to_server = Flow4 {
+                let request_to_server = Flow {
                     dst: self.daddr,
                     dst_port: self.dport,
                     ..self.request()
@@ -371,7 +394,7 @@ impl Hashed for Conn {
     }
 }
 
-impl timed::Entry for Conn {
+impl<F: Family> timed::Entry for Conn<F> {
     fn deadline(&self) -> usize {
         self.deadline.load(Relaxed)
     }
@@ -417,6 +440,9 @@ pub(crate) const SIZING: Sizing = Sizing {
     },
 };
 
-// Half of what the C module takes, and two cache lines; lock debugging makes each timer bigger.
+// Less than half of what the C module takes: two cache lines, and three; lock debugging makes each
+// timer bigger.
 #[cfg(not(CONFIG_LOCKDEP))]
-const _: () = assert!(size_of::<PublishedConn>() <= 128);
+const _: () = assert!(size_of::<PublishedConn<V4>>() <= 128);
+#[cfg(not(CONFIG_LOCKDEP))]
+const _: () = assert!(size_of::<PublishedConn<V6>>() <= 192);

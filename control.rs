@@ -11,15 +11,22 @@ mod services;
 
 use crate::{
     conn::Conn,
+    family::Family,
     netns::Netns,
     service::Service, //
 };
 use ipvs_core::{
-    net::Be32,
+    net::{
+        Addr,
+        Be128,
+        Be32, //
+    },
     netlink::{
+        self,
         service::ServiceId,
         timeout::TimeoutConfig,
-        AttrError, //
+        AttrError,
+        AF_INET6, //
     },
     tcp, //
 };
@@ -82,9 +89,15 @@ pub(crate) type Outcome<T = ()> = Result<T, ControlError>;
 const NO_SERVICE: ControlError = ControlError::new(ESRCH, "there is no such service");
 const NO_DEST: ControlError = ControlError::new(ENOENT, "the service has no such server");
 
-fn ipv4(addr: &[u8; 16]) -> Be32 {
-    addr.first_chunk()
-        .map_or(Be32::ZERO, |bytes| Be32::from_bytes(*bytes))
+/// An address as requests have it. The family is one of both.
+fn address(family: u16, bytes: &netlink::Addr) -> Addr {
+    match family {
+        AF_INET6 => Be128::from_bytes(*bytes).into(),
+        _ => bytes
+            .first_chunk()
+            .map_or(Be32::ZERO, |bytes| Be32::from_bytes(*bytes))
+            .into(),
+    }
 }
 
 impl Netns {
@@ -154,14 +167,14 @@ impl Netns {
             .scan(rcu, cursor, |service| visit(service.get()))
     }
 
-    /// The same for connections.
-    pub(crate) fn scan_conns<'rcu>(
+    /// The same for connections of a family.
+    pub(crate) fn scan_conns<'rcu, F: Family>(
         &self,
         rcu: Reader<'rcu>,
         cursor: usize,
-        mut visit: impl FnMut(&'rcu Conn),
+        mut visit: impl FnMut(&'rcu Conn<F>),
     ) -> usize {
-        self.conns().scan(rcu, cursor, |conn| visit(conn))
+        F::state(self).conns.scan(rcu, cursor, |conn| visit(conn))
     }
 }
 

@@ -9,8 +9,10 @@ use crate::{
     conn::{
         self,
         ConnTable,
+        ConnTables,
         PublishedConn, //
     },
+    family::Family,
     netns::Timeouts,
     proto,
     settings::Settings, //
@@ -167,7 +169,7 @@ impl Defence {
 pub(crate) struct Watch {
     settings: Arc<Settings>,
     timeouts: Arc<Timeouts>,
-    conns: Arc<ConnTable>,
+    conns: ConnTables,
     /// Of the connections with one packet and more, how many are spared until one is dropped.
     spared: [AtomicU8; FEW_PACKETS as usize],
 }
@@ -179,11 +181,7 @@ pub(crate) const PERIOD: usize = HZ as usize;
 const LONG_IDLE: u32 = 60 * HZ;
 
 impl Watch {
-    pub(crate) fn new(
-        settings: Arc<Settings>,
-        timeouts: Arc<Timeouts>,
-        conns: Arc<ConnTable>,
-    ) -> Self {
+    pub(crate) fn new(settings: Arc<Settings>, timeouts: Arc<Timeouts>, conns: ConnTables) -> Self {
         Self {
             settings,
             timeouts,
@@ -192,14 +190,14 @@ impl Watch {
         }
     }
 
-    /// Drops connections that are not worth much, in one part of 32 of the table, at random.
-    fn drop_entries(&self) {
+    /// Drops connections that are not worth much, in one part of 32 of a table, at random.
+    fn drop_entries<F: Family>(&self, table: &ConnTable<F>) {
         let mut random = [0; size_of::<usize>()];
         random::fill(&mut random);
         let mut cursor = usize::from_ne_bytes(random);
-        for _ in 0..self.conns.size() / 32 {
+        for _ in 0..table.size() / 32 {
             cursor = rcu::read(|rcu| {
-                self.conns.scan(rcu, cursor, |conn| {
+                table.scan(rcu, cursor, |conn| {
                     if self.is_expendable(conn) {
                         conn::expire_now(conn);
                     }
@@ -208,7 +206,7 @@ impl Watch {
         }
     }
 
-    fn is_expendable(&self, conn: &PublishedConn) -> bool {
+    fn is_expendable<F: Family>(&self, conn: &PublishedConn<F>) -> bool {
         if conn.protocol() != PROTO_TCP {
             return self.is_sampled(conn);
         }
@@ -220,7 +218,7 @@ impl Watch {
     }
 
     /// C: `todrop_entry()`.
-    fn is_sampled(&self, conn: &PublishedConn) -> bool {
+    fn is_sampled<F: Family>(&self, conn: &PublishedConn<F>) -> bool {
         let timeout = proto::timeout(conn.protocol(), conn.bits(), &self.timeouts);
         let idle = (timeout as usize).saturating_sub(conn.remaining());
         if idle < LONG_IDLE as usize {
@@ -242,7 +240,8 @@ impl Run for Watch {
         let defence = &self.settings.defence;
         let goes_on = defence.update();
         if defence.drops_entries.load(Relaxed) {
-            self.drop_entries();
+            self.drop_entries(&self.conns.v4);
+            self.drop_entries(&self.conns.v6);
         }
         if goes_on {
             Next::After(PERIOD)

@@ -8,7 +8,7 @@ use crate::{
     stats::Stats, //
 };
 use core::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU32, AtomicUsize,
+    AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{
         Relaxed,
         SeqCst, //
@@ -16,31 +16,38 @@ use core::sync::atomic::{
 };
 use ipvs_core::{
     flow::{
-        Flow4,
+        hash_end,
         HashKey,
         ServiceKey, //
     },
     forward::PROTO_IPIP,
     net::{
-        Be16,
-        Be32, //
+        Addr,
+        Be16, //
     },
     netlink::dest::DestSpec,
     sched::{
         Detail,
         Server, //
     },
-    threshold::Thresholds, //
+    threshold::Thresholds,
+    tunnel::Tunnel, //
 };
 use kernel::prelude::*;
 use linux::{
-    jiffies, new_spinlock_bh,
+    jiffies,
+    netdevice::Device,
+    new_spinlock_bh,
     rcu::{
         Reader,
         Shared,
         SharedCell, //
     },
-    route::RouteCache,
+    route::{
+        RouteCache,
+        Rt6Info,
+        Rtable, //
+    },
     spinlock::SpinLockBh,
     table::{
         Hashed,
@@ -53,21 +60,14 @@ use linux::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DestKey {
     pub(crate) service: ServiceKey,
-    pub(crate) addr: Be32,
+    pub(crate) addr: Addr,
     pub(crate) port: Be16,
 }
 
 impl DestKey {
     pub(crate) fn hash(&self, seed: &Seed) -> u32 {
         let key = HashKey::new(*seed);
-        Flow4 {
-            protocol: 0,
-            src: self.addr,
-            src_port: self.port,
-            dst: Be32::from_raw(self.service.hash(&key)),
-            dst_port: Be16::ZERO,
-        }
-        .hash(&key)
+        self.service.hash(&key).rotate_left(16) ^ hash_end(&key, self.addr, self.port, 0)
     }
 }
 
@@ -82,6 +82,8 @@ pub(crate) struct Dest {
     key: DestKey,
     /// `IP_VS_CONN_F_FWD_MASK` and the other flags that its connections get.
     conn_flags: AtomicU32,
+    /// Type, flags and port of the tunnel to it, as users set them.
+    tunnel: AtomicU64,
     weight: AtomicI32,
     /// The weight, or the last one that was not 0.
     last_weight: AtomicI32,
@@ -99,8 +101,10 @@ pub(crate) struct Dest {
     pub(crate) watch: Watch,
     /// The tick at which the trash found it without connections, or 0.
     pub(crate) idle_since: AtomicUsize,
-    /// The route that its packets take.
-    pub(crate) route: RouteCache,
+    /// The route that its packets take, if its address is one of IPv4.
+    pub(crate) route4: RouteCache<Rtable>,
+    /// The same for IPv6.
+    pub(crate) route6: RouteCache<Rt6Info>,
     #[pin]
     stats: Stats,
     /// The statistics of its service.
@@ -112,33 +116,19 @@ pub(crate) struct Dest {
 /// their port too.
 const OWN_SLOT: usize = 1;
 
-fn tunnel_hash(addr: Be32, seed: &Seed) -> u32 {
-    Flow4 {
-        protocol: PROTO_IPIP,
-        src: addr,
-        src_port: Be16::ZERO,
-        dst: Be32::ZERO,
-        dst_port: Be16::ZERO,
-    }
-    .hash(&HashKey::new(*seed))
+fn tunnel_hash(addr: Addr, port: Be16, seed: &Seed) -> u32 {
+    hash_end(&HashKey::new(*seed), addr, port, PROTO_IPIP)
 }
 
-fn masq_hash(addr: Be32, port: Be16, seed: &Seed) -> u32 {
-    Flow4 {
-        protocol: 0,
-        src: addr,
-        src_port: port,
-        dst: Be32::ZERO,
-        dst_port: Be16::ZERO,
-    }
-    .hash(&HashKey::new(*seed))
+fn masq_hash(addr: Addr, port: Be16, seed: &Seed) -> u32 {
+    hash_end(&HashKey::new(*seed), addr, port, 0)
 }
 
 impl Hashed for Dest {
     fn hash(&self, slot: usize, seed: &Seed) -> Option<u32> {
         match slot {
             OWN_SLOT => match FwdMethod::from_flags(self.conn_flags()) {
-                FwdMethod::Tunnel => Some(tunnel_hash(self.key.addr, seed)),
+                FwdMethod::Tunnel => Some(tunnel_hash(self.key.addr, self.tunnel().port(), seed)),
                 FwdMethod::Masq => Some(masq_hash(self.key.addr, self.key.port, seed)),
                 _ => None,
             },
@@ -147,11 +137,22 @@ impl Hashed for Dest {
     }
 }
 
-/// Whether there is a server at `addr` that a tunnel leads to. Under RCU. C: `ip_vs_find_tunnel()`.
-pub(crate) fn is_tunnel_end(dests: &Table<Dest>, addr: Be32, rcu: Reader<'_>) -> bool {
+/// Whether there is a server at `addr` that a tunnel which is `like` leads to; GUE has a port. Under
+/// RCU. C: `ip_vs_find_tunnel()`.
+pub(crate) fn is_tunnel_end(
+    dests: &Table<Dest>,
+    addr: Addr,
+    port: Be16,
+    like: impl Fn(Tunnel) -> bool,
+    rcu: Reader<'_>,
+) -> bool {
     dests
-        .find(rcu, tunnel_hash(addr, dests.seed()), |dest, slot| {
-            slot == OWN_SLOT && dest.is_tunnelled_to() && dest.addr() == addr
+        .find(rcu, tunnel_hash(addr, port, dests.seed()), |dest, slot| {
+            slot == OWN_SLOT
+                && dest.is_tunnelled_to()
+                && dest.addr() == addr
+                && dest.tunnel().port() == port
+                && like(dest.tunnel())
         })
         .is_some()
 }
@@ -161,13 +162,13 @@ pub(crate) fn is_tunnel_end(dests: &Table<Dest>, addr: Be32, rcu: Reader<'_>) ->
 pub(crate) fn is_translated(
     dests: &Table<Dest>,
     protocol: u8,
-    addr: Be32,
+    addr: Addr,
     port: Be16,
     rcu: Reader<'_>,
 ) -> bool {
     let serves = |dest: &Dest| match dest.key.service {
         ServiceKey::Fwmark { .. } => true,
-        ServiceKey::Addr4 { protocol: own, .. } => own == protocol,
+        ServiceKey::Addr { protocol: own, .. } => own == protocol,
     };
     dests
         .find(rcu, masq_hash(addr, port, dests.seed()), |dest, slot| {
@@ -185,6 +186,7 @@ impl Dest {
         try_pin_init!(Self {
             key,
             conn_flags: AtomicU32::new(0),
+            tunnel: AtomicU64::new(0),
             weight: AtomicI32::new(0),
             last_weight: AtomicI32::new(0),
             upper: AtomicU32::new(0),
@@ -196,7 +198,8 @@ impl Dest {
             total: AtomicU32::new(0),
             watch: Watch::new(),
             idle_since: AtomicUsize::new(0),
-            route: RouteCache::new(),
+            route4: RouteCache::new(),
+            route6: RouteCache::new(),
             stats <- Stats::new(),
             service_stats: SharedCell::new(service_stats),
         }? Error)
@@ -208,7 +211,7 @@ impl Dest {
 
     /// Address; constant.
     #[inline]
-    pub(crate) fn addr(&self) -> Be32 {
+    pub(crate) fn addr(&self) -> Addr {
         self.key.addr
     }
 
@@ -220,6 +223,25 @@ impl Dest {
     /// `IP_VS_CONN_F_*` of new connections.
     pub(crate) fn conn_flags(&self) -> u32 {
         self.conn_flags.load(Relaxed)
+    }
+
+    /// What is around its packets, if they are tunnelled.
+    #[inline]
+    pub(crate) fn tunnel(&self) -> Tunnel {
+        let (kind, port, flags) = self.tunnel_numbers();
+        // No other type is set.
+        Tunnel::new(kind, port, flags).unwrap_or(Tunnel::Ipip)
+    }
+
+    /// The same, as users set it: type, port, flags.
+    #[inline]
+    pub(crate) fn tunnel_numbers(&self) -> (u8, Be16, u16) {
+        let [kind, _, p0, p1, f0, f1, ..] = self.tunnel.load(Relaxed).to_le_bytes();
+        (
+            kind,
+            Be16::from_bytes([p0, p1]),
+            u16::from_le_bytes([f0, f1]),
+        )
     }
 
     fn is_tunnelled_to(&self) -> bool {
@@ -296,10 +318,13 @@ impl Dest {
         }
         self.conn_flags
             .store(FwdMethod::from_flags(spec.fwd_method).conn_flags(), Relaxed);
+        let ([p0, p1], [f0, f1]) = (spec.tun_port.to_bytes(), spec.tun_flags.to_le_bytes());
+        let tunnel = u64::from_le_bytes([spec.tun_type, 0, p0, p1, f0, f1, 0, 0]);
+        self.tunnel.store(tunnel, Relaxed);
         self.upper.store(spec.upper, Relaxed);
         self.lower.store(spec.lower, Relaxed);
         self.update_overload(|thresholds, conns, before| thresholds.after_set(conns, before));
-        self.route.reset();
+        self.reset_route();
     }
 
     /// Joins a service. Under the configuration lock.
@@ -322,7 +347,19 @@ impl Dest {
     pub(crate) fn leave(&self) {
         self.available.store(false, Relaxed);
         self.watch.forget();
-        self.route.reset();
+        self.reset_route();
+    }
+
+    /// Forgets its route. Any context.
+    pub(crate) fn reset_route(&self) {
+        self.route4.reset();
+        self.route6.reset();
+    }
+
+    /// Forgets its route if that goes out by `device`. Any context.
+    pub(crate) fn reset_route_by(&self, device: &Device, rcu: Reader<'_>) {
+        self.route4.reset_if_uses(device, rcu);
+        self.route6.reset_if_uses(device, rcu);
     }
 
     /// Counts a new connection, which is not active yet. Any context.

@@ -24,7 +24,7 @@ impl Handler for Watch {
             let mut cursor = 0;
             loop {
                 cursor = netns.scan_services(rcu, cursor, |service| {
-                    service.for_each_dest(rcu, |dest| dest.route.reset_if_uses(device, rcu));
+                    service.for_each_dest(rcu, |dest| dest.reset_route_by(device, rcu));
                 });
                 if cursor == 0 {
                     break;

@@ -18,8 +18,18 @@ use crate::{
         PublishedConn, //
     },
     dest,
+    family::{
+        Family,
+        Gathered,
+        Header,
+        V4,
+        V6, //
+    },
     ipvs_xmit,
-    netns::Netns,
+    netns::{
+        Netns,
+        PerFamily, //
+    },
     proto::{
         self,
         Transport, //
@@ -30,12 +40,9 @@ use crate::{
     },
     stats::Accounts, //
 };
+use core::marker::PhantomData;
 use ipvs_core::{
-    flow::Flow4,
-    ipv4::{
-        Ipv4Header,
-        PROTO_ICMP, //
-    },
+    flow::Flow,
     sched::Server,
     tcp::{
         Direction,
@@ -45,12 +52,12 @@ use ipvs_core::{
 use kernel::prelude::*;
 use linux::{
     netfilter::{
-        defrag,
         DefragUser,
         Hook,
         HookNum,
         HookOps,
         HookState,
+        Protocol,
         Verdict,
         NF_IP_PRI_NAT_DST,
         NF_IP_PRI_NAT_SRC, //
@@ -60,25 +67,36 @@ use linux::{
 };
 
 /// For packets to this host, after filtering: requests, and answers to clients on this host.
-struct LocalIn;
+struct LocalIn<F>(PhantomData<F>);
 
 /// For packets of this host: requests of clients here, and answers of servers here.
-struct LocalOut;
+struct LocalOut<F>(PhantomData<F>);
 
 /// For packets that pass through, after filtering: answers, and ICMP errors of either side.
-struct Forward;
+struct Forward<F>(PhantomData<F>);
 
-/// The hooks of a namespace with services. C: `ip_vs_ops4`.
-pub(crate) fn ops() -> [HookOps<Netns>; 3] {
+/// The hooks of a namespace with services of a family.
+fn ops<F: Family>() -> [HookOps<Netns>; 3] {
     [
-        HookOps::new::<LocalIn>(),
-        HookOps::new::<LocalOut>(),
-        HookOps::new::<Forward>(),
+        HookOps::new::<LocalIn<F>>(),
+        HookOps::new::<LocalOut<F>>(),
+        HookOps::new::<Forward<F>>(),
     ]
 }
 
-impl Hook for LocalIn {
+/// Those for IPv4. C: `ip_vs_ops4`.
+pub(crate) fn ops4() -> [HookOps<Netns>; 3] {
+    ops::<V4>()
+}
+
+/// Those for IPv6, whose priorities are the same. C: `ip_vs_ops6`.
+pub(crate) fn ops6() -> [HookOps<Netns>; 3] {
+    ops::<V6>()
+}
+
+impl<F: Family> Hook for LocalIn<F> {
     type Context = Netns;
+    const PROTOCOL: Protocol = F::PROTOCOL;
     const HOOK: HookNum = HookNum::LocalIn;
     const PRIORITY: i32 = NF_IP_PRI_NAT_SRC - 2;
 
@@ -93,13 +111,14 @@ impl Hook for LocalIn {
         }
         // Of packets for others that got here no connection is made.
         let takes_requests = skb.is_for_this_host();
-        let cx = Context::new(netns.get_ref(), state, rcu, takes_requests);
+        let cx = Context::<F>::new(netns.get_ref(), state, rcu, takes_requests);
         cx.packet(skb)
     }
 }
 
-impl Hook for LocalOut {
+impl<F: Family> Hook for LocalOut<F> {
     type Context = Netns;
+    const PROTOCOL: Protocol = F::PROTOCOL;
     const HOOK: HookNum = HookNum::LocalOut;
     const PRIORITY: i32 = NF_IP_PRI_NAT_DST + 1;
 
@@ -112,12 +131,13 @@ impl Hook for LocalOut {
         if skb.ipvs_property() || skb.is_nodefrag() || skb.route().is_none() {
             return Verdict::Accept(skb);
         }
-        Context::new(netns.get_ref(), state, rcu, true).packet(skb)
+        Context::<F>::new(netns.get_ref(), state, rcu, true).packet(skb)
     }
 }
 
-impl Hook for Forward {
+impl<F: Family> Hook for Forward<F> {
     type Context = Netns;
+    const PROTOCOL: Protocol = F::PROTOCOL;
     const HOOK: HookNum = HookNum::Forward;
     // The C module's first hook there, for ICMP, has 99, the one for answers 100.
     const PRIORITY: i32 = 99;
@@ -131,19 +151,20 @@ impl Hook for Forward {
         if skb.ipvs_property() || skb.route().is_none() {
             return Verdict::Accept(skb);
         }
-        Context::new(netns.get_ref(), state, rcu, false).packet(skb)
+        Context::<F>::new(netns.get_ref(), state, rcu, false).packet(skb)
     }
 }
 
 /// What is the same for all of a packet's way through a hook.
-struct Context<'rcu> {
+struct Context<'rcu, F> {
     netns: &'rcu Netns,
     hook: HookNum,
     rcu: Reader<'rcu>,
     takes_requests: bool,
+    _family: PhantomData<F>,
 }
 
-impl<'rcu> Context<'rcu> {
+impl<'rcu, F: Family> Context<'rcu, F> {
     #[inline]
     fn new(
         netns: &'rcu Netns,
@@ -156,51 +177,56 @@ impl<'rcu> Context<'rcu> {
             hook: state.hook(),
             rcu,
             takes_requests,
+            _family: PhantomData,
         }
+    }
+
+    /// What the namespace has for the family.
+    #[inline]
+    fn state(&self) -> &'rcu PerFamily<F> {
+        F::state(self.netns)
     }
 
     #[inline]
     fn packet(&self, skb: Skb) -> Verdict {
-        let Ok(header) = Ipv4Header::parse_header(skb.network()) else {
+        let Some(header) = F::header(&skb) else {
             return Verdict::Accept(skb);
         };
-        if header.protocol == PROTO_ICMP {
+        if header.protocol() == F::PROTO_ICMP {
             return icmp::packet(self, skb, header);
         }
-        if !proto::is_supported(header.protocol) {
+        if !proto::is_supported(header.protocol()) {
             return Verdict::Accept(skb);
         }
         if header.is_fragment() {
-            return self.fragment(skb);
+            return self.fragment(skb, header);
         }
         self.whole(skb, header)
     }
 
     /// Waits until a packet is whole.
     #[cold]
-    fn defrag(&self, skb: Skb) -> Option<(Skb, Ipv4Header)> {
+    fn gather(&self, skb: Skb, header: F::Header) -> Gathered<F::Header> {
         let user = match self.hook {
             HookNum::LocalIn => DefragUser::VsIn,
             HookNum::Forward => DefragUser::VsFwd,
             HookNum::LocalOut => DefragUser::VsOut,
         };
-        let skb = defrag(skb, self.netns.net(), user)?;
-        // What has been put together has a sound header; otherwise it is freed.
-        let header = Ipv4Header::parse_header(skb.network()).ok()?;
-        Some((skb, header))
+        F::gather(skb, header, self.netns.net(), user)
     }
 
     #[cold]
-    fn fragment(&self, skb: Skb) -> Verdict {
-        match self.defrag(skb) {
-            Some((skb, header)) => self.whole(skb, header),
-            None => Verdict::Stolen,
+    fn fragment(&self, skb: Skb, header: F::Header) -> Verdict {
+        match self.gather(skb, header) {
+            Gathered::Whole(skb, header) => self.whole(skb, header),
+            Gathered::Alone(skb) => Verdict::Accept(skb),
+            Gathered::Kept => Verdict::Stolen,
         }
     }
 
     /// A packet that is no fragment, of a protocol that services have.
     #[inline]
-    fn whole(&self, skb: Skb, header: Ipv4Header) -> Verdict {
+    fn whole(&self, skb: Skb, header: F::Header) -> Verdict {
         let Some(transport) = Transport::read(&skb, &header) else {
             // Too short for its ports: no connection's, and none is made of it.
             return if self.takes_requests {
@@ -209,11 +235,11 @@ impl<'rcu> Context<'rcu> {
                 Verdict::Accept(skb)
             };
         };
-        let flow = Flow4 {
-            protocol: header.protocol,
-            src: header.src,
+        let flow = Flow {
+            protocol: header.protocol(),
+            src: header.src(),
             src_port: transport.ports.src,
-            dst: header.dst,
+            dst: header.dst(),
             dst_port: transport.ports.dst,
         };
         let packet = Packet {
@@ -221,11 +247,11 @@ impl<'rcu> Context<'rcu> {
             transport,
             flow,
         };
-        let netns = self.netns;
-        match Conn::find(netns.conns(), netns.conn_key(), self.rcu, &flow) {
+        let (netns, state) = (self.netns, self.state());
+        match Conn::find(&state.conns, &state.conn_key, self.rcu, &flow) {
             Some(Found::Answer(conn)) => self.answer(skb, &packet, conn),
             _ if netns.settings.nat_icmp_send.is_set() && self.is_lost_answer(&packet) => {
-                schedule::leave(skb)
+                schedule::leave(skb, netns)
             }
             _ if !self.takes_requests => Verdict::Accept(skb),
             Some(Found::Request(conn)) => self.request(skb, &packet, conn),
@@ -236,20 +262,25 @@ impl<'rcu> Context<'rcu> {
     /// Whether a packet comes from a server whose packets are translated, but is no answer of any
     /// connection. A reset is not worth a word.
     #[cold]
-    fn is_lost_answer(&self, packet: &Packet) -> bool {
-        let Flow4 {
+    fn is_lost_answer(&self, packet: &Packet<F>) -> bool {
+        let Flow {
             protocol,
             src,
             src_port,
             ..
         } = packet.flow;
-        dest::is_translated(&self.netns.model().dests, protocol, src, src_port, self.rcu)
-            && !packet.transport.is_reset()
+        dest::is_translated(
+            &self.netns.model().dests,
+            protocol,
+            src.into(),
+            src_port,
+            self.rcu,
+        ) && !packet.transport.is_reset()
     }
 
     /// A packet of a server to a client. C: `handle_response()`.
     #[inline]
-    fn answer(&self, mut skb: Skb, packet: &Packet, conn: &'rcu PublishedConn) -> Verdict {
+    fn answer(&self, mut skb: Skb, packet: &Packet<F>, conn: &'rcu PublishedConn<F>) -> Verdict {
         if conn.fwd_method() == FwdMethod::Masq
             && ipvs_xmit::snat(&mut skb, conn, &packet.header, self.netns, self.hook).is_err()
         {
@@ -264,7 +295,7 @@ impl<'rcu> Context<'rcu> {
 
     /// A packet of a client to a server, of a connection that was found.
     #[inline]
-    fn request(&self, skb: Skb, packet: &Packet, conn: &'rcu PublishedConn) -> Verdict {
+    fn request(&self, skb: Skb, packet: &Packet<F>, conn: &'rcu PublishedConn<F>) -> Verdict {
         if packet.transport.is_new_conn() && self.may_be_reused(conn) {
             return self.replace(skb, packet, conn);
         }
@@ -280,7 +311,7 @@ impl<'rcu> Context<'rcu> {
 
     /// A packet of a client that takes the place of its old connection, if that is not known to
     /// conntrack.
-    fn replace(&self, skb: Skb, packet: &Packet, old: &PublishedConn) -> Verdict {
+    fn replace(&self, skb: Skb, packet: &Packet<F>, old: &PublishedConn<F>) -> Verdict {
         let confirmed = skb.has_confirmed_conntrack();
         conn::expire_now(old);
         if confirmed {
@@ -292,7 +323,7 @@ impl<'rcu> Context<'rcu> {
 
     /// Whether a SYN makes a new connection of one that is over, or whose server gets no new ones.
     /// C: `is_new_conn_expected()`.
-    fn may_be_reused(&self, conn: &Conn) -> bool {
+    fn may_be_reused(&self, conn: &Conn<F>) -> bool {
         let settings = &self.netns.settings;
         if settings.expire_nodest_conn.is_set()
             && conn.dest().is_some_and(|dest| dest.weight() == 0)
@@ -310,7 +341,7 @@ impl<'rcu> Context<'rcu> {
 
     /// A packet of a client that may make a connection.
     #[inline]
-    fn new_request(&self, skb: Skb, packet: &Packet) -> Verdict {
+    fn new_request(&self, skb: Skb, packet: &Packet<F>) -> Verdict {
         match schedule::request(self.netns, skb, packet, self.rcu) {
             Scheduled::Conn(skb, conn) => self.send(skb, packet, conn),
             Scheduled::Verdict(verdict) => verdict,
@@ -318,7 +349,7 @@ impl<'rcu> Context<'rcu> {
     }
 
     #[inline]
-    fn send(&self, skb: Skb, packet: &Packet, conn: &'rcu PublishedConn) -> Verdict {
+    fn send(&self, skb: Skb, packet: &Packet<F>, conn: &'rcu PublishedConn<F>) -> Verdict {
         self.count_request(conn, &skb);
         conn.count_packet();
         proto::step(conn, Direction::Input, &packet.transport, self.netns);
@@ -327,21 +358,27 @@ impl<'rcu> Context<'rcu> {
 
     /// The accounts of a connection whose server is there. C: `ip_vs_in_stats()`.
     #[inline]
-    fn accounts<'a>(&'a self, conn: &'a Conn) -> Option<Accounts<'a>> {
+    fn accounts<'a>(&'a self, conn: &'a Conn<F>) -> Option<Accounts<'a>> {
+        self.accounts_of(conn)
+    }
+
+    /// The same for a connection of whichever family.
+    #[inline]
+    fn accounts_of<'a, I: Family>(&'a self, conn: &'a Conn<I>) -> Option<Accounts<'a>> {
         let dest = conn.dest().filter(|dest| dest.available())?;
         let service = dest.service_stats(self.rcu)?;
         Some(Accounts([dest.stats(), service, self.netns.stats()]))
     }
 
     #[inline]
-    fn count_request(&self, conn: &Conn, skb: &Skb) {
+    fn count_request(&self, conn: &Conn<F>, skb: &Skb) {
         if let Some(accounts) = self.accounts(conn) {
             accounts.request(skb.len());
         }
     }
 
     #[inline]
-    fn count_answer(&self, conn: &Conn, skb: &Skb) {
+    fn count_answer(&self, conn: &Conn<F>, skb: &Skb) {
         if let Some(accounts) = self.accounts(conn) {
             accounts.answer(skb.len());
         }
@@ -349,8 +386,8 @@ impl<'rcu> Context<'rcu> {
 }
 
 /// What is known of a TCP or UDP packet that is no fragment.
-pub(crate) struct Packet {
-    pub(crate) header: Ipv4Header,
+pub(crate) struct Packet<F: Family> {
+    pub(crate) header: F::Header,
     pub(crate) transport: Transport,
-    pub(crate) flow: Flow4,
+    pub(crate) flow: Flow<F::Addr>,
 }

@@ -16,6 +16,7 @@ mod defence;
 mod dest;
 mod device;
 mod est;
+mod family;
 mod hook;
 mod ipvs_xmit;
 mod netns;
@@ -85,8 +86,8 @@ struct IpVs {
 impl kernel::Module for IpVs {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         conn::set_max_bits(module_parameters::conn_tab_bits.value());
-        let cache = Arc::new(netns::ConnCache::new(c"ip_vs_conn")?, GFP_KERNEL)?;
-        let namespaces = Arc::new(net::Registration::new(cache)?, GFP_KERNEL)?;
+        let common = netns::Common::new()?;
+        let namespaces = Arc::new(net::Registration::new(common)?, GFP_KERNEL)?;
         let devices = Notifier::new()?;
         // The loader refuses a second module called ip_vs; this meets one that is built in.
         let genl = ctl::genl::register(namespaces.clone()).inspect_err(|&error| {

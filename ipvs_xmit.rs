@@ -6,7 +6,7 @@
 //! for ICMP on FORWARD too. On LOCAL_OUT the packet has no device yet, and it is only there that a
 //! socket is its sender's.
 //!
-//! Each takes the packet, and ends with it sent, accepted or freed. The header checksum is right
+//! Each takes the packet, and ends with it sent, accepted or freed. IPv4's header checksum is right
 //! whenever a packet gets here, so it is updated along with what changes, not computed anew.
 //!
 //! C: `ip_vs_xmit.c`.
@@ -22,16 +22,20 @@ pub(crate) use icmp::{
     Related, //
 };
 pub(crate) use nat::snat;
+pub(crate) use route::Mode;
 
 use crate::{
     conn::{
         Conn,
         FwdMethod, //
     },
+    family::{
+        Family,
+        Header, //
+    },
     netns::Netns,
     settings::Settings, //
 };
-use ipvs_core::ipv4::Ipv4Header;
 use linux::{
     net::Net,
     netfilter::{
@@ -44,8 +48,8 @@ use linux::{
 
 /// What all transmitters need to know beside the packet.
 #[derive(Clone, Copy)]
-struct Context<'a, 'rcu> {
-    conn: &'a Conn,
+struct Context<'a, 'rcu, F: Family> {
+    conn: &'a Conn<F>,
     net: &'a Net,
     settings: &'a Settings,
     rcu: Reader<'rcu>,
@@ -55,10 +59,10 @@ struct Context<'a, 'rcu> {
 
 /// Sends a packet to the server of its connection, by the method of that.
 #[inline]
-pub(crate) fn transmit(
+pub(crate) fn transmit<F: Family>(
     skb: Skb,
-    conn: &Conn,
-    header: &Ipv4Header,
+    conn: &Conn<F>,
+    header: &F::Header,
     netns: &Netns,
     rcu: Reader<'_>,
 ) -> Verdict {
@@ -70,13 +74,13 @@ pub(crate) fn transmit(
         is_icmp: false,
     };
     match conn.fwd_method() {
-        FwdMethod::Masq => nat::xmit(skb, &cx, header.header_len()),
+        FwdMethod::Masq => nat::xmit(skb, &cx, header.transport_at()),
         method => forward(skb, &cx, method),
     }
 }
 
 /// Sends a packet that is not translated.
-fn forward(skb: Skb, cx: &Context<'_, '_>, method: FwdMethod) -> Verdict {
+fn forward<F: Family>(skb: Skb, cx: &Context<'_, '_, F>, method: FwdMethod) -> Verdict {
     match method {
         FwdMethod::Masq | FwdMethod::LocalNode => accept(skb),
         FwdMethod::Tunnel => tunnel::xmit(skb, cx),
@@ -94,7 +98,7 @@ fn accept(mut skb: Skb) -> Verdict {
 
 /// Sends a packet, changed or not, along the route that it has by now.
 #[inline]
-fn send(mut skb: Skb, cx: &Context<'_, '_>) -> Verdict {
+fn send<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>) -> Verdict {
     // Not to be fragmented without a chance to say so: its sender was told the MTU already.
     skb.set_ignore_df();
     skb.set_ipvs_property();

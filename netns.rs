@@ -16,6 +16,7 @@ use crate::{
     conn::{
         self,
         ConnTable,
+        ConnTables,
         PublishedConn, //
     },
     ctl::{
@@ -25,6 +26,11 @@ use crate::{
     defence,
     dest::Dest,
     est::Estimation,
+    family::{
+        Family,
+        V4,
+        V6, //
+    },
     nodest,
     sched::sweep::{
         self,
@@ -117,7 +123,7 @@ impl Timeouts {
     }
 }
 
-/// How many services there are of each kind: what lets packets skip a search.
+/// How many services of a family there are of each kind: what lets packets skip a search.
 #[derive(Default)]
 pub(crate) struct ServiceCounts {
     /// By firewall mark.
@@ -126,6 +132,13 @@ pub(crate) struct ServiceCounts {
     pub(crate) addr: AtomicU32,
     /// By address, with port 0.
     pub(crate) any_port: AtomicU32,
+}
+
+impl ServiceCounts {
+    /// Whether there is none.
+    pub(crate) fn none(&self) -> bool {
+        self.fwmark.load(Relaxed) == 0 && self.addr.load(Relaxed) == 0
+    }
 }
 
 /// Services and servers, and what all of them count for.
@@ -165,8 +178,10 @@ impl Model {
 
 /// What users change, besides services and servers themselves.
 pub(crate) struct Config {
-    /// While there are services.
-    pub(crate) hooks: Option<netfilter::Registration>,
+    /// While there are services for IPv4.
+    pub(crate) hooks4: Option<netfilter::Registration>,
+    /// While there are services for IPv6, whose packets are whole when they come to the hooks.
+    pub(crate) hooks6: Option<(netfilter::Registration, netfilter::Defrag6)>,
     /// One for each service (C: `ip_vs_use_count_inc()`).
     pub(crate) uses: KVec<InUse>,
     /// The namespace dies: nothing can be added any more.
@@ -174,9 +189,9 @@ pub(crate) struct Config {
 }
 
 /// Fits the table of connections to its load.
-pub(crate) struct ConnResize(Arc<ConnTable>);
+pub(crate) struct ConnResize<F: Family>(Arc<ConnTable<F>>);
 
-impl Run for ConnResize {
+impl<F: Family> Run for ConnResize<F> {
     fn run(&self) -> Next {
         // Without memory the table stays as it is, longer chains and all.
         let _ = self.0.resize();
@@ -185,6 +200,34 @@ impl Run for ConnResize {
         }
         // So that it shrinks again.
         Next::After(2 * HZ as usize)
+    }
+}
+
+/// What a namespace has for each family. Fields are dropped in this order.
+pub(crate) struct PerFamily<F: Family> {
+    /// Resizes the table of connections.
+    pub(crate) conn_resize: Work<ConnResize<F>>,
+    /// The connections.
+    pub(crate) conns: Arc<ConnTable<F>>,
+    /// What connections are hashed with.
+    pub(crate) conn_key: HashKey,
+    /// How many services there are.
+    pub(crate) service_counts: ServiceCounts,
+}
+
+impl<F: Family> PerFamily<F> {
+    fn new(cache: &Arc<ConnCache<F>>) -> Result<Self> {
+        let conns = Arc::pin_init(ConnTable::new(conn::SIZING, cache.clone()), GFP_KERNEL)?;
+        Ok(Self {
+            conn_resize: Work::new(
+                ConnResize(conns.clone()),
+                c"ipvs_conn_resize",
+                kernel::static_lock_class!(),
+            )?,
+            conn_key: HashKey::new(*conns.seed()),
+            conns,
+            service_counts: ServiceCounts::default(),
+        })
     }
 }
 
@@ -205,18 +248,14 @@ pub(crate) struct Netns {
     pub(crate) estimation: Arc<Work<Estimation>>,
     /// Lets schedulers forget, while there are such as remember.
     sweeper: Work<Sweeper>,
-    /// Resizes the table of connections.
-    pub(crate) conn_resize: Work<ConnResize>,
     /// Ends the connections of removed servers.
     pub(crate) nodest_expiry: Work<nodest::Expiry>,
     /// Servers that were removed while connections were left.
     pub(crate) trash: Trash,
-    conns: Arc<ConnTable>,
-    conn_key: HashKey,
+    v4: PerFamily<V4>,
+    v6: PerFamily<V6>,
     model: Arc<Model>,
     service_key: HashKey,
-    /// How many services there are.
-    pub(crate) service_counts: ServiceCounts,
     /// How long connections last.
     pub(crate) timeouts: Arc<Timeouts>,
     /// What users set for all of it.
@@ -226,20 +265,41 @@ pub(crate) struct Netns {
 
 static REGISTRY: Registry = Registry::new();
 
-/// The cache that the connections of all namespaces come from.
-pub(crate) type ConnCache = slab::Cache<PublishedConn>;
+/// The cache that the connections of a family come from, in all namespaces.
+type ConnCache<F> = slab::Cache<PublishedConn<F>>;
+
+/// What namespaces have in common.
+pub(crate) struct Common {
+    v4: Arc<ConnCache<V4>>,
+    v6: Arc<ConnCache<V6>>,
+}
+
+impl Common {
+    /// Without connections.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            v4: Arc::new(slab::Cache::new(c"ip_vs_conn")?, GFP_KERNEL)?,
+            v6: Arc::new(slab::Cache::new(c"ip_vs_conn6")?, GFP_KERNEL)?,
+        })
+    }
+}
 
 impl PerNet for Netns {
-    type Common = Arc<ConnCache>;
+    type Common = Common;
 
-    fn new(net: OwnNet, cache: &Arc<ConnCache>) -> Result<Pin<KBox<Self>>> {
+    fn new(net: OwnNet, common: &Common) -> Result<Pin<KBox<Self>>> {
         let model = Arc::pin_init(Model::new(), GFP_KERNEL)?;
-        let conns = Arc::pin_init(ConnTable::new(conn::SIZING, cache.clone()), GFP_KERNEL)?;
+        let v4 = PerFamily::new(&common.v4)?;
+        let v6 = PerFamily::new(&common.v6)?;
         let settings = Arc::pin_init(Settings::new(&net), GFP_KERNEL)?;
         let timeouts = Arc::new(Timeouts::new(), GFP_KERNEL)?;
+        let tables = ConnTables {
+            v4: v4.conns.clone(),
+            v6: v6.conns.clone(),
+        };
         let watch = Arc::new(
             Work::new(
-                defence::Watch::new(settings.clone(), timeouts.clone(), conns.clone()),
+                defence::Watch::new(settings.clone(), timeouts.clone(), tables.clone()),
                 c"ipvs_defence",
                 kernel::static_lock_class!(),
             )?,
@@ -264,7 +324,8 @@ impl PerNet for Netns {
                 _sysctls: sysctl::files(&net, knobs)?,
                 config <- new_mutex!(
                     Config {
-                        hooks: None,
+                        hooks4: None,
+                        hooks6: None,
                         uses: KVec::new(),
                         closed: false,
                     },
@@ -277,22 +338,16 @@ impl PerNet for Netns {
                     c"ipvs_sweeper",
                     kernel::static_lock_class!(),
                 )?,
-                conn_resize: Work::new(
-                    ConnResize(conns.clone()),
-                    c"ipvs_conn_resize",
-                    kernel::static_lock_class!(),
-                )?,
                 nodest_expiry: Work::new(
-                    nodest::Expiry(conns.clone()),
+                    nodest::Expiry(tables),
                     c"ipvs_nodest",
                     kernel::static_lock_class!(),
                 )?,
                 trash: Trash::new()?,
-                conn_key: HashKey::new(*conns.seed()),
-                conns,
+                v4,
+                v6,
                 service_key: HashKey::new(*model.services.seed()),
                 model,
-                service_counts: ServiceCounts::default(),
                 timeouts,
                 settings,
                 net,
@@ -333,16 +388,16 @@ impl Netns {
         &self.model
     }
 
-    /// The connections.
+    /// What there is for IPv4.
     #[inline]
-    pub(crate) fn conns(&self) -> &Arc<ConnTable> {
-        &self.conns
+    pub(crate) fn v4(&self) -> &PerFamily<V4> {
+        &self.v4
     }
 
-    /// What connections are hashed with.
+    /// What there is for IPv6.
     #[inline]
-    pub(crate) fn conn_key(&self) -> &HashKey {
-        &self.conn_key
+    pub(crate) fn v6(&self) -> &PerFamily<V6> {
+        &self.v6
     }
 
     /// What services are hashed with.
@@ -364,8 +419,24 @@ impl Netns {
         &self.model.stats
     }
 
-    /// The number of buckets for connections, as users are told.
+    /// The tables of connections, to be kept.
+    pub(crate) fn conn_tables(&self) -> ConnTables {
+        ConnTables {
+            v4: self.v4.conns.clone(),
+            v6: self.v6.conns.clone(),
+        }
+    }
+
+    /// How many connections there are.
+    #[inline]
+    pub(crate) fn conn_count(&self) -> usize {
+        let (v4, v6) = (self.v4.conns.count(), self.v6.conns.count());
+        v4.saturating_add(v6)
+    }
+
+    /// The number of buckets for connections, as users are told: that of the larger of the tables.
     pub(crate) fn conn_table_size(&self) -> u32 {
-        u32::try_from(self.conns.size()).unwrap_or(u32::MAX)
+        let size = self.v4.conns.size().max(self.v6.conns.size());
+        u32::try_from(size).unwrap_or(u32::MAX)
     }
 }

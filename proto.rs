@@ -12,6 +12,10 @@ use crate::{
         Bits,
         PublishedConn, //
     },
+    family::{
+        Family,
+        Header, //
+    },
     netns::{
         Netns,
         Timeouts, //
@@ -20,7 +24,6 @@ use crate::{
 };
 use ipvs_core::{
     ipv4::{
-        Ipv4Header,
         PROTO_TCP,
         PROTO_UDP, //
     },
@@ -60,9 +63,9 @@ pub(crate) struct Transport {
 impl Transport {
     /// Reads it, wherever it lies in the packet. `None` if not even the ports are there.
     #[inline]
-    pub(crate) fn read(skb: &Skb, header: &Ipv4Header) -> Option<Self> {
-        let offset = header.header_len();
-        if header.protocol == PROTO_TCP {
+    pub(crate) fn read(skb: &Skb, header: &impl Header) -> Option<Self> {
+        let offset = header.transport_at();
+        if header.protocol() == PROTO_TCP {
             if let Some(bytes) = skb.header::<TCP_HEADER_LEN>(offset) {
                 let tcp = TcpHeader::parse(&bytes)?;
                 return Some(Self {
@@ -107,8 +110,8 @@ impl Transport {
 
 /// Moves a connection on by a packet: its state, whether it counts as active, and how long it lasts.
 #[inline]
-pub(crate) fn step(
-    conn: &PublishedConn,
+pub(crate) fn step<F: Family>(
+    conn: &PublishedConn<F>,
     direction: Direction,
     transport: &Transport,
     netns: &Netns,

@@ -8,6 +8,7 @@ use crate::{
         NewConn,
         PublishedConn, //
     },
+    family::Family,
     hook::Packet,
     netns::Netns,
     service::Service,
@@ -16,11 +17,7 @@ use crate::{
 use core::sync::atomic::Ordering::Relaxed;
 use ipvs_core::{
     flow::ServiceKey,
-    net::{
-        Addr,
-        Be16, //
-    },
-    netlink::AF_INET,
+    net::Be16,
     sched::Arrival, //
 };
 use kernel::prelude::*;
@@ -45,20 +42,20 @@ const FTPDATA: Be16 = Be16::new(20);
 const INITIAL_TIMEOUT: u32 = 3 * HZ;
 
 /// What came of a packet without a connection.
-pub(crate) enum Scheduled<'rcu> {
+pub(crate) enum Scheduled<'rcu, F: Family> {
     /// It has one now.
-    Conn(Skb, &'rcu PublishedConn),
+    Conn(Skb, &'rcu PublishedConn<F>),
     /// It gets none, and this is what becomes of it.
     Verdict(Verdict),
 }
 
 /// Finds a service for a packet, and a server for a new connection.
-pub(crate) fn request<'rcu>(
+pub(crate) fn request<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
-    packet: &Packet,
+    packet: &Packet<F>,
     rcu: Reader<'rcu>,
-) -> Scheduled<'rcu> {
+) -> Scheduled<'rcu, F> {
     if !packet.transport.complete {
         return Scheduled::Verdict(Verdict::Drop(skb));
     }
@@ -78,7 +75,8 @@ pub(crate) fn request<'rcu>(
     }
     // Nor is an answer of a server on this host a request.
     let is_of_this_host = skb.device().is_none_or(|device| device.is_loopback());
-    if is_of_this_host && Conn::is_reply_of_service(netns.conns(), netns.conn_key(), rcu, flow) {
+    let state = F::state(netns);
+    if is_of_this_host && Conn::is_reply_of_service(&state.conns, &state.conn_key, rcu, flow) {
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
     if service.fwmark() == 0 && service.port() != flow.dst_port {
@@ -86,15 +84,15 @@ pub(crate) fn request<'rcu>(
             "Schedule: port zero only supported in persistent services, check your ipvs \
              configuration\n"
         );
-        return Scheduled::Verdict(leave(skb));
+        return Scheduled::Verdict(leave(skb, netns));
     }
     let arrival = Arrival {
-        client: Addr::V4(flow.src),
+        client: flow.src.into(),
         client_port: flow.src_port,
-        target: Addr::V4(flow.dst),
+        target: flow.dst.into(),
     };
     let Some(dest) = service.schedule(&arrival, rcu) else {
-        return Scheduled::Verdict(leave(skb));
+        return Scheduled::Verdict(leave(skb, netns));
     };
 
     let conn = dest.share().and_then(|shared| {
@@ -123,15 +121,16 @@ pub(crate) fn request<'rcu>(
 
 /// Makes a connection; or finds that another packet of the client has just made it, which the C
 /// module may make twice. Says which.
-fn publish<'rcu>(
+fn publish<'rcu, F: Family>(
     netns: &'rcu Netns,
-    new: NewConn,
+    new: NewConn<F>,
     rcu: Reader<'rcu>,
-) -> Option<(&'rcu PublishedConn, bool)> {
-    let conns = netns.conns();
+) -> Option<(&'rcu PublishedConn<F>, bool)> {
+    let state = F::state(netns);
+    let conns = &state.conns;
     // Packets that are here at the same time may each see room for the last one.
     let max = usize::try_from(netns.settings.conn_max.get()).unwrap_or(0);
-    if conns.count() >= max {
+    if netns.conn_count() >= max {
         return None;
     }
     let Some(conn) = Conn::new(conns, new) else {
@@ -141,7 +140,7 @@ fn publish<'rcu>(
     let flow = conn.request();
     let published = conn.publish(rcu, |other| other.takes(&flow));
     if conns.unbalanced(rcu) {
-        netns.conn_resize.hurry();
+        state.conn_resize.hurry();
     }
     match published {
         Ok(conn) => {
@@ -158,16 +157,16 @@ fn publish<'rcu>(
 ///
 /// C looks for an FTP service too, whose data connections go to any port; without persistence it
 /// lets their packets pass, which is what comes of finding none. C: `ip_vs_service_find()`.
-fn find_service<'rcu>(
+fn find_service<'rcu, F: Family>(
     netns: &'rcu Netns,
     mark: u32,
-    packet: &Packet,
+    packet: &Packet<F>,
     rcu: Reader<'rcu>,
 ) -> Option<Borrowed<'rcu, Service>> {
-    let counts = &netns.service_counts;
+    let counts = &F::state(netns).service_counts;
     if mark != 0 && counts.fwmark.load(Relaxed) != 0 {
         let key = ServiceKey::Fwmark {
-            family: AF_INET as u8,
+            family: F::AF as u8,
             mark,
         };
         if let Some(service) = netns.find_service(&key, rcu) {
@@ -178,9 +177,9 @@ fn find_service<'rcu>(
         return None;
     }
     let by_port = |port| {
-        let key = ServiceKey::Addr4 {
+        let key = ServiceKey::Addr {
             protocol: packet.flow.protocol,
-            addr: packet.flow.dst,
+            addr: packet.flow.dst.into(),
             port,
         };
         netns.find_service(&key, rcu)
@@ -194,7 +193,7 @@ fn find_service<'rcu>(
 
 /// Tells the sender of a packet that nobody takes it: a client whose service has no server, a server
 /// whose client is gone. C: `ip_vs_leave()`.
-pub(crate) fn leave(skb: Skb) -> Verdict {
-    icmp::send(&skb, Problem::PortUnreachable);
+pub(crate) fn leave(mut skb: Skb, netns: &Netns) -> Verdict {
+    icmp::send(&mut skb, netns.net(), Problem::PortUnreachable);
     Verdict::Drop(skb)
 }

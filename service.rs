@@ -17,11 +17,14 @@ use ipvs_core::{
         ServiceKey, //
     },
     net::{
+        Addr,
+        Be128, //
         Be16,
-        Be32, //
+        Be32,
     },
     netlink::{
         service::ServiceSpec,
+        AF_INET6,
         IP_VS_SVC_F_HASHED, //
     },
     sched::{
@@ -105,7 +108,7 @@ impl Service {
     pub(crate) fn fwmark(&self) -> u32 {
         match self.key {
             ServiceKey::Fwmark { mark, .. } => mark,
-            ServiceKey::Addr4 { .. } => 0,
+            ServiceKey::Addr { .. } => 0,
         }
     }
 
@@ -114,15 +117,21 @@ impl Service {
     pub(crate) fn protocol(&self) -> u8 {
         match self.key {
             ServiceKey::Fwmark { .. } => self.protocol,
-            ServiceKey::Addr4 { protocol, .. } => protocol,
+            ServiceKey::Addr { protocol, .. } => protocol,
         }
     }
 
+    /// `AF_INET` or `AF_INET6`.
+    pub(crate) fn family(&self) -> u16 {
+        self.key.family()
+    }
+
     /// Virtual address, or 0.
-    pub(crate) fn addr(&self) -> Be32 {
+    pub(crate) fn addr(&self) -> Addr {
         match self.key {
-            ServiceKey::Fwmark { .. } => Be32::ZERO,
-            ServiceKey::Addr4 { addr, .. } => addr,
+            ServiceKey::Fwmark { .. } if self.family() == AF_INET6 => Be128::ZERO.into(),
+            ServiceKey::Fwmark { .. } => Be32::ZERO.into(),
+            ServiceKey::Addr { addr, .. } => addr,
         }
     }
 
@@ -130,7 +139,7 @@ impl Service {
     pub(crate) fn port(&self) -> Be16 {
         match self.key {
             ServiceKey::Fwmark { .. } => Be16::ZERO,
-            ServiceKey::Addr4 { port, .. } => port,
+            ServiceKey::Addr { port, .. } => port,
         }
     }
 

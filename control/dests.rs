@@ -3,7 +3,7 @@
 //! Servers of services: adding, changing and removing them. C: `ip_vs_add_dest()` and its kin.
 
 use super::{
-    ipv4,
+    address,
     ControlError,
     Outcome,
     NO_DEST, //
@@ -18,43 +18,45 @@ use crate::{
     sched::Change,
     service::Service, //
 };
-use ipvs_core::netlink::{
-    dest::{
-        DestId,
-        DestSpec, //
+use core::net::{
+    Ipv4Addr,
+    Ipv6Addr, //
+};
+use ipvs_core::{
+    net::Addr,
+    netlink::{
+        dest::{
+            DestId,
+            DestSpec, //
+        },
+        service::ServiceId,
+        FWD_MASK,
+        IPVS_DEST_ATTR_ADDR,
+        IPVS_DEST_ATTR_FWD_METHOD,
+        IPVS_DEST_ATTR_TUN_TYPE, //
     },
-    service::ServiceId,
-    AF_INET,
-    FWD_MASK,
-    IPVS_DEST_ATTR_ADDR,
-    IPVS_DEST_ATTR_ADDR_FAMILY,
-    IPVS_DEST_ATTR_FWD_METHOD,
-    IPVS_DEST_ATTR_TUN_TYPE,
-    TUNNEL_IPIP, //
+    tunnel::Tunnel,
 };
 use kernel::prelude::*;
 use linux::{
+    netfilter::has_ipv6,
     rcu::{
         self,
         Shared, //
     },
     route::{
         addr_type,
+        addr_type6,
+        Addr6Type,
         AddrType, //
     },
 };
 
 /// Refuses values that make no sense, and what can't be had yet.
-fn check_dest(spec: &DestSpec) -> Outcome {
-    let family = spec.id.family(AF_INET, true)?;
-    spec.check_mixed(family, AF_INET, false)?;
-    if family != AF_INET {
-        return Err(ControlError::about(
-            IPVS_DEST_ATTR_ADDR_FAMILY,
-            EAFNOSUPPORT,
-            "the server's address family is not supported yet",
-        ));
-    }
+fn check_dest(service: &Service, spec: &DestSpec) -> Outcome {
+    let family = spec.id.family(service.family(), has_ipv6())?;
+    // No sync daemon can run.
+    spec.check_mixed(family, service.family(), false)?;
     spec.check()?;
     if FwdMethod::from_flags(spec.fwd_method).number() != spec.fwd_method & FWD_MASK {
         return Err(ControlError::about(
@@ -63,22 +65,37 @@ fn check_dest(spec: &DestSpec) -> Outcome {
             "there is no such forwarding method",
         ));
     }
-    if spec.tun_type != TUNNEL_IPIP {
+    if Tunnel::new(spec.tun_type, spec.tun_port, spec.tun_flags).is_none() {
         return Err(ControlError::about(
             IPVS_DEST_ATTR_TUN_TYPE,
-            ENOSYS,
-            "tunnels other than IPIP are not supported yet",
+            EINVAL,
+            "there is no such type of tunnel",
         ));
     }
     Ok(())
 }
 
 impl Netns {
-    fn dest_key(&self, service: &Service, id: &DestId) -> DestKey {
-        DestKey {
+    fn dest_key(&self, service: &Service, id: &DestId) -> Outcome<DestKey> {
+        let family = id.family(service.family(), has_ipv6())?;
+        Ok(DestKey {
             service: *service.key(),
-            addr: ipv4(&id.addr),
+            addr: address(family, &id.addr),
             port: id.port,
+        })
+    }
+
+    /// Whether packets may be sent to an address. C: `ip_vs_new_dest()`.
+    fn is_reachable(&self, addr: Addr) -> bool {
+        match addr {
+            Addr::V4(addr) => {
+                let addr = Ipv4Addr::from(addr.to_bytes());
+                addr_type(self.net(), addr) != AddrType::Other
+            }
+            Addr::V6(addr) => {
+                let addr = Ipv6Addr::from(addr.to_bytes());
+                addr_type6(self.net(), addr) != Addr6Type::Other
+            }
         }
     }
 
@@ -96,12 +113,12 @@ impl Netns {
     /// it counts.
     ///
     /// Errors: `ESRCH`; `EEXIST`; `ERANGE` and `EINVAL` for values that make no sense;
-    /// `EAFNOSUPPORT` and `ENOSYS` for what is not supported yet; `ENOMEM`.
+    /// `EAFNOSUPPORT` without IPv6; `ENOSYS` for what is not supported yet; `ENOMEM`.
     pub(crate) fn add_dest(&self, service: &ServiceId, spec: &DestSpec) -> Outcome {
         let _config = self.config.lock();
         let service = self.service(service)?;
-        check_dest(spec)?;
-        let key = self.dest_key(&service, &spec.id);
+        check_dest(&service, spec)?;
+        let key = self.dest_key(&service, &spec.id)?;
         if self.dest(&key).is_some() {
             return Err(ControlError::new(EEXIST, "the service has this server"));
         }
@@ -111,12 +128,11 @@ impl Netns {
         let dest = match removed {
             Some(dest) => dest,
             None => {
-                let addr = core::net::Ipv4Addr::from(key.addr.to_bytes());
-                if matches!(addr_type(self.net(), addr), AddrType::Other) {
+                if !self.is_reachable(key.addr) {
                     return Err(ControlError::about(
                         IPVS_DEST_ATTR_ADDR,
                         EINVAL,
-                        "the server's address is neither unicast nor local",
+                        "the server's address is neither unicast (beyond the link, for IPv6) nor local",
                     ));
                 }
                 Shared::pin_init(Dest::new(key, service.shared_stats().clone()), GFP_KERNEL)?
@@ -156,8 +172,8 @@ impl Netns {
     pub(crate) fn edit_dest(&self, service: &ServiceId, spec: &DestSpec) -> Outcome {
         let _config = self.config.lock();
         let service = self.service(service)?;
-        check_dest(spec)?;
-        let key = self.dest_key(&service, &spec.id);
+        check_dest(&service, spec)?;
+        let key = self.dest_key(&service, &spec.id)?;
         let dest = self.dest(&key).ok_or(NO_DEST)?;
         let prepared = service
             .scheduler
@@ -178,10 +194,7 @@ impl Netns {
     pub(crate) fn delete_dest(&self, service: &ServiceId, id: &DestId) -> Outcome {
         let _config = self.config.lock();
         let service = self.service(service)?;
-        if id.family(AF_INET, true)? != AF_INET {
-            return Err(NO_DEST);
-        }
-        let key = self.dest_key(&service, id);
+        let key = self.dest_key(&service, id)?;
         let dest = self.dest(&key).ok_or(NO_DEST)?;
         let prepared = service
             .scheduler

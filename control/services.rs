@@ -3,7 +3,7 @@
 //! Services: adding, changing and removing them. C: `ip_vs_add_service()` and its kin.
 
 use super::{
-    ipv4,
+    address,
     ControlError,
     Outcome,
     NO_SERVICE, //
@@ -12,7 +12,8 @@ use crate::{
     hook,
     netns::{
         Config,
-        Netns, //
+        Netns,
+        ServiceCounts, //
     },
     service::Service, //
 };
@@ -33,9 +34,9 @@ use ipvs_core::{
             ServiceId,
             ServiceSpec, //
         },
-        AF_INET,
-        IPVS_SVC_ATTR_AF,
+        AF_INET6,
         IPVS_SVC_ATTR_FLAGS,
+        IPVS_SVC_ATTR_NETMASK,
         IPVS_SVC_ATTR_PE_NAME,
         IPVS_SVC_ATTR_PROTOCOL,
         IPVS_SVC_ATTR_SCHED_NAME,
@@ -48,7 +49,10 @@ use kernel::prelude::*;
 use linux::{
     jiffies::HZ,
     module::InUse,
-    netfilter,
+    netfilter::{
+        self,
+        Defrag6, //
+    },
     rcu::{
         self,
         Reader,
@@ -56,21 +60,18 @@ use linux::{
     },
 };
 
-/// The key of a service that exists or may come to exist. C looks up any protocol and family it is
-/// asked for; what can't exist yet is not found.
+/// The key of a service that exists or may come to exist. C looks up any protocol it is asked for;
+/// what can't exist yet is not found.
 fn service_key(id: &ServiceId) -> Option<ServiceKey> {
-    if id.family != AF_INET {
-        return None;
-    }
     if id.fwmark != 0 {
         return Some(ServiceKey::Fwmark {
-            family: AF_INET as u8,
+            family: id.family as u8,
             mark: id.fwmark,
         });
     }
-    Some(ServiceKey::Addr4 {
+    Some(ServiceKey::Addr {
         protocol: u8::try_from(id.protocol).ok()?,
-        addr: ipv4(&id.addr),
+        addr: address(id.family, &id.addr),
         port: id.port,
     })
 }
@@ -102,6 +103,14 @@ fn check_service(spec: &ServiceSpec<'_>, old_flags: u32) -> Outcome<Option<Sched
             "there is no such persistence engine",
         ));
     }
+    // For IPv6 it is the length of a prefix.
+    if spec.id.family == AF_INET6 && !matches!(spec.netmask.raw(), 1..=128) {
+        return Err(ControlError::about(
+            IPVS_SVC_ATTR_NETMASK,
+            EINVAL,
+            "the prefix length of an IPv6 service is not within 1 to 128",
+        ));
+    }
     let flags = spec.flags.apply(old_flags);
     if flags & IP_VS_SVC_F_PERSISTENT != 0 {
         return Err(ControlError::about(
@@ -123,7 +132,7 @@ fn check_service(spec: &ServiceSpec<'_>, old_flags: u32) -> Outcome<Option<Sched
 fn is_any_port(key: &ServiceKey) -> bool {
     matches!(
         key,
-        ServiceKey::Addr4 {
+        ServiceKey::Addr {
             port: Be16::ZERO,
             ..
         }
@@ -150,17 +159,49 @@ impl Netns {
             .find(rcu, hash, |service, _| service.key() == key)
     }
 
+    /// How many services of the key's family there are.
+    fn counts(&self, key: &ServiceKey) -> &ServiceCounts {
+        match key.family() {
+            AF_INET6 => &self.v6().service_counts,
+            _ => &self.v4().service_counts,
+        }
+    }
+
     fn counter(&self, key: &ServiceKey) -> &AtomicU32 {
         match key {
-            ServiceKey::Fwmark { .. } => &self.service_counts.fwmark,
-            ServiceKey::Addr4 { .. } => &self.service_counts.addr,
+            ServiceKey::Fwmark { .. } => &self.counts(key).fwmark,
+            ServiceKey::Addr { .. } => &self.counts(key).addr,
+        }
+    }
+
+    /// Lets packets of a family come in.
+    fn hook(&self, config: &mut Config, family: u16) -> Result {
+        if family == AF_INET6 && config.hooks6.is_none() {
+            let defrag = Defrag6::new(self.net())?;
+            let hooks = netfilter::Registration::new(self.net(), hook::ops6())?;
+            config.hooks6 = Some((hooks, defrag));
+        }
+        if family != AF_INET6 && config.hooks4.is_none() {
+            config.hooks4 = Some(netfilter::Registration::new(self.net(), hook::ops4())?);
+        }
+        Ok(())
+    }
+
+    /// Lets no packets of a family come in any more, if there are no services for them.
+    fn unhook(&self, config: &mut Config, key: &ServiceKey) {
+        if !self.counts(key).none() {
+            return;
+        }
+        match key.family() {
+            AF_INET6 => config.hooks6 = None,
+            _ => config.hooks4 = None,
         }
     }
 
     /// Adds a service.
     ///
-    /// Errors: `EEXIST`; `ENOENT` for an unknown scheduler; `EAFNOSUPPORT`, `EPROTONOSUPPORT` and
-    /// `ENOSYS` for what is not supported yet; `ENOMEM`.
+    /// Errors: `EEXIST`; `ENOENT` for an unknown scheduler; `EINVAL` for an IPv6 prefix length that
+    /// makes no sense; `EPROTONOSUPPORT` and `ENOSYS` for what is not supported yet; `ENOMEM`.
     pub(crate) fn add_service(&self, spec: &ServiceSpec<'_>) -> Outcome {
         let mut config = self.config.lock();
         if config.closed {
@@ -170,18 +211,15 @@ impl Netns {
             return Err(ControlError::new(EEXIST, "the service exists"));
         }
         let kind = check_service(spec, 0)?;
-        let key = service_key(&spec.id).ok_or(ControlError::about(
-            IPVS_SVC_ATTR_AF,
-            EAFNOSUPPORT,
-            "the address family is not supported yet",
-        ))?;
-        if let ServiceKey::Addr4 { protocol, .. } = key {
+        const PROTOCOL: ControlError = ControlError::about(
+            IPVS_SVC_ATTR_PROTOCOL,
+            EPROTONOSUPPORT,
+            "services are for TCP and UDP",
+        );
+        let key = service_key(&spec.id).ok_or(PROTOCOL)?;
+        if let ServiceKey::Addr { protocol, .. } = key {
             if protocol != PROTO_TCP && protocol != PROTO_UDP {
-                return Err(ControlError::about(
-                    IPVS_SVC_ATTR_PROTOCOL,
-                    EPROTONOSUPPORT,
-                    "services are for TCP and UDP",
-                ));
+                return Err(PROTOCOL);
             }
         }
 
@@ -192,16 +230,14 @@ impl Netns {
             ControlError::new(ENOPROTOOPT, "the module is being unloaded"),
         )?;
         config.uses.reserve(1, GFP_KERNEL).map_err(Error::from)?;
-        if config.hooks.is_none() {
-            config.hooks = Some(netfilter::Registration::new(self.net(), hook::ops())?);
-        }
+        self.hook(&mut config, key.family())?;
 
         // Nothing fails from here on.
         self.sweep_later(&service);
         let _ = config.uses.push_within_capacity(in_use);
         self.counter(&key).fetch_add(1, Relaxed);
         if is_any_port(&key) {
-            self.service_counts.any_port.fetch_add(1, Relaxed);
+            self.counts(&key).any_port.fetch_add(1, Relaxed);
         }
         let _ = self
             .model()
@@ -245,12 +281,12 @@ impl Netns {
         let key = service.key();
         self.counter(key).fetch_sub(1, Relaxed);
         if is_any_port(key) {
-            self.service_counts.any_port.fetch_sub(1, Relaxed);
+            self.counts(key).any_port.fetch_sub(1, Relaxed);
         }
         if self.model().services.count() == 0 {
             self.estimation.cancel();
-            config.hooks = None;
         }
+        self.unhook(config, key);
         service.scheduler.retire();
         while let Some(dest) = service.last_dest() {
             self.unlink_dest(service, &dest);

@@ -38,9 +38,6 @@ use linux::{
     net, //
 };
 
-/// Whether services and servers may have IPv6 addresses.
-const IPV6: bool = false;
-
 /// The family's handler; see [`register`].
 pub(crate) struct Ipvs;
 

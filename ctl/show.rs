@@ -8,18 +8,18 @@ use crate::{
     service::Service, //
 };
 use ipvs_core::{
-    net::{
-        Be16,
-        Be32, //
-    },
+    net::Addr,
     netlink::{
+        self,
         dump::{
             DestDump,
             ServiceDump, //
         },
         service::ServiceId,
-        Addr,
-        *, //
+        AF_INET,
+        AF_INET6,
+        FWD_MASK,
+        IP_VS_SVC_F_HASHED, //
     },
     sched::Server, //
 };
@@ -28,7 +28,7 @@ use ipvs_core::{
 pub(super) fn service(service: &Service) -> ServiceDump<'static> {
     ServiceDump {
         id: ServiceId {
-            family: AF_INET,
+            family: service.family(),
             protocol: service.protocol().into(),
             addr: addr(service.addr()),
             port: service.port(),
@@ -43,17 +43,21 @@ pub(super) fn service(service: &Service) -> ServiceDump<'static> {
     }
 }
 
-/// A server. Its tunnel, if it is reached through one, is IPIP.
+/// A server.
 pub(super) fn dest(dest: &Dest) -> DestDump {
+    let (tun_type, tun_port, tun_flags) = dest.tunnel_numbers();
     DestDump {
-        family: AF_INET,
+        family: match dest.addr() {
+            Addr::V4(_) => AF_INET,
+            Addr::V6(_) => AF_INET6,
+        },
         addr: addr(dest.addr()),
         port: dest.port(),
         fwd_method: dest.conn_flags() & FWD_MASK,
         weight: dest.weight(),
-        tun_type: TUNNEL_IPIP,
-        tun_port: Be16::ZERO,
-        tun_flags: 0,
+        tun_type,
+        tun_port,
+        tun_flags,
         upper: dest.u_threshold(),
         lower: dest.l_threshold(),
         active: dest.active_conns(),
@@ -63,8 +67,13 @@ pub(super) fn dest(dest: &Dest) -> DestDump {
     }
 }
 
-/// An IPv4 address with the room that answers give to each.
-fn addr(addr: Be32) -> Addr {
-    let [a, b, c, d] = addr.to_bytes();
-    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+/// An address with the room that answers give to each.
+fn addr(addr: Addr) -> netlink::Addr {
+    match addr {
+        Addr::V4(addr) => {
+            let [a, b, c, d] = addr.to_bytes();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        }
+        Addr::V6(addr) => addr.to_bytes(),
+    }
 }

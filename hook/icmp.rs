@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ICMP errors about packets of connections. C: `ip_vs_out_icmp()`, `ip_vs_in_icmp()`.
+//! ICMP errors about packets of connections. C: `ip_vs_out_icmp()`, `ip_vs_in_icmp()`, and those for
+//! IPv6.
 
 use super::{
     tunnel,
@@ -13,6 +14,11 @@ use crate::{
         FwdMethod,
         PublishedConn, //
     },
+    family::{
+        Family,
+        Gathered,
+        Header, //
+    },
     ipvs_xmit::{
         icmp_xmit,
         Related, //
@@ -20,16 +26,10 @@ use crate::{
     proto,
 };
 use ipvs_core::{
-    flow::Flow4,
-    forward::PROTO_IPIP,
+    flow::Flow,
     icmp::{
         IcmpHeader,
         HEADER_LEN, //
-    },
-    ipv4::{
-        Ipv4Header,
-        MIN_HEADER_LEN,
-        PROTO_ICMP, //
     },
     transport::Ports, //
 };
@@ -41,32 +41,21 @@ use linux::{
     skb::Skb, //
 };
 
-/// The longest IPv4 header.
-const MAX_HEADER_LEN: usize = 60;
-
-/// The IPv4 header at `offset`, wherever it lies in the packet. Its options are not looked at.
-fn embedded_header(skb: &Skb, offset: usize) -> Option<Ipv4Header> {
-    let fixed: [u8; MIN_HEADER_LEN] = skb.header(offset)?;
-    let mut padded = [0; MAX_HEADER_LEN];
-    *padded.first_chunk_mut()? = fixed;
-    Ipv4Header::parse_header(&padded).ok()
-}
-
 /// The packet of a connection that an error is about.
-pub(super) struct Embedded {
-    pub(super) header: Ipv4Header,
+pub(super) struct Embedded<F: Family> {
+    pub(super) header: F::Header,
     ports: Ports,
 }
 
-impl Embedded {
+impl<F: Family> Embedded<F> {
     /// Reads it at `offset`, wherever it lies in the packet. `None` if no service has its protocol,
     /// or if it is cut off before its ports.
     pub(super) fn read(skb: &Skb, offset: usize) -> Option<Self> {
-        let header = embedded_header(skb, offset)?;
-        if !proto::is_supported(header.protocol) || header.is_later_fragment() {
+        let header = F::embedded(skb, offset)?;
+        if !proto::is_supported(header.protocol()) || header.is_later_fragment() {
             return None;
         }
-        let ports: [u8; 4] = skb.header(offset.checked_add(header.header_len())?)?;
+        let ports: [u8; 4] = skb.header(offset.checked_add(header.transport_at())?)?;
         Some(Self {
             header,
             ports: Ports::parse(&ports)?,
@@ -74,61 +63,64 @@ impl Embedded {
     }
 
     /// The flow that it travelled in.
-    pub(super) fn flow(&self) -> Flow4 {
-        Flow4 {
-            protocol: self.header.protocol,
-            src: self.header.src,
+    pub(super) fn flow(&self) -> Flow<F::Addr> {
+        Flow {
+            protocol: self.header.protocol(),
+            src: self.header.src(),
             src_port: self.ports.src,
-            dst: self.header.dst,
+            dst: self.header.dst(),
             dst_port: self.ports.dst,
         }
     }
 }
 
 /// An ICMP packet of any kind.
-pub(super) fn packet(cx: &Context<'_>, skb: Skb, header: Ipv4Header) -> Verdict {
+pub(super) fn packet<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict {
     if !header.is_fragment() {
         return whole(cx, skb, header);
     }
-    match cx.defrag(skb) {
-        Some((skb, header)) => whole(cx, skb, header),
-        None => Verdict::Stolen,
+    match cx.gather(skb, header) {
+        Gathered::Whole(skb, header) => whole(cx, skb, header),
+        Gathered::Alone(skb) => Verdict::Accept(skb),
+        Gathered::Kept => Verdict::Stolen,
     }
 }
 
-fn whole(cx: &Context<'_>, skb: Skb, header: Ipv4Header) -> Verdict {
-    let offset = header.header_len();
+fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict {
+    let offset = header.transport_at();
     let Some(icmp) = skb
         .header::<HEADER_LEN>(offset)
         .and_then(|bytes| IcmpHeader::parse(&bytes))
     else {
         return Verdict::Drop(skb);
     };
-    if !icmp.is_error() {
+    if !F::is_error(&icmp) {
         return Verdict::Accept(skb);
+    }
+    // One that still says that it is a fragment (IPv6) can't be an error: these are never cut.
+    if header.is_fragment() {
+        return Verdict::Drop(skb);
     }
     let inner = offset.saturating_add(HEADER_LEN);
-    let Some(outer) = embedded_header(&skb, inner) else {
+    let Some(outer) = F::embedded(&skb, inner) else {
         return Verdict::Accept(skb);
     };
-    if outer.protocol == PROTO_IPIP {
-        return tunnel::packet(
-            cx,
-            skb,
-            tunnel::Error {
-                offset,
-                icmp,
-                outer,
-            },
-        );
-    }
-    let Some(embedded) = Embedded::read(&skb, inner) else {
+    let error = tunnel::Error::<F> {
+        offset,
+        icmp,
+        outer,
+    };
+    let skb = match tunnel::packet(cx, skb, &error) {
+        Ok(verdict) => return verdict,
+        Err(skb) => skb,
+    };
+    let Some(embedded) = Embedded::<F>::read(&skb, inner) else {
         return Verdict::Accept(skb);
     };
-    let netns = cx.netns;
+    let state = cx.state();
     // An error travels against the packet that it embeds.
     let flow = embedded.flow().reversed();
-    let found = Conn::find(netns.conns(), netns.conn_key(), cx.rcu, &flow);
+    let found = Conn::find(&state.conns, &state.conn_key, cx.rcu, &flow);
     let related = Related {
         offset,
         embedded: &embedded.header,
@@ -143,14 +135,14 @@ fn whole(cx: &Context<'_>, skb: Skb, header: Ipv4Header) -> Verdict {
 }
 
 /// An error from the server's side about a request. C: `handle_response_icmp()`.
-fn from_server(
-    cx: &Context<'_>,
+fn from_server<F: Family>(
+    cx: &Context<'_, F>,
     mut skb: Skb,
-    conn: &PublishedConn,
-    related: Related<'_>,
+    conn: &PublishedConn<F>,
+    related: Related<'_, F>,
 ) -> Verdict {
     if conn.fwd_method() == FwdMethod::Masq
-        && (!skb.checksum_is_valid(related.offset, PROTO_ICMP)
+        && (!skb.checksum_is_valid(related.offset, F::PROTO_ICMP)
             || related.snat(&mut skb, conn, cx.netns, cx.hook).is_err())
     {
         return Verdict::Drop(skb);
@@ -162,13 +154,14 @@ fn from_server(
 }
 
 /// An error from the client's side about an answer.
-fn from_client(
-    cx: &Context<'_>,
+fn from_client<F: Family>(
+    cx: &Context<'_, F>,
     mut skb: Skb,
-    conn: &PublishedConn,
-    related: Related<'_>,
+    conn: &PublishedConn<F>,
+    related: Related<'_, F>,
 ) -> Verdict {
-    if conn.fwd_method() == FwdMethod::Masq && !skb.checksum_is_valid(related.offset, PROTO_ICMP) {
+    if conn.fwd_method() == FwdMethod::Masq && !skb.checksum_is_valid(related.offset, F::PROTO_ICMP)
+    {
         return Verdict::Drop(skb);
     }
     cx.count_request(conn, &skb);

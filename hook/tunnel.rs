@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! ICMP errors about packets that went into a tunnel: they come to this host, which is the tunnel's
-//! beginning, and concern the client, whose packet is in it. C: `ip_vs_in_icmp()`.
+//! beginning, and concern the client, whose packet is in it. C: `ip_vs_in_icmp()`, which does so for
+//! IPv4 in IPv4 alone.
 
 use super::{
     icmp::Embedded,
@@ -13,106 +14,201 @@ use crate::{
         Found, //
     },
     dest::is_tunnel_end,
+    family::{
+        Family,
+        Header,
+        V4,
+        V6, //
+    },
 };
 use ipvs_core::{
+    forward::PROTO_IPIP,
     icmp::{
         IcmpHeader,
         HEADER_LEN, //
     },
-    ipv4::{
-        Ipv4Header,
-        PROTO_ICMP, //
+    ipv4::PROTO_UDP,
+    ipv6::PROTO_IPV6,
+    net::Be16,
+    tunnel::{
+        parse_gre,
+        parse_gue,
+        Between,
+        Inner,
+        Tunnel,
+        PROTO_GRE, //
     },
 };
 use linux::{
     icmp,
     netfilter::Verdict,
+    route::Route,
     skb::Skb, //
 };
 
-/// The least MTU that an IPv4 host must be able to cope with (RFC 791).
-const MIN_MTU: u32 = 68;
-
-/// An error about a packet in an IPIP tunnel.
-pub(super) struct Error {
+/// An error about a packet that is possibly that of a tunnel.
+#[derive(Clone, Copy)]
+pub(super) struct Error<F: Family> {
     /// The offset of the ICMP header.
     pub(super) offset: usize,
     pub(super) icmp: IcmpHeader,
     /// The header of the tunnel, right behind the ICMP header.
-    pub(super) outer: Ipv4Header,
+    pub(super) outer: F::Header,
 }
 
-/// Passes an error on to the client whose packet was in the tunnel.
-pub(super) fn packet(cx: &Context<'_>, mut skb: Skb, error: Error) -> Verdict {
-    let netns = cx.netns;
-    let outer_at = error.offset.saturating_add(HEADER_LEN);
-    let inner_at = outer_at.saturating_add(error.outer.header_len());
-
-    let comes_here = skb.route().is_some_and(|route| route.is_local());
-    if !comes_here
-        || error.outer.is_later_fragment()
-        || !is_tunnel_end(&netns.model().dests, error.outer.dst, cx.rcu)
-    {
-        return Verdict::Accept(skb);
+impl<F: Family> Error<F> {
+    /// The offset of the header of the tunnel.
+    fn outer_at(&self) -> usize {
+        self.offset.saturating_add(HEADER_LEN)
     }
-    let Some(inner) = Embedded::read(&skb, inner_at) else {
+
+    /// The offset of what comes after it.
+    fn between_at(&self) -> usize {
+        self.outer_at().saturating_add(self.outer.transport_at())
+    }
+
+    /// Whether it may be about the packet of a tunnel; that of an IP tunnel can't be any other's.
+    fn is_about_ip_tunnel(&self) -> bool {
+        matches!(self.outer.protocol(), PROTO_IPIP | PROTO_IPV6)
+    }
+}
+
+/// Passes an error on to the client whose packet was in a tunnel. An error about another packet is
+/// given back.
+#[inline]
+pub(super) fn packet<F: Family>(
+    cx: &Context<'_, F>,
+    skb: Skb,
+    error: &Error<F>,
+) -> Result<Verdict, Skb> {
+    match error.outer.protocol() {
+        PROTO_IPIP | PROTO_IPV6 | PROTO_GRE | PROTO_UDP => of_tunnel(cx, skb, error),
+        _ => Err(skb),
+    }
+}
+
+#[cold]
+fn of_tunnel<F: Family>(cx: &Context<'_, F>, skb: Skb, error: &Error<F>) -> Result<Verdict, Skb> {
+    let comes_here = skb.route().is_some_and(|route| route.is_local());
+    let between = if comes_here && !error.outer.is_later_fragment() {
+        look_into(cx, &skb, error)
+    } else {
+        None
+    };
+    match between {
+        Some(between) => Ok(match between.inner {
+            Inner::V4 => concerns::<F, V4>(cx, skb, error, between.len),
+            Inner::V6 => concerns::<F, V6>(cx, skb, error, between.len),
+        }),
+        None if error.is_about_ip_tunnel() => Ok(Verdict::Accept(skb)),
+        None => Err(skb),
+    }
+}
+
+/// What there is between the header of the tunnel and the packet in it, if it is a tunnel to a server.
+fn look_into<F: Family>(cx: &Context<'_, F>, skb: &Skb, error: &Error<F>) -> Option<Between> {
+    let at = error.between_at();
+    let (between, port, is_like): (_, _, fn(Tunnel) -> bool) = match error.outer.protocol() {
+        PROTO_UDP => {
+            let (port, between) = parse_gue(&skb.header(at)?)?;
+            (between, port, |tunnel| matches!(tunnel, Tunnel::Gue { .. }))
+        }
+        PROTO_GRE => (parse_gre(&skb.header(at)?)?, Be16::ZERO, |tunnel| {
+            matches!(tunnel, Tunnel::Gre { .. })
+        }),
+        number => {
+            let inner = if number == PROTO_IPIP {
+                Inner::V4
+            } else {
+                Inner::V6
+            };
+            (Between { len: 0, inner }, Be16::ZERO, |tunnel| {
+                tunnel == Tunnel::Ipip
+            })
+        }
+    };
+    let dests = &cx.netns.model().dests;
+    is_tunnel_end(dests, error.outer.dst().into(), port, is_like, cx.rcu).then_some(between)
+}
+
+/// An error about a packet of family `I` in a tunnel to a server.
+fn concerns<F: Family, I: Family>(
+    cx: &Context<'_, F>,
+    mut skb: Skb,
+    error: &Error<F>,
+    between: usize,
+) -> Verdict {
+    let inner_at = error.between_at().saturating_add(between);
+    let Some(inner) = Embedded::<I>::read(&skb, inner_at) else {
         return Verdict::Accept(skb);
     };
     // The packet in the tunnel is a request, and embedded in the direction that it travelled in.
     let flow = inner.flow();
-    let Some(Found::Request(conn)) = Conn::find(netns.conns(), netns.conn_key(), cx.rcu, &flow)
+    let state = I::state(cx.netns);
+    let Some(Found::Request(conn)) = Conn::find(&state.conns, &state.conn_key, cx.rcu, &flow)
     else {
         return Verdict::Accept(skb);
     };
-    if !skb.checksum_is_valid(error.offset, PROTO_ICMP) {
+    if !skb.checksum_is_valid(error.offset, F::PROTO_ICMP) {
         return Verdict::Drop(skb);
     }
     // Without memory, or if the packet is shorter than its headers say, nobody is told.
-    let _ = relay(cx, &mut skb, &error, &inner, conn);
+    let _ = relay(cx, &mut skb, error, &inner, between, conn);
     skb.consume();
     Verdict::Stolen
 }
 
-/// Makes the packet in the tunnel the packet, and tells its sender what the error says.
-fn relay(
-    cx: &Context<'_>,
+/// Makes the packet in the tunnel the packet, and tells its sender what the error says. What a packet
+/// of the other family must be told is not the same: its sender hears of a path MTU with the next
+/// packet that is too long.
+fn relay<F: Family, I: Family>(
+    cx: &Context<'_, F>,
     skb: &mut Skb,
-    error: &Error,
-    inner: &Embedded,
-    conn: &Conn,
+    error: &Error<F>,
+    inner: &Embedded<I>,
+    between: usize,
+    conn: &Conn<I>,
 ) -> Option<()> {
-    let outer_at = error.offset.checked_add(HEADER_LEN)?;
-    let outer_len = error.outer.header_len();
+    let outer_at = error.outer_at();
+    let outer_len = error.outer.transport_at();
     let mut info = error.icmp.rest;
     let mut stripped = 0;
 
-    if let Some(mtu) = error.icmp.next_hop_mtu() {
+    if let Some(mtu) = F::too_big(&error.icmp) {
         skb.strip(outer_at, outer_len).ok()?;
         stripped = outer_at;
-        icmp::update_pmtu(skb, cx.netns.net(), u32::from(mtu), 0);
-        if !inner.header.dont_fragment() {
+        icmp::update_pmtu(skb, cx.netns.net(), mtu, 0);
+        if I::ROUTERS_FRAGMENT && !inner.header.dont_fragment() {
             return None;
         }
-        info = inner_mtu(cx, conn, u32::from(mtu), outer_len).to_be_bytes();
+        let overhead = u32::try_from(outer_len.checked_add(between)?).ok()?;
+        info = inner_mtu(cx, conn, mtu, overhead).to_be_bytes();
     }
-    let inner_at = outer_at.checked_add(outer_len)?;
-    skb.strip(inner_at.checked_sub(stripped)?, inner.header.header_len())
+    if F::AF != I::AF {
+        return None;
+    }
+    let inner_at = error.between_at().checked_add(between)?;
+    skb.strip(inner_at.checked_sub(stripped)?, inner.header.transport_at())
         .ok()?;
     icmp::relay(skb, error.icmp.kind, error.icmp.code, info);
-    cx.count_answer(conn, skb);
+    cx.accounts_of(conn)?.answer(skb.len());
     Some(())
 }
 
 /// How much of an MTU of the way through the tunnel is left for the packet in it.
-fn inner_mtu(cx: &Context<'_>, conn: &Conn, mtu: u32, outer_len: usize) -> u32 {
+fn inner_mtu<F: Family, I: Family>(
+    cx: &Context<'_, F>,
+    conn: &Conn<I>,
+    mtu: u32,
+    overhead: u32,
+) -> u32 {
     // What routing has made of it counts.
     let mtu = conn
         .dest()
-        .and_then(|dest| dest.route.get(cx.netns.net(), cx.rcu))
+        .and_then(|dest| F::route_cache(dest).get(cx.netns.net(), cx.rcu))
         .map_or(mtu, |cached| cached.rt.mtu());
-    let outer_len = u32::try_from(outer_len).unwrap_or(0);
-    match mtu.checked_sub(outer_len) {
-        Some(left) if left > MIN_MTU => left,
+    match mtu.checked_sub(overhead) {
+        Some(left) if left > I::MIN_MTU => left,
         _ => mtu,
     }
 }

@@ -30,6 +30,27 @@ pub(crate) fn put<const N: usize>(data: &mut [u8], at: usize, field: [u8; N]) {
     }
 }
 
+/// The bytes of a packet, wherever they lie.
+pub trait Source {
+    /// `N` bytes at offset `at`; `None` if the packet ends before.
+    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
+
+    /// Bytes of the packet.
+    fn size(&self) -> usize;
+}
+
+impl Source for [u8] {
+    #[inline]
+    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.get(at..)?.first_chunk().copied()
+    }
+
+    #[inline]
+    fn size(&self) -> usize {
+        self.len()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

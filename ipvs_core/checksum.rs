@@ -10,6 +10,7 @@
 //! an update never yields a stored checksum of 0xffff.
 
 use crate::net::{
+    Address,
     Be16,
     Be32, //
 };
@@ -100,15 +101,13 @@ impl Sum {
     }
 }
 
-/// The sum over the IPv4 pseudo header of TCP and UDP. `len` is the length in bytes of the
-/// transport header and its payload.
+/// The sum over the pseudo header of either family, of TCP, UDP and ICMPv6. `len` is the length in
+/// bytes of the transport header and its payload.
 #[inline]
-pub const fn pseudo_header(src: Be32, dst: Be32, protocol: u8, len: u16) -> Sum {
-    Sum::ZERO
-        .add32(src)
-        .add32(dst)
-        .add16(Be16::new(protocol as u16))
-        .add16(Be16::new(len))
+pub fn pseudo_header<A: Address>(src: A, dst: A, protocol: u8, len: u32) -> Sum {
+    dst.add_to(src.add_to(Sum::ZERO))
+        .add16(Be16::new(u16::from(protocol)))
+        .add32(Be32::new(len))
 }
 
 /// The checksum of `bytes`, in which the checksum's own place must be zero.
@@ -129,18 +128,17 @@ pub const fn replace32(check: Be16, old: Be32, new: Be32) -> Be16 {
     Sum::of_stored(check).sub32(old).add32(new).finish()
 }
 
-/// [`replace32`] for an address and [`replace16`] for a port in one folding.
+/// [`replace32`] for an address of either family and [`replace16`] for a port in one folding.
 #[inline]
-pub const fn replace_addr_port(
+pub fn replace_addr_port<A: Address>(
     check: Be16,
-    old_addr: Be32,
-    new_addr: Be32,
+    old_addr: A,
+    new_addr: A,
     old_port: Be16,
     new_port: Be16,
 ) -> Be16 {
-    Sum::of_stored(check)
-        .sub32(old_addr)
-        .add32(new_addr)
+    new_addr
+        .add_to(old_addr.take_from(Sum::of_stored(check)))
         .sub16(old_port)
         .add16(new_port)
         .finish()
@@ -152,13 +150,9 @@ pub const fn replace_addr_port(
 /// The field then holds the folded sum of the pseudo header alone, not complemented; ports are not
 /// in it.
 #[inline]
-pub const fn replace_pseudo32(partial: Be16, old: Be32, new: Be32) -> Be16 {
-    Sum::ZERO
-        .add16(Be16::from_raw(0xffff))
-        .add16(partial)
-        .sub32(old)
-        .add32(new)
-        .fold()
+pub fn replace_pseudo<A: Address>(partial: Be16, old: A, new: A) -> Be16 {
+    let sum = Sum::ZERO.add16(Be16::from_raw(0xffff)).add16(partial);
+    new.add_to(old.take_from(sum)).fold()
 }
 
 /// UDP says "no checksum" by 0, so a checksum that comes out as 0 is sent as its other

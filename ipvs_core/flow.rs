@@ -4,12 +4,21 @@
 //!
 //! Stands for `ip_vs_conn_hashkey()` and `ip_vs_svc_hashval()`. Whoever sends packets chooses what
 //! is hashed, so the hash is SipHash-1-3 (C: `hsiphash()`) under a random key: collisions can't be
-//! computed from outside. A 5-tuple fits into two of its words, a service into one.
+//! computed from outside. An IPv4 5-tuple fits into two of its words, an IPv6 one into five, a service
+//! into one or three.
 
-use crate::net::{
-    Addr,
-    Be16,
-    Be32, //
+use crate::{
+    net::{
+        Addr,
+        Address,
+        Be128,
+        Be16,
+        Be32, //
+    },
+    netlink::{
+        AF_INET,
+        AF_INET6, //
+    },
 };
 
 /// A random key, in the form that a hash starts from.
@@ -102,25 +111,71 @@ pub(crate) const fn hash_addr(key: &HashKey, addr: Addr) -> u32 {
     sip.finish() as u32
 }
 
-/// An IPv4 packet's 5-tuple, as it travels.
+/// A packet's 5-tuple, as it travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Flow4 {
+pub struct Flow<A> {
     /// Transport protocol.
     pub protocol: u8,
     /// Source address.
-    pub src: Be32,
+    pub src: A,
     /// Source port.
     pub src_port: Be16,
     /// Destination address.
-    pub dst: Be32,
+    pub dst: A,
     /// Destination port.
     pub dst_port: Be16,
 }
 
-impl Flow4 {
+/// An IPv4 packet's 5-tuple.
+pub type Flow4 = Flow<Be32>;
+
+/// An IPv6 packet's 5-tuple.
+pub type Flow6 = Flow<Be128>;
+
+/// An address that flows are hashed by.
+pub trait FlowAddress: Address {
+    /// See [`Flow::hash`].
+    fn hash_flow(flow: &Flow<Self>, key: &HashKey) -> u32;
+}
+
+impl FlowAddress for Be32 {
+    #[inline]
+    fn hash_flow(flow: &Flow4, key: &HashKey) -> u32 {
+        let src = (u64::from(flow.src.raw()) << 16) | u64::from(flow.src_port.raw());
+        let dst = (u64::from(flow.dst.raw()) << 16) | u64::from(flow.dst_port.raw());
+        let (low, high) = if src < dst { (src, dst) } else { (dst, src) };
+
+        Sip::new(key)
+            .word(low | (u64::from(flow.protocol) << 48))
+            .word(last_word(high, 14))
+            .finish() as u32
+    }
+}
+
+impl FlowAddress for Be128 {
+    #[inline]
+    fn hash_flow(flow: &Flow6, key: &HashKey) -> u32 {
+        let src = (flow.src.raw(), flow.src_port.raw());
+        let dst = (flow.dst.raw(), flow.dst_port.raw());
+        let (low, high) = if src < dst { (src, dst) } else { (dst, src) };
+        let [l0, l1] = Be128::from_raw(low.0).halves();
+        let [h0, h1] = Be128::from_raw(high.0).halves();
+        let rest = u64::from(low.1) | (u64::from(high.1) << 16) | (u64::from(flow.protocol) << 32);
+
+        Sip::new(key)
+            .word(l0)
+            .word(l1)
+            .word(h0)
+            .word(h1)
+            .word(last_word(rest, 37))
+            .finish() as u32
+    }
+}
+
+impl<A: FlowAddress> Flow<A> {
     /// The 5-tuple of the answer.
     #[inline]
-    pub const fn reversed(self) -> Self {
+    pub fn reversed(self) -> Self {
         Self {
             protocol: self.protocol,
             src: self.dst,
@@ -133,27 +188,20 @@ impl Flow4 {
     /// Hash value, the same for both directions: one search finds a connection by a request and by
     /// an answer. All of its bits are equally good.
     #[inline]
-    pub const fn hash(&self, key: &HashKey) -> u32 {
-        let src = ((self.src.raw() as u64) << 16) | self.src_port.raw() as u64;
-        let dst = ((self.dst.raw() as u64) << 16) | self.dst_port.raw() as u64;
-        let (low, high) = if src < dst { (src, dst) } else { (dst, src) };
-
-        Sip::new(key)
-            .word(low | ((self.protocol as u64) << 48))
-            .word(last_word(high, 14))
-            .finish() as u32
+    pub fn hash(&self, key: &HashKey) -> u32 {
+        A::hash_flow(self, key)
     }
 }
 
 /// What a service is found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ServiceKey {
-    /// Address, protocol and port of an IPv4 service; port 0 stands for all ports.
-    Addr4 {
+    /// Address, protocol and port; port 0 stands for all ports.
+    Addr {
         /// Transport protocol.
         protocol: u8,
         /// Virtual address.
-        addr: Be32,
+        addr: Addr,
         /// Virtual port.
         port: Be16,
     },
@@ -167,23 +215,54 @@ pub enum ServiceKey {
 }
 
 impl ServiceKey {
+    /// `AF_INET` or `AF_INET6`.
+    #[inline]
+    pub const fn family(&self) -> u16 {
+        match *self {
+            Self::Addr {
+                addr: Addr::V4(_), ..
+            } => AF_INET,
+            Self::Addr {
+                addr: Addr::V6(_), ..
+            } => AF_INET6,
+            Self::Fwmark { family, .. } => family as u16,
+        }
+    }
+
     /// Hash value. All of its bits are equally good.
     #[inline]
-    pub const fn hash(&self, key: &HashKey) -> u32 {
-        let word = match *self {
-            Self::Addr4 {
+    pub fn hash(&self, key: &HashKey) -> u32 {
+        match *self {
+            Self::Addr {
                 protocol,
                 addr,
                 port,
-            } => last_word(
-                addr.raw() as u64 | ((port.raw() as u64) << 32) | ((protocol as u64) << 48),
-                7,
-            ),
-            Self::Fwmark { family, mark } => last_word(mark as u64 | ((family as u64) << 32), 5),
-        };
-
-        Sip::new(key).word(word).finish() as u32
+            } => hash_end(key, addr, port, protocol),
+            Self::Fwmark { family, mark } => Sip::new(key)
+                .word(last_word(u64::from(mark) | (u64::from(family) << 32), 5))
+                .finish() as u32,
+        }
     }
+}
+
+/// Hash value of an address, a port, and a byte that tells uses of this apart.
+#[inline]
+pub fn hash_end(key: &HashKey, addr: Addr, port: Be16, tag: u8) -> u32 {
+    let (port, tag) = (u64::from(port.raw()), u64::from(tag));
+    let sip = Sip::new(key);
+    let sip = match addr {
+        Addr::V4(addr) => sip.word(last_word(
+            u64::from(addr.raw()) | (port << 32) | (tag << 48),
+            7,
+        )),
+        Addr::V6(addr) => {
+            let [first, second] = addr.halves();
+            sip.word(first)
+                .word(second)
+                .word(last_word(port | (tag << 16), 19))
+        }
+    };
+    sip.finish() as u32
 }
 
 #[cfg(test)]
@@ -288,17 +367,75 @@ mod tests {
         }
     }
 
+    fn flow6(n: u32) -> Flow6 {
+        Flow6 {
+            protocol: 17,
+            src: Be128::new((0xfd00 << 112) + u128::from(n)),
+            src_port: Be16::new((n * 7919) as u16),
+            dst: Be128::new(0x2001_0db8 << 96 | 1),
+            dst_port: Be16::new(80),
+        }
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn an_ipv6_flow_is_hashed_by_siphash13_over_its_37_bytes() {
+        for n in 0..1000 {
+            let flow = flow6(n);
+            let mut ends = [
+                (flow.src.to_bytes(), flow.src_port),
+                (flow.dst.to_bytes(), flow.dst_port),
+            ];
+            // Compared as little-endian numbers.
+            ends.sort_by_key(|end| end.0.iter().rev().copied().collect::<Vec<u8>>());
+            let mut bytes = [ends[0].0, ends[1].0].concat();
+            bytes.extend(ends[0].1.to_bytes());
+            bytes.extend(ends[1].1.to_bytes());
+            bytes.push(flow.protocol);
+            let expected = reference(1, 3, KEY, &bytes) as u32;
+            assert_eq!(flow.hash(&HashKey::new(KEY)), expected);
+            assert_eq!(flow.reversed().hash(&HashKey::new(KEY)), expected);
+        }
+    }
+
+    #[test]
+    fn ipv6_flows_of_one_address_differ_by_their_ports() {
+        let key = HashKey::new(KEY);
+        let same = Flow6 {
+            dst: flow6(0).src,
+            ..flow6(0)
+        };
+        assert_eq!(same.hash(&key), same.reversed().hash(&key));
+        let other = Flow6 {
+            src_port: Be16::new(1),
+            ..same
+        };
+        assert_ne!(same.hash(&key), other.hash(&key));
+    }
+
     #[cfg(target_endian = "little")]
     #[test]
     fn a_service_is_hashed_by_siphash13_over_its_bytes() {
-        let service = ServiceKey::Addr4 {
+        let service = ServiceKey::Addr {
             protocol: 6,
-            addr: Be32::from_bytes([10, 0, 0, 1]),
+            addr: Be32::from_bytes([10, 0, 0, 1]).into(),
             port: Be16::new(80),
         };
         assert_eq!(
             service.hash(&HashKey::new(KEY)),
             reference(1, 3, KEY, &[10, 0, 0, 1, 0, 80, 6]) as u32
+        );
+        let addr = Be128::new(0xfd00_0102_0304_0506_0708_090a_0b0c_0d0e);
+        let service = ServiceKey::Addr {
+            protocol: 17,
+            addr: addr.into(),
+            port: Be16::new(53),
+        };
+        let mut bytes = addr.to_bytes().to_vec();
+        bytes.extend([0, 53, 17]);
+        assert_eq!(
+            service.hash(&HashKey::new(KEY)),
+            reference(1, 3, KEY, &bytes) as u32
         );
         let mark = ServiceKey::Fwmark {
             family: 2,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What becomes of an IPv4 header when its packet is forwarded: a lower time to live, or another
-//! header around it.
+//! What becomes of an IP header when its packet is forwarded: a lower time to live, or another
+//! header, of either family, around it.
 
 use crate::{
     bytes::{
@@ -9,11 +9,10 @@ use crate::{
         put, //
     },
     checksum::replace16,
-    ipv4::{
-        Ipv4Header,
-        MIN_HEADER_LEN, //
-    },
+    ipv4::MIN_HEADER_LEN,
+    ipv6,
     net::{
+        Be128,
         Be16,
         Be32, //
     },
@@ -61,24 +60,40 @@ const fn outer_tos(inner: u8) -> u8 {
     }
 }
 
-/// The header of an IPv4 packet around `inner`. Length, identification and checksum are left 0, to
-/// be filled in when it is sent; whether it may be fragmented is taken over if `copy_df`.
-#[inline]
-pub fn ipip_header(
-    inner: &Ipv4Header,
-    src: Be32,
-    dst: Be32,
-    copy_df: bool,
-) -> [u8; MIN_HEADER_LEN] {
-    let mut header = [0; MIN_HEADER_LEN];
-    put(&mut header, 0, [0x45, outer_tos(inner.tos)]);
-    if copy_df && inner.dont_fragment() {
-        put(&mut header, 6, DONT_FRAGMENT.to_bytes());
+/// What an outer header says, but for its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outer {
+    /// The type of service or traffic class of the inner header.
+    pub inner_tos: u8,
+    /// Time to live.
+    pub ttl: u8,
+    /// What comes next.
+    pub protocol: u8,
+    /// Whether it must not be fragmented, as far as IPv4 is concerned.
+    pub dont_fragment: bool,
+}
+
+impl Outer {
+    /// As an IPv4 header. Length, identification and checksum are left 0, to be filled in when it
+    /// is sent.
+    #[inline]
+    pub fn ipv4(self, src: Be32, dst: Be32) -> [u8; MIN_HEADER_LEN] {
+        let mut header = [0; MIN_HEADER_LEN];
+        put(&mut header, 0, [0x45, outer_tos(self.inner_tos)]);
+        if self.dont_fragment {
+            put(&mut header, 6, DONT_FRAGMENT.to_bytes());
+        }
+        put(&mut header, TTL_AT, [self.ttl, self.protocol]);
+        put(&mut header, 12, src.to_bytes());
+        put(&mut header, 16, dst.to_bytes());
+        header
     }
-    put(&mut header, TTL_AT, [inner.ttl, PROTO_IPIP]);
-    put(&mut header, 12, src.to_bytes());
-    put(&mut header, 16, dst.to_bytes());
-    header
+
+    /// As an IPv6 header. The length is left 0, to be filled in when it is sent.
+    #[inline]
+    pub fn ipv6(self, src: Be128, dst: Be128) -> [u8; ipv6::HEADER_LEN] {
+        ipv6::build(outer_tos(self.inner_tos), self.protocol, self.ttl, src, dst)
+    }
 }
 
 #[cfg(test)]
@@ -115,16 +130,28 @@ mod tests {
     }
 
     #[test]
-    fn outer_header_takes_over_df_ttl_and_tos() {
-        let inner = Ipv4Header::parse_header(&sample(0x13, 9)).unwrap();
+    fn outer_headers_say_what_they_are_given() {
         let (src, dst) = (
             Be32::from_bytes([1, 2, 3, 4]),
             Be32::from_bytes([5, 6, 7, 8]),
         );
+        let outer = Outer {
+            inner_tos: 0x13,
+            ttl: 9,
+            protocol: PROTO_IPIP,
+            dont_fragment: true,
+        };
         assert_eq!(
-            ipip_header(&inner, src, dst, true),
+            outer.ipv4(src, dst),
             [0x45, 0x12, 0, 0, 0, 0, 0x40, 0, 9, 4, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]
         );
-        assert_eq!(ipip_header(&inner, src, dst, false)[6], 0);
+        let may_be_cut = Outer {
+            dont_fragment: false,
+            ..outer
+        };
+        assert_eq!(may_be_cut.ipv4(src, dst)[6], 0);
+        let header = outer.ipv6(Be128::new(1), Be128::new(2));
+        assert_eq!(header[..8], [0x61, 0x20, 0, 0, 0, 0, 4, 9]);
+        assert_eq!((header[23], header[39]), (1, 2));
     }
 }

@@ -5,6 +5,9 @@
 //! They hold the bytes as they lie in a packet, like the kernel's `__be16` and `__be32`, so
 //! comparing and hashing them costs no byte swap. Arithmetic has to go through [`Be16::host`].
 
+use crate::checksum::Sum;
+use core::fmt::Debug;
+
 /// A 16-bit value in network byte order (C: `__be16`): a port, a length, a checksum.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -27,6 +30,72 @@ pub enum Addr {
     V4(Be32),
     /// IPv6.
     V6(Be128),
+}
+
+/// An address of one family, which is known when the code is compiled.
+pub trait Address: Copy + Eq + Default + Debug + Into<Addr> + Send + Sync + 'static {
+    /// The address, if it is of this family.
+    fn of(addr: Addr) -> Option<Self>;
+
+    /// `sum` with the words of the address added.
+    fn add_to(self, sum: Sum) -> Sum;
+
+    /// `sum` with the words of the address taken away.
+    fn take_from(self, sum: Sum) -> Sum;
+}
+
+impl Address for Be32 {
+    #[inline]
+    fn of(addr: Addr) -> Option<Self> {
+        match addr {
+            Addr::V4(addr) => Some(addr),
+            Addr::V6(_) => None,
+        }
+    }
+
+    #[inline]
+    fn add_to(self, sum: Sum) -> Sum {
+        sum.add32(self)
+    }
+
+    #[inline]
+    fn take_from(self, sum: Sum) -> Sum {
+        sum.sub32(self)
+    }
+}
+
+impl Address for Be128 {
+    #[inline]
+    fn of(addr: Addr) -> Option<Self> {
+        match addr {
+            Addr::V4(_) => None,
+            Addr::V6(addr) => Some(addr),
+        }
+    }
+
+    #[inline]
+    fn add_to(self, sum: Sum) -> Sum {
+        self.words().iter().fold(sum, |sum, &word| sum.add32(word))
+    }
+
+    #[inline]
+    fn take_from(self, sum: Sum) -> Sum {
+        self.words().iter().fold(sum, |sum, &word| sum.sub32(word))
+    }
+}
+
+impl From<Be32> for Addr {
+    #[inline]
+    fn from(addr: Be32) -> Self {
+        Self::V4(addr)
+    }
+}
+
+impl From<Be128> for Addr {
+    #[inline]
+    fn from(addr: Be128) -> Self {
+        Self::V6(addr)
+    }
 }
 
 macro_rules! big_endian {
@@ -78,6 +147,30 @@ big_endian!(Be16, u16, 2);
 big_endian!(Be32, u32, 4);
 big_endian!(Be128, u128, 16);
 
+impl Be128 {
+    /// The four 32-bit words, in their order on the wire.
+    #[inline]
+    pub const fn words(self) -> [Be32; 4] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.to_bytes();
+        [
+            Be32::from_bytes([a, b, c, d]),
+            Be32::from_bytes([e, f, g, h]),
+            Be32::from_bytes([i, j, k, l]),
+            Be32::from_bytes([m, n, o, p]),
+        ]
+    }
+
+    /// The two halves, as the integers that their bytes form in memory.
+    #[inline]
+    pub(crate) const fn halves(self) -> [u64; 2] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.to_bytes();
+        [
+            u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
+        ]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +182,28 @@ mod tests {
         assert_eq!(Be16::from_bytes([0, 80]).host(), 80);
         assert_eq!(Be32::from_bytes([192, 168, 0, 1]).host(), 0xc0a8_0001);
         assert_eq!(Be128::new(1).to_bytes()[15], 1);
+        assert_eq!(Be128::new(7 << 32).words()[2], Be32::new(7));
+    }
+
+    #[test]
+    fn an_address_is_of_one_family() {
+        let (v4, v6) = (Be32::new(1), Be128::new(1));
+        assert_eq!(
+            (Be32::of(v4.into()), Be128::of(v4.into())),
+            (Some(v4), None)
+        );
+        assert_eq!(
+            (Be32::of(v6.into()), Be128::of(v6.into())),
+            (None, Some(v6))
+        );
+    }
+
+    #[test]
+    fn the_sum_of_an_address_is_that_of_its_bytes() {
+        let addr = Be128::new(0xfd00_ffff_1234_8765_0000_0001_abcd_ef01);
+        let sum = addr.add_to(Sum::ZERO);
+        assert_eq!(sum.fold(), Sum::ZERO.add_bytes(&addr.to_bytes()).fold());
+        assert_eq!(addr.take_from(sum).fold(), Be16::new(0xffff));
     }
 
     #[test]

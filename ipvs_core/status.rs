@@ -23,7 +23,7 @@ pub struct TableStatus {
     pub name: &'static str,
     /// How much of that there is.
     pub entries: usize,
-    /// How many buckets there are, a power of two.
+    /// How many buckets there are; of several tables, all of theirs.
     pub buckets: usize,
     /// How many buckets have chains of each length.
     pub lengths: [usize; LENGTHS],

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lines of the files in `/proc/net`, byte for byte as the C module writes them (IPv4).
+//! Lines of the files in `/proc/net`, byte for byte as the C module writes them.
 //!
 //! Stands for the `ip_vs_*_show()` functions of `ip_vs_ctl.c` and `ip_vs_conn.c`. Addresses and
 //! ports are hexadecimal.
@@ -17,6 +17,7 @@ use crate::{
         PROTO_UDP, //
     },
     net::{
+        Addr,
         Be16,
         Be32, //
     },
@@ -57,6 +58,40 @@ impl fmt::Display for ProtocolName {
     }
 }
 
+/// An address as the files have it: an IPv4 address as a number, an IPv6 address in full.
+#[derive(Clone, Copy, Debug)]
+struct Hex(Addr);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addr = match self.0 {
+            Addr::V4(addr) => return write!(f, "{:08X}", addr.host()),
+            Addr::V6(addr) => addr,
+        };
+        let mut separator = "";
+        for word in addr.words() {
+            let word = word.host();
+            write!(f, "{separator}{:04x}:{:04x}", word >> 16, word & 0xffff)?;
+            separator = ":";
+        }
+        Ok(())
+    }
+}
+
+/// An address with a port, which sets an IPv6 address in brackets.
+#[derive(Clone, Copy, Debug)]
+struct End(Addr, Be16);
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(addr, port) = self;
+        match addr {
+            Addr::V4(_) => write!(f, "{}:{:04X}", Hex(*addr), port.host()),
+            Addr::V6(_) => write!(f, "[{}]:{:04X}", Hex(*addr), port.host()),
+        }
+    }
+}
+
 /// The name of a forwarding method in `/proc/net/ip_vs`.
 pub const fn forward_name(fwd_method: u32) -> &'static str {
     match fwd_method & FWD_MASK {
@@ -83,7 +118,7 @@ pub fn write_info_head(out: &mut impl Write, buckets: u32) -> fmt::Result {
 #[derive(Clone, Copy, Debug)]
 pub enum ServiceLabel {
     /// Protocol, address and port.
-    Addr4(u16, Be32, Be16),
+    Addr(u16, Addr, Be16),
     /// Firewall mark.
     Fwmark(u32),
 }
@@ -103,13 +138,18 @@ pub fn write_service(
         _ => "ops ",
     };
     match label {
-        ServiceLabel::Addr4(protocol, addr, port) => write!(
-            out,
-            "{}  {:08X}:{:04X} {sched_name} {one_packet} ",
-            ProtocolName(protocol),
-            addr.host(),
-            port.host(),
-        )?,
+        ServiceLabel::Addr(protocol, addr, port) => {
+            write!(
+                out,
+                "{}  {} {sched_name} ",
+                ProtocolName(protocol),
+                End(addr, port)
+            )?;
+            // The C module does not show it of IPv6 services.
+            if matches!(addr, Addr::V4(_)) {
+                write!(out, "{one_packet} ")?;
+            }
+        }
         ServiceLabel::Fwmark(mark) => write!(out, "FWM  {mark:08X} {sched_name} {one_packet}")?,
     }
     if flags & IP_VS_SVC_F_PERSISTENT != 0 {
@@ -122,7 +162,7 @@ pub fn write_service(
 /// Writes a server's line of `ip_vs`.
 pub fn write_dest(
     out: &mut impl Write,
-    addr: Be32,
+    addr: Addr,
     port: Be16,
     fwd_method: u32,
     weight: i32,
@@ -131,9 +171,8 @@ pub fn write_dest(
 ) -> fmt::Result {
     writeln!(
         out,
-        "  -> {:08X}:{:04X}      {:<7} {:<6} {:<10} {:<10}",
-        addr.host(),
-        port.host(),
+        "  -> {}      {:<7} {:<6} {:<10} {:<10}",
+        End(addr, port),
         forward_name(fwd_method),
         weight,
         active as i32,
@@ -155,11 +194,11 @@ pub struct ConnLine<'a> {
     /// Transport protocol.
     pub protocol: u16,
     /// Client.
-    pub client: (Be32, Be16),
+    pub client: (Addr, Be16),
     /// Service.
-    pub virt: (Be32, Be16),
+    pub virt: (Addr, Be16),
     /// Server.
-    pub dest: (Be32, Be16),
+    pub dest: (Addr, Be16),
     /// Name of the state.
     pub state: &'a str,
     /// Whole seconds until it expires.
@@ -170,13 +209,13 @@ impl ConnLine<'_> {
     fn write_common(&self, out: &mut impl Write) -> fmt::Result {
         write!(
             out,
-            "{:<3} {:08X} {:04X} {:08X} {:04X} {:08X} {:04X} {:<11} ",
+            "{:<3} {} {:04X} {} {:04X} {} {:04X} {:<11} ",
             ProtocolName(self.protocol),
-            self.client.0.host(),
+            Hex(self.client.0),
             self.client.1.host(),
-            self.virt.0.host(),
+            Hex(self.virt.0),
             self.virt.1.host(),
-            self.dest.0.host(),
+            Hex(self.dest.0),
             self.dest.1.host(),
             self.state,
         )
@@ -268,8 +307,10 @@ fn write_rates(out: &mut impl Write, rates: &Rates) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Be128;
 
-    const ADDR: Be32 = Be32::new(0xc0a8_0001);
+    const ADDR: Addr = Addr::V4(Be32::new(0xc0a8_0001));
+    const ADDR6: Addr = Addr::V6(Be128::new(0xfd00_0000_00ab_0000_0000_0000_0001_0002));
     const PORT: Be16 = Be16::new(80);
 
     fn text(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
@@ -286,7 +327,7 @@ mod tests {
              Prot LocalAddress:Port Scheduler Flags\n  \
              -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n"
         );
-        let tcp = ServiceLabel::Addr4(6, ADDR, PORT);
+        let tcp = ServiceLabel::Addr(6, ADDR, PORT);
         let mask = Be32::new(0xffff_ff00);
         assert_eq!(
             text(|out| write_service(out, tcp, "rr", 2, 0, mask)),
@@ -296,10 +337,15 @@ mod tests {
             text(|out| write_service(out, tcp, "wlc", 3, 75000, mask)),
             "TCP  C0A80001:0050 wlc  persistent 75000 FFFFFF00\n"
         );
-        let udp = ServiceLabel::Addr4(17, ADDR, PORT);
+        let udp = ServiceLabel::Addr(17, ADDR, PORT);
         assert_eq!(
             text(|out| write_service(out, udp, "rr", 6, 0, mask)),
             "UDP  C0A80001:0050 rr ops  \n"
+        );
+        let tcp6 = ServiceLabel::Addr(6, ADDR6, PORT);
+        assert_eq!(
+            text(|out| write_service(out, tcp6, "rr", 4, 0, Be32::from_raw(128))),
+            "TCP  [fd00:0000:00ab:0000:0000:0000:0001:0002]:0050 rr \n"
         );
         assert_eq!(
             text(|out| write_service(out, ServiceLabel::Fwmark(10), "none", 4, 0, mask)),
@@ -308,6 +354,11 @@ mod tests {
         assert_eq!(
             text(|out| write_dest(out, ADDR, PORT, FWD_DROUTE, 100, 3, 12345)),
             "  -> C0A80001:0050      Route   100    3          12345     \n"
+        );
+        assert_eq!(
+            text(|out| write_dest(out, ADDR6, PORT, FWD_TUNNEL, 1, 2, 3)),
+            "  -> [fd00:0000:00ab:0000:0000:0000:0001:0002]:0050      \
+             Tunnel  1      2          3         \n"
         );
     }
 
@@ -324,6 +375,17 @@ mod tests {
         assert_eq!(
             text(|out| line.write(out, None)),
             "TCP C0A80001 ABCD C0A80001 0050 C0A80001 0050 ESTABLISHED     897\n"
+        );
+        let mixed = ConnLine {
+            client: (ADDR6, PORT),
+            virt: (ADDR6, PORT),
+            ..line
+        };
+        assert_eq!(
+            text(|out| mixed.write(out, None)),
+            "TCP fd00:0000:00ab:0000:0000:0000:0001:0002 0050 \
+             fd00:0000:00ab:0000:0000:0000:0001:0002 0050 \
+             C0A80001 0050 ESTABLISHED     897\n"
         );
         let template = ConnLine {
             protocol: 0,

@@ -13,14 +13,14 @@ use crate::{
     checksum::{
         pseudo_header,
         replace_addr_port,
-        replace_pseudo32,
+        replace_pseudo,
         udp_nonzero,
         Sum, //
     },
     ipv4::PROTO_UDP,
     net::{
-        Be16,
-        Be32, //
+        Address,
+        Be16, //
     },
 };
 
@@ -159,11 +159,11 @@ impl UdpHeader {
 
 /// An address and its port become another address and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct Change<A> {
     /// Address that the packet has.
-    pub old_addr: Be32,
-    /// Address that it gets. Changing it in the IP header is up to `ipv4`.
-    pub new_addr: Be32,
+    pub old_addr: A,
+    /// Address that it gets. Changing it in the IP header is up to `ipv4` and `ipv6`.
+    pub new_addr: A,
     /// Port that the packet has.
     pub old_port: Be16,
     /// Port that it gets.
@@ -211,7 +211,7 @@ pub enum Rewritten {
 }
 
 #[inline]
-fn update(check: Be16, change: Change, stored: Stored) -> Be16 {
+fn update<A: Address>(check: Be16, change: Change<A>, stored: Stored) -> Be16 {
     match stored {
         Stored::Complete => replace_addr_port(
             check,
@@ -220,13 +220,18 @@ fn update(check: Be16, change: Change, stored: Stored) -> Be16 {
             change.old_port,
             change.new_port,
         ),
-        Stored::Partial => replace_pseudo32(check, change.old_addr, change.new_addr),
+        Stored::Partial => replace_pseudo(check, change.old_addr, change.new_addr),
     }
 }
 
 /// Puts the new port into the TCP header and makes its checksum fit the new address and port.
 #[inline]
-pub fn rewrite_tcp(header: &mut [u8; TCP_HEADER_LEN], end: End, change: Change, stored: Stored) {
+pub fn rewrite_tcp<A: Address>(
+    header: &mut [u8; TCP_HEADER_LEN],
+    end: End,
+    change: Change<A>,
+    stored: Stored,
+) {
     put(header, end.port_at(), change.new_port.to_bytes());
     if let Some(check) = be16(header, TCP_CHECK_AT) {
         put(
@@ -240,10 +245,10 @@ pub fn rewrite_tcp(header: &mut [u8; TCP_HEADER_LEN], end: End, change: Change, 
 /// Puts the new port into the UDP header and makes its checksum, if it has one, fit the new
 /// address and port.
 #[inline]
-pub fn rewrite_udp(
+pub fn rewrite_udp<A: Address>(
     header: &mut [u8; UDP_HEADER_LEN],
     end: End,
-    change: Change,
+    change: Change<A>,
     stored: Stored,
 ) -> Rewritten {
     put(header, end.port_at(), change.new_port.to_bytes());
@@ -269,7 +274,7 @@ pub fn set_port(header: &mut [u8], end: End, port: Be16) {
 /// The checksum for a UDP datagram, given the folded or unfolded sum over its header and payload
 /// with the checksum field 0. `len` is the length in bytes of both.
 #[inline]
-pub const fn udp_checksum(src: Be32, dst: Be32, len: u16, datagram: Sum) -> Be16 {
+pub fn udp_checksum<A: Address>(src: A, dst: A, len: u32, datagram: Sum) -> Be16 {
     let sum = pseudo_header(src, dst, PROTO_UDP, len).add16(datagram.fold());
     udp_nonzero(sum.finish())
 }
@@ -278,7 +283,7 @@ pub const fn udp_checksum(src: Be32, dst: Be32, len: u16, datagram: Sum) -> Be16
 /// passes.
 ///
 /// `segment` is the transport header and all of its payload.
-pub fn checksum_is_valid(src: Be32, dst: Be32, protocol: u8, segment: &[u8]) -> bool {
+pub fn checksum_is_valid<A: Address>(src: A, dst: A, protocol: u8, segment: &[u8]) -> bool {
     if protocol == PROTO_UDP {
         match UdpHeader::parse(segment) {
             None => return false,
@@ -286,7 +291,7 @@ pub fn checksum_is_valid(src: Be32, dst: Be32, protocol: u8, segment: &[u8]) -> 
             Some(_) => (),
         }
     }
-    let Ok(len) = u16::try_from(segment.len()) else {
+    let Ok(len) = u32::try_from(segment.len()) else {
         return false;
     };
     pseudo_header(src, dst, protocol, len)
@@ -297,6 +302,7 @@ pub fn checksum_is_valid(src: Be32, dst: Be32, protocol: u8, segment: &[u8]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Be32;
 
     #[test]
     fn reads_ports_and_flags() {

@@ -2,18 +2,21 @@
 
 //! Forwarding packets as they are.
 //!
-//! C: `ip_vs_dr_xmit()`, `ip_vs_bypass_xmit()`.
+//! C: `ip_vs_dr_xmit()`, `ip_vs_bypass_xmit()`, and those for IPv6.
 
 use super::{
     accept,
     route::{
-        get_out_rt,
+        take_out_rt,
         Mode, //
     },
     send,
     Context, //
 };
-use ipvs_core::ipv4::Ipv4Header;
+use crate::family::{
+    Family,
+    Header, //
+};
 use linux::{
     netfilter::Verdict,
     skb::Skb, //
@@ -26,22 +29,22 @@ const DIRECT: Mode = Mode {
 };
 
 /// Hands a packet to the server, which has the virtual address too.
-pub(super) fn xmit(mut skb: Skb, cx: &Context<'_, '_>) -> Verdict {
+pub(super) fn xmit<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>) -> Verdict {
     let conn = cx.conn;
 
-    match get_out_rt(&mut skb, cx, conn.dest(), conn.daddr(), DIRECT) {
+    match take_out_rt(&mut skb, cx, conn.dest(), conn.daddr(), DIRECT) {
         None => Verdict::Stolen,
-        Some(routed) if routed.is_local => accept(skb),
-        Some(_) => send(skb, cx),
+        Some(true) => accept(skb),
+        Some(false) => send(skb, cx),
     }
 }
 
 /// Sends a packet to its own destination, past a cache that is not there.
-pub(super) fn bypass_xmit(mut skb: Skb, cx: &Context<'_, '_>) -> Verdict {
-    let Ok(header) = Ipv4Header::parse_header(skb.network()) else {
+pub(super) fn bypass_xmit<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>) -> Verdict {
+    let Some(header) = F::header(&skb) else {
         return Verdict::Stolen;
     };
-    match get_out_rt(&mut skb, cx, None, header.dst, Mode::NON_LOCAL) {
+    match take_out_rt(&mut skb, cx, None, header.dst(), Mode::NON_LOCAL) {
         None => Verdict::Stolen,
         Some(_) => send(skb, cx),
     }

@@ -19,16 +19,14 @@ use crate::{
         Conn,
         FwdMethod, //
     },
+    family::Family,
     netns::Netns,
     proto::nat::{
         self,
         Untranslatable, //
     },
 };
-use ipvs_core::{
-    ipv4::Ipv4Header,
-    transport::End, //
-};
+use ipvs_core::transport::End;
 use linux::{
     netfilter::{
         HookNum,
@@ -40,18 +38,18 @@ use linux::{
 
 /// An ICMP error, by where it is, and the header of the packet that it is about.
 #[derive(Clone, Copy)]
-pub(crate) struct Related<'a> {
+pub(crate) struct Related<'a, F: Family> {
     /// The offset of the ICMP header.
     pub(crate) offset: usize,
-    /// The embedded IPv4 header, right behind the ICMP header.
-    pub(crate) embedded: &'a Ipv4Header,
+    /// The embedded header, right behind the ICMP header.
+    pub(crate) embedded: &'a F::Header,
 }
 
 /// Sends an ICMP error about an answer to the server of the connection.
-pub(crate) fn icmp_xmit(
+pub(crate) fn icmp_xmit<F: Family>(
     mut skb: Skb,
-    conn: &Conn,
-    related: Related<'_>,
+    conn: &Conn<F>,
+    related: Related<'_, F>,
     hook: HookNum,
     netns: &Netns,
     rcu: Reader<'_>,
@@ -81,13 +79,13 @@ pub(crate) fn icmp_xmit(
     send_or_cont(skb, &cx, is_local)
 }
 
-impl Related<'_> {
+impl<F: Family> Related<'_, F> {
     /// Makes an ICMP error of the server, or of a router next to it, one about the virtual
     /// service, and finds its way to the client anew. If that fails, the packet is to be dropped.
     pub(crate) fn snat(
         self,
         skb: &mut Skb,
-        conn: &Conn,
+        conn: &Conn<F>,
         netns: &Netns,
         hook: HookNum,
     ) -> Result<(), Untranslatable> {

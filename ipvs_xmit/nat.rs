@@ -8,40 +8,37 @@ use super::{
     drop_early_demux_sk,
     prepare_forward,
     route::{
-        get_out_rt,
+        take_out_rt,
         Mode, //
     },
     Context, //
 };
 use crate::{
     conn::Conn,
+    family::{
+        Family,
+        Header, //
+    },
     netns::Netns,
     proto::nat::{
         self,
         Untranslatable, //
     },
 };
-use ipvs_core::{
-    ipv4::Ipv4Header,
-    net::Be32,
-    transport::End, //
-};
+use ipvs_core::transport::End;
 use linux::{
     netfilter::{
         send_local_out,
         HookNum,
         Verdict, //
     },
-    route::{
-        self,
-        Rtable, //
-    },
+    route,
     skb::Skb,
 };
 
 /// Sends a request to the server, as if the client had addressed that.
 #[inline]
-pub(super) fn xmit(mut skb: Skb, cx: &Context<'_, '_>, header_len: usize) -> Verdict {
+pub(super) fn xmit<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>, header_len: usize) -> Verdict {
     let Some(is_local) = route(&mut skb, cx, Mode::REDIRECT) else {
         return Verdict::Stolen;
     };
@@ -54,29 +51,27 @@ pub(super) fn xmit(mut skb: Skb, cx: &Context<'_, '_>, header_len: usize) -> Ver
 /// Finds the way for a packet that will be translated, and makes room for the link header there.
 /// Whether it leads to this host; `None` if the packet is to be freed.
 #[inline]
-pub(super) fn route(skb: &mut Skb, cx: &Context<'_, '_>, mode: Mode) -> Option<bool> {
+pub(super) fn route<F: Family>(skb: &mut Skb, cx: &Context<'_, '_, F>, mode: Mode) -> Option<bool> {
     let conn = cx.conn;
-    let was_input = skb.route().is_some_and(Rtable::is_input);
-    let routed = get_out_rt(skb, cx, conn.dest(), conn.daddr(), mode)?;
+    let is_local = take_out_rt(skb, cx, conn.dest(), conn.daddr(), mode)?;
 
-    // What comes from the network must not reach what listens on the loopback address.
-    if routed.is_local && was_input && is_loopback(conn.daddr()) {
+    // What comes from the network must not reach what listens on the loopback address. A packet to
+    // this host has the route that it came with.
+    if is_local && F::is_loopback(conn.daddr()) && F::is_from_outside(skb, cx.rcu) {
         return None;
     }
     let device = skb.route().and_then(|rt| rt.device(cx.rcu))?;
     skb.cow(device.hard_header_len()).ok()?;
-    Some(routed.is_local)
-}
-
-#[inline]
-fn is_loopback(addr: Be32) -> bool {
-    let [first, ..] = addr.to_bytes();
-    first == 127
+    Some(is_local)
 }
 
 /// Sends a translated packet, or lets it go on to this host.
 #[inline]
-pub(super) fn send_or_cont(mut skb: Skb, cx: &Context<'_, '_>, is_local: bool) -> Verdict {
+pub(super) fn send_or_cont<F: Family>(
+    mut skb: Skb,
+    cx: &Context<'_, '_, F>,
+    is_local: bool,
+) -> Verdict {
     let conn = cx.conn;
 
     skb.set_ignore_df();
@@ -97,14 +92,14 @@ pub(super) fn send_or_cont(mut skb: Skb, cx: &Context<'_, '_>, is_local: bool) -
 /// Makes a server's answer one of the virtual service, and finds its way to the client anew. If
 /// that fails, the packet is to be freed.
 #[inline]
-pub(crate) fn snat(
+pub(crate) fn snat<F: Family>(
     skb: &mut Skb,
-    conn: &Conn,
-    header: &Ipv4Header,
+    conn: &Conn<F>,
+    header: &F::Header,
     netns: &Netns,
     hook: HookNum,
 ) -> Result<(), Untranslatable> {
-    nat::translate(skb, conn, header.header_len(), End::Src)?;
+    nat::translate(skb, conn, header.transport_at(), End::Src)?;
     reroute(skb, netns, hook)
 }
 

@@ -2,44 +2,38 @@
 
 //! The way to the server, and whether a packet may take it.
 //!
-//! C: `__ip_vs_get_out_rt()`.
+//! C: `__ip_vs_get_out_rt()`, `__ip_vs_get_out_rt_v6()`.
 
 use super::Context;
-use crate::dest::Dest;
-use core::{
-    net::Ipv4Addr,
-    ops::Deref, //
-};
-use ipvs_core::{
-    forward::{
-        decrement_ttl,
-        MIN_MTU, //
+use crate::{
+    dest::Dest,
+    family::{
+        Family,
+        Fits, //
     },
-    ipv4::{
-        Ipv4Header,
-        MIN_HEADER_LEN, //
-    },
-    net::Be32,
 };
+use core::ops::Deref;
+use ipvs_core::net::Address;
 use linux::{
     icmp::{
         self,
         Problem, //
     },
+    rcu::Reader,
     route::{
         self,
         CachedRoute,
+        Dst,
         Found,
-        Lookup,
-        OwnedRtable,
-        Rtable, //
+        Owned,
+        Route, //
     },
     skb::Skb,
 };
 
 /// Where a packet may be sent, and how the way is looked up.
 #[derive(Clone, Copy)]
-pub(super) struct Mode {
+pub(crate) struct Mode {
     /// To this host (C: `IP_VS_RT_MODE_LOCAL`).
     pub(super) local: bool,
     /// To another one (C: `IP_VS_RT_MODE_NON_LOCAL`).
@@ -47,11 +41,11 @@ pub(super) struct Mode {
     /// To this host even if it was to be for another (C: `IP_VS_RT_MODE_RDR`).
     pub(super) redirect: bool,
     /// With a source address of this host (C: `IP_VS_RT_MODE_CONNECT`).
-    pub(super) connect: bool,
+    pub(crate) connect: bool,
     /// To a neighbour that need not be the packet's destination (C: `IP_VS_RT_MODE_KNOWN_NH`).
-    pub(super) known_nh: bool,
-    /// In another packet (C: `IP_VS_RT_MODE_TUNNEL`).
-    pub(super) tunnel: bool,
+    pub(crate) known_nh: bool,
+    /// In another packet, with so many bytes between both IP headers (C: `IP_VS_RT_MODE_TUNNEL`).
+    pub(crate) tunnel: Option<usize>,
 }
 
 impl Mode {
@@ -62,7 +56,7 @@ impl Mode {
         redirect: false,
         connect: false,
         known_nh: false,
-        tunnel: false,
+        tunnel: None,
     };
     /// To any host.
     pub(super) const ANY: Self = Self {
@@ -76,25 +70,17 @@ impl Mode {
     };
 }
 
-/// What was found for a packet.
-pub(super) struct Routed {
-    /// Whether the way ends at this host. The packet keeps the route that it had, then.
-    pub(super) is_local: bool,
-    /// The source address for what this host itself sends that way.
-    pub(super) source: Be32,
-}
-
 /// A route of a server's cache, or of this packet's own.
-enum Route<'rcu> {
-    Cached(&'rcu Rtable),
-    Own(OwnedRtable),
+pub(super) enum Chosen<'rcu, R: Route> {
+    Cached(&'rcu R),
+    Own(Owned<R>),
 }
 
-impl Deref for Route<'_> {
-    type Target = Rtable;
+impl<R: Route> Deref for Chosen<'_, R> {
+    type Target = R;
 
     #[inline]
-    fn deref(&self) -> &Rtable {
+    fn deref(&self) -> &R {
         match self {
             Self::Cached(rt) => rt,
             Self::Own(rt) => rt,
@@ -102,147 +88,177 @@ impl Deref for Route<'_> {
     }
 }
 
-#[inline]
-fn to_addr(addr: Be32) -> Ipv4Addr {
-    Ipv4Addr::from(addr.to_bytes())
+impl<'rcu, R: Route> Chosen<'rcu, R> {
+    /// Sends a packet that way.
+    #[inline]
+    pub(super) fn give_to(self, skb: &mut Skb, rcu: Reader<'rcu>) {
+        match self {
+            Self::Cached(rt) => skb.set_route_noref(rt, rcu),
+            Self::Own(rt) => skb.set_route(rt),
+        }
+    }
 }
 
-#[inline]
-fn from_addr(addr: Ipv4Addr) -> Be32 {
-    Be32::from_bytes(addr.octets())
+/// The way that was found for a packet.
+pub(super) enum Way<'rcu, D: Family> {
+    /// It ends at this host. The packet keeps the route that it had.
+    Local,
+    /// It leads to another.
+    Out {
+        /// The route; the packet does not have it yet.
+        route: Chosen<'rcu, D::Route>,
+        /// The source address for what this host itself sends that way.
+        source: D::Addr,
+    },
 }
 
-/// Gives a packet the route to the server of its connection, or to `daddr` if there is none.
+/// Gives a packet the route to the server of its connection, or to `daddr` if there is none, and says
+/// whether that is this host.
 ///
 /// `None` if it must not be sent. Its sender was told why, as far as it may be, and the packet is
 /// to be freed.
-#[inline]
-pub(super) fn get_out_rt(
+#[inline(never)]
+pub(super) fn take_out_rt<F: Family>(
     skb: &mut Skb,
-    cx: &Context<'_, '_>,
+    cx: &Context<'_, '_, F>,
     dest: Option<&Dest>,
-    daddr: Be32,
+    daddr: F::Addr,
     mode: Mode,
-) -> Option<Routed> {
-    let cached = dest.and_then(|dest| dest.route.get(cx.net, cx.rcu));
-    let (rt, source) = match (cached, dest) {
-        (Some(cached), _) => (Route::Cached(cached.rt), cached.source),
-        (None, dest) => look_up(cx, dest, daddr, mode).or_else(|| {
+) -> Option<bool> {
+    match get_out_rt::<F, F>(skb, cx, dest, daddr, mode)? {
+        Way::Local => Some(true),
+        Way::Out { route, .. } => {
+            route.give_to(skb, cx.rcu);
+            Some(false)
+        }
+    }
+}
+
+/// Finds the route to the server of a packet's connection, which is of family `D`, or to `daddr` if
+/// there is none.
+///
+/// `None` if the packet must not be sent. Its sender was told why, as far as it may be, and the
+/// packet is to be freed.
+#[inline(always)]
+pub(super) fn get_out_rt<'rcu, F: Family, D: Family>(
+    skb: &mut Skb,
+    cx: &Context<'_, 'rcu, F>,
+    dest: Option<&Dest>,
+    daddr: D::Addr,
+    mode: Mode,
+) -> Option<Way<'rcu, D>> {
+    let cached = dest.and_then(|dest| D::route_cache(dest).get(cx.net, cx.rcu));
+    let (route, source) = match (cached, dest) {
+        (Some(cached), _) => (Chosen::Cached(cached.rt), cached.source),
+        (None, dest) => look_up::<F, D>(cx, dest, daddr, mode).or_else(|| {
             icmp::link_failure(skb);
             None
         })?,
     };
-    let is_local = rt.is_local();
+    let is_local = route.is_local();
 
-    if crosses_local_route_boundary(skb, mode, is_local) {
+    if crosses_local_route_boundary::<F>(skb, mode, is_local) {
         return None;
     }
-    if !is_local {
-        if !count_down(skb, cx) || (mode.tunnel && dest.is_none()) || !fits(skb, cx, &rt, mode) {
-            return None;
-        }
-        match rt {
-            Route::Cached(rt) => skb.set_route_noref(rt, cx.rcu),
-            Route::Own(rt) => skb.set_route(rt),
-        }
+    if is_local {
+        return Some(Way::Local);
     }
-    Some(Routed {
-        is_local,
-        source: from_addr(source),
+    if !count_down(skb, cx)
+        || (mode.tunnel.is_some() && dest.is_none())
+        || !fits::<F, D>(skb, cx, &route, mode)
+    {
+        return None;
+    }
+    Some(Way::Out {
+        route,
+        source: D::from_route(source),
     })
 }
 
+/// The route, and the source address of this host for it.
+type LookedUp<'rcu, D> = (
+    Chosen<'rcu, <D as Family>::Route>,
+    <<D as Family>::Route as Route>::Addr,
+);
+
 #[cold]
-fn look_up<'rcu>(
-    cx: &Context<'_, 'rcu>,
+fn look_up<'rcu, F: Family, D: Family>(
+    cx: &Context<'_, 'rcu, F>,
     dest: Option<&Dest>,
-    daddr: Be32,
+    daddr: D::Addr,
     mode: Mode,
-) -> Option<(Route<'rcu>, Ipv4Addr)> {
+) -> Option<LookedUp<'rcu, D>> {
     let Some(dest) = dest else {
-        // Nobody remembers the source address, so it is not worth a second look-up.
-        let lookup = Lookup {
-            known_next_hop: mode.known_nh,
-            bind_source: false,
-        };
-        let Found { rt, source } = route::output(cx.net, to_addr(daddr), lookup).ok()?;
-        return Some((Route::Own(rt), source));
+        let Found { rt, source } = D::look_up(cx.net, daddr, mode, false).ok()?;
+        return Some((Chosen::Own(rt), source));
     };
-    let lookup = Lookup {
-        known_next_hop: mode.known_nh,
-        bind_source: mode.connect,
-    };
-    let Some(CachedRoute { rt, source }) = route::output(cx.net, to_addr(dest.addr()), lookup)
-        .ok()
-        .and_then(|found| dest.route.store(found, || dest.available(), cx.rcu).ok())
+    let cache = D::route_cache(dest);
+    let Some(CachedRoute { rt, source }) = D::Addr::of(dest.addr())
+        .and_then(|addr| D::look_up(cx.net, addr, mode, true).ok())
+        .and_then(|found| cache.store(found, || dest.available(), cx.rcu).ok())
     else {
-        dest.route.reset();
+        cache.reset();
         return None;
     };
-    Some((Route::Cached(rt), source))
+    Some((Chosen::Cached(rt), source))
 }
 
 /// Whether a packet would get from the network to this host or the other way round where it must
 /// not.
-#[inline]
-fn crosses_local_route_boundary(skb: &Skb, mode: Mode, to_local: bool) -> bool {
+#[inline(always)]
+fn crosses_local_route_boundary<F: Family>(skb: &Skb, mode: Mode, to_local: bool) -> bool {
     if to_local {
-        let was_local = skb.route().is_some_and(Rtable::is_local);
+        let was_local = skb.route().is_some_and(Dst::is_local);
         !mode.local || !(mode.redirect || was_local)
     } else {
-        !mode.non_local || is_from_loopback(skb)
+        !mode.non_local || F::is_from_loopback(skb)
     }
-}
-
-#[inline]
-fn is_from_loopback(skb: &Skb) -> bool {
-    matches!(
-        skb.network().first_chunk::<MIN_HEADER_LEN>(),
-        Some([_, _, _, _, _, _, _, _, _, _, _, _, 127, ..])
-    )
 }
 
 /// Counts down the packet's time to live, or tells its sender that it has run out.
-#[inline]
-fn count_down(skb: &mut Skb, cx: &Context<'_, '_>) -> bool {
-    let has_time = skb
-        .network()
-        .first_chunk::<MIN_HEADER_LEN>()
-        .is_some_and(|&[_, _, _, _, _, _, _, _, ttl, ..]| ttl > 1);
-    if !has_time {
-        icmp::count_header_error(cx.net);
-        icmp::send(skb, Problem::TimeToLiveExceeded);
+#[inline(always)]
+fn count_down<F: Family>(skb: &mut Skb, cx: &Context<'_, '_, F>) -> bool {
+    if !F::has_hops(skb) {
+        out_of_hops(skb, cx);
         return false;
     }
-    skb.writable(MIN_HEADER_LEN)
-        .ok()
-        .and_then(|bytes| bytes.first_chunk_mut())
-        .is_some_and(decrement_ttl)
+    F::count_hop(skb)
+}
+
+#[cold]
+fn out_of_hops<F: Family>(skb: &mut Skb, cx: &Context<'_, '_, F>) {
+    icmp::count_header_error(skb, cx.net);
+    icmp::send(skb, cx.net, Problem::TimeToLiveExceeded);
 }
 
 /// Whether the way takes a packet of that length, or may fragment it; if not, its sender was told.
-#[inline]
-fn fits(skb: &mut Skb, cx: &Context<'_, '_>, rt: &Rtable, mode: Mode) -> bool {
-    let mut mtu = rt.mtu();
-    if mode.tunnel {
-        match mtu.checked_sub(MIN_HEADER_LEN as u32) {
-            Some(inner) if inner >= MIN_MTU => mtu = inner,
+#[inline(always)]
+fn fits<F: Family, D: Family>(
+    skb: &mut Skb,
+    cx: &Context<'_, '_, F>,
+    route: &D::Route,
+    mode: Mode,
+) -> bool {
+    let mut mtu = route.mtu();
+    if let Some(between) = mode.tunnel {
+        let outer_len = D::HEADER_LEN.saturating_add(between);
+        match mtu.checked_sub(outer_len as u32) {
+            Some(inner) if inner >= D::MIN_MTU => mtu = inner,
             _ => return false,
         }
         if skb.device().is_none() {
             route::update_pmtu(skb, mtu);
         }
-        if !cx.settings.pmtu_disc.is_set() {
+        if F::ROUTERS_FRAGMENT && !cx.settings.pmtu_disc.is_set() {
             return true;
         }
     }
-    if skb.fits(mtu) || cx.is_icmp {
+    if F::fits(skb, mtu) != Fits::No {
         return true;
     }
-    let dont_fragment =
-        Ipv4Header::parse_header(skb.network()).is_ok_and(|header| header.dont_fragment());
-    if dont_fragment {
-        icmp::send(skb, Problem::FragmentationNeeded(mtu));
+    if cx.is_icmp {
+        return F::ROUTERS_FRAGMENT;
     }
-    !dont_fragment
+    icmp::send(skb, cx.net, Problem::FragmentationNeeded(mtu));
+    false
 }

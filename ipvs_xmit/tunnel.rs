@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Forwarding packets inside of others: IPv4 in IPv4.
+//! Forwarding packets inside of others, of whichever family each is.
 //!
-//! C: `ip_vs_tunnel_xmit()`.
+//! C: `ip_vs_tunnel_xmit()`, `ip_vs_tunnel_xmit_v6()`.
 
 use super::{
     accept,
@@ -10,67 +10,139 @@ use super::{
     prepare_forward,
     route::{
         get_out_rt,
-        Mode, //
+        Chosen,
+        Mode,
+        Way, //
     },
     Context, //
 };
-use ipvs_core::{
-    forward::ipip_header,
-    ipv4::{
-        Ipv4Header,
-        MIN_HEADER_LEN, //
+use crate::{
+    dest::Dest,
+    family::{
+        Family,
+        Header,
+        V4,
+        V6, //
     },
-    net::Be32,
+};
+use ipvs_core::{
+    forward::Outer,
+    net::{
+        Addr,
+        Be128, //
+    },
+    tunnel::Tunnel, //
 };
 use linux::{
     netfilter::{
         ip_local_out,
         Verdict, //
     },
-    skb::Skb,
+    skb::{
+        Encapsulation,
+        Skb,
+        Summed, //
+    },
 };
 
-/// To the server, from an address of this host.
-const TUNNEL: Mode = Mode {
-    connect: true,
-    tunnel: true,
-    ..Mode::ANY
-};
-
-/// Sends a packet to the server, which takes the outer header off.
-pub(super) fn xmit(mut skb: Skb, cx: &Context<'_, '_>) -> Verdict {
-    let conn = cx.conn;
-    let Some(routed) = get_out_rt(&mut skb, cx, conn.dest(), conn.daddr(), TUNNEL) else {
-        return Verdict::Stolen;
-    };
-    if routed.is_local {
-        return accept(skb);
-    }
-    if let Some(skb) = encapsulate(skb, cx, routed.source) {
-        ip_local_out(skb, cx.net);
-    }
-    Verdict::Stolen
+/// How a packet is tunnelled.
+struct How {
+    tunnel: Tunnel,
+    encapsulation: Encapsulation,
+    /// Bytes between both IP headers.
+    between: usize,
 }
 
-/// Puts the outer header around a packet. `None` if there is no memory for it.
-fn encapsulate(mut skb: Skb, cx: &Context<'_, '_>, source: Be32) -> Option<Skb> {
-    let device = skb.route().and_then(|rt| rt.device(cx.rcu))?;
+/// Sends a packet to the server, which takes the outer header off.
+#[inline(never)]
+pub(super) fn xmit<F: Family>(skb: Skb, cx: &Context<'_, '_, F>) -> Verdict {
+    match cx.conn.server_addr() {
+        Addr::V4(addr) => xmit_to::<F, V4>(skb, cx, addr),
+        Addr::V6(addr) => xmit_to6(skb, cx, addr),
+    }
+}
+
+/// Apart, so that a tunnel through IPv4 pays nothing for the room that it takes.
+#[inline(never)]
+fn xmit_to6<F: Family>(skb: Skb, cx: &Context<'_, '_, F>, server: Be128) -> Verdict {
+    xmit_to::<F, V6>(skb, cx, server)
+}
+
+#[inline]
+fn xmit_to<F: Family, D: Family>(
+    mut skb: Skb,
+    cx: &Context<'_, '_, F>,
+    server: D::Addr,
+) -> Verdict {
+    let tunnel = cx.conn.dest().map_or(Tunnel::Ipip, Dest::tunnel);
+    let encapsulation = encapsulation(tunnel);
+    let between = encapsulation.len(skb.summed() == Summed::Partial);
+    // To the server, from an address of this host.
+    let mode = Mode {
+        connect: true,
+        tunnel: Some(between),
+        ..Mode::ANY
+    };
+    match get_out_rt::<F, D>(&mut skb, cx, cx.conn.dest(), server, mode) {
+        None => Verdict::Stolen,
+        Some(Way::Local) => accept(skb),
+        Some(Way::Out { route, source }) => {
+            let how = How {
+                tunnel,
+                encapsulation,
+                between,
+            };
+            if let Some(skb) = encapsulate::<F, D>(skb, cx, route, (source, server), &how) {
+                ip_local_out(skb, cx.net);
+            }
+            Verdict::Stolen
+        }
+    }
+}
+
+/// What there is between the outer and the inner header.
+#[inline]
+fn encapsulation(tunnel: Tunnel) -> Encapsulation {
+    match tunnel {
+        Tunnel::Ipip => Encapsulation::Ip,
+        Tunnel::Gue {
+            port,
+            checksum,
+            remote_checksum,
+        } => Encapsulation::Gue {
+            port: port.raw(),
+            checksum,
+            remote_checksum,
+        },
+        Tunnel::Gre { checksum } => Encapsulation::Gre { checksum },
+    }
+}
+
+/// Puts the outer headers around a packet. `None` if there is no memory for it.
+#[inline]
+fn encapsulate<'rcu, F: Family, D: Family>(
+    mut skb: Skb,
+    cx: &Context<'_, 'rcu, F>,
+    route: Chosen<'rcu, D::Route>,
+    ends: (D::Addr, D::Addr),
+    how: &How,
+) -> Option<Skb> {
+    let device = route.device(cx.rcu)?;
 
     drop_early_demux_sk(&mut skb);
     let mut skb = skb
-        .with_headroom(device.reserved_space() + MIN_HEADER_LEN)
+        .with_headroom(device.reserved_space() + D::HEADER_LEN + how.between)
         .ok()?;
-    let inner = Ipv4Header::parse_header(skb.network()).ok()?;
+    let inner = F::header(&skb)?;
+    let outer = Outer {
+        inner_tos: inner.tos(),
+        ttl: inner.ttl(),
+        protocol: how.tunnel.protocol(F::PROTO_INNER),
+        dont_fragment: cx.settings.pmtu_disc.is_set() && inner.dont_fragment(),
+    };
 
-    skb.become_inner_ipip().ok()?;
-    skb.push_ipv4(ipip_header(
-        &inner,
-        source,
-        cx.conn.daddr(),
-        cx.settings.pmtu_disc.is_set(),
-    ))
-    .ok()?;
-    skb.select_ident(cx.net);
+    D::encapsulate(&mut skb, cx.net, outer, ends, how.encapsulation).ok()?;
+    route.give_to(&mut skb, cx.rcu);
     skb.set_ignore_df();
 
     skb.set_ipvs_property();

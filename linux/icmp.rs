@@ -8,6 +8,7 @@
 use crate::{
     bindings,
     net::Net,
+    route::Dst,
     skb::Skb, //
 };
 
@@ -17,7 +18,7 @@ pub enum Problem {
     /// Nobody listens at its port.
     PortUnreachable,
     /// It is longer than the bytes given, which is what the way on takes, and must not be
-    /// fragmented.
+    /// fragmented (IPv6: packet too big).
     FragmentationNeeded(u32),
     /// It has been forwarded too often.
     TimeToLiveExceeded,
@@ -25,7 +26,15 @@ pub enum Problem {
 
 /// Tells the sender of the packet, as far as the rules and limits for ICMP errors allow it. Any
 /// context.
-pub fn send(skb: &Skb, problem: Problem) {
+pub fn send(skb: &mut Skb, net: &Net, problem: Problem) {
+    if skb.is_ipv6() {
+        send6(skb, net, problem);
+    } else {
+        send4(skb, problem);
+    }
+}
+
+fn send4(skb: &Skb, problem: Problem) {
     use bindings as b;
     let (kind, code, info) = match problem {
         Problem::PortUnreachable => (b::ICMP_DEST_UNREACH, b::ICMP_PORT_UNREACH, 0),
@@ -35,8 +44,36 @@ pub fn send(skb: &Skb, problem: Problem) {
     relay(skb, kind as u8, code as u8, info.to_be_bytes());
 }
 
-/// Tells the sender of the packet what an ICMP error of type `kind` says, as [`send`] would.
+fn send6(skb: &mut Skb, net: &Net, problem: Problem) {
+    use bindings as b;
+    let (kind, code, info) = match problem {
+        Problem::PortUnreachable => (b::ICMPV6_DEST_UNREACH, b::ICMPV6_PORT_UNREACH, 0),
+        Problem::FragmentationNeeded(mtu) => (b::ICMPV6_PKT_TOOBIG, 0, mtu),
+        Problem::TimeToLiveExceeded => {
+            // From the address of the device that it was to go out by.
+            if let Some(device) = skb.route().and_then(Dst::device_of_skb) {
+                let device = device.as_ptr();
+                skb.set_device(device);
+            }
+            (b::ICMPV6_TIME_EXCEED, b::ICMPV6_EXC_HOPLIMIT, 0)
+        }
+    };
+    if skb.device().is_none() {
+        // SAFETY: The namespace is valid, and its loopback device lives as long.
+        skb.set_device(unsafe { (*net.as_ptr()).loopback_dev });
+    }
+    relay(skb, kind as u8, code as u8, info.to_be_bytes());
+}
+
+/// Tells the sender of the packet what an ICMP error of its family, of type `kind`, says, as [`send`]
+/// would. `info` is the second word of that error's header.
 pub fn relay(skb: &Skb, kind: u8, code: u8, info: [u8; 4]) {
+    if skb.is_ipv6() {
+        // SAFETY: The packet is valid, and by its invariants its control block is an
+        // `inet6_skb_parm`. The packet itself is only read.
+        unsafe { bindings::ipvs_icmpv6_send(skb.as_ptr(), kind, code, u32::from_be_bytes(info)) };
+        return;
+    }
     // SAFETY: The packet is valid, and by its invariants its control block is an `inet_skb_parm`.
     // The packet itself is only read.
     unsafe {
@@ -58,17 +95,36 @@ pub fn link_failure(skb: &mut Skb) {
     unsafe { bindings::ipvs_dst_link_failure(skb.as_ptr()) };
 }
 
-/// Lets routing know what an ICMP "fragmentation needed" says of a packet that this host sent.
+/// Lets routing know what an ICMP "fragmentation needed" or "packet too big" says of a packet that
+/// this host sent.
 ///
 /// The packet must start with the header of the one that the ICMP message embeds. Any context.
 pub fn update_pmtu(skb: &mut Skb, net: &Net, mtu: u32, protocol: u8) {
-    // SAFETY: Packet and namespace are valid. The header is read at the network header, which is
-    // linear if it has passed the IP layer.
+    // The header is read where the packet begins.
+    let linear = skb.network().len();
+    if skb.is_ipv6() {
+        if linear >= size_of::<bindings::ipv6hdr>() {
+            // SAFETY: Packet and namespace are valid, and the header is linear.
+            unsafe { bindings::ipvs_ip6_update_pmtu(skb.as_ptr(), net.as_ptr(), mtu) };
+        }
+        return;
+    }
+    if linear < size_of::<bindings::iphdr>() {
+        return;
+    }
+    // SAFETY: Packet and namespace are valid, and the header is linear.
     unsafe { bindings::ipv4_update_pmtu(skb.as_ptr(), net.as_ptr(), mtu, 0, protocol) };
 }
 
-/// Counts a packet whose header made it impossible to forward it (`InHdrErrors`).
-pub fn count_header_error(net: &Net) {
-    // SAFETY: The namespace is valid.
-    unsafe { bindings::ipvs_ip_inc_in_hdr_errors(net.as_ptr()) };
+/// Counts a packet whose header made it impossible to forward it (`InHdrErrors`,
+/// `Ip6InHdrErrors`).
+pub fn count_header_error(skb: &Skb, net: &Net) {
+    // SAFETY: Packet and namespace are valid.
+    unsafe {
+        if skb.is_ipv6() {
+            bindings::ipvs_ip6_inc_in_hdr_errors(net.as_ptr(), skb.as_ptr());
+        } else {
+            bindings::ipvs_ip_inc_in_hdr_errors(net.as_ptr());
+        }
+    }
 }

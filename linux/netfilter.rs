@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Netfilter hooks for IPv4.
+//! Netfilter hooks for IPv4 and IPv6.
 //!
 //! C header: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)
 
@@ -49,6 +49,34 @@ impl HookNum {
     }
 }
 
+/// A family of network protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Protocol {
+    const fn as_raw(self) -> u8 {
+        let raw = match self {
+            Self::Ipv4 => bindings::NFPROTO_IPV4,
+            Self::Ipv6 => bindings::NFPROTO_IPV6,
+        };
+        raw as u8
+    }
+
+    /// The same as the link layer has it.
+    const fn ethertype(self) -> u16 {
+        let raw = match self {
+            Self::Ipv4 => bindings::ETH_P_IP,
+            Self::Ipv6 => bindings::ETH_P_IPV6,
+        };
+        (raw as u16).to_be()
+    }
+}
+
 /// What is to become of a packet.
 #[must_use = "the packet is freed if nobody passes it on"]
 pub enum Verdict {
@@ -85,6 +113,8 @@ impl<'rcu> HookState<'rcu> {
 pub trait Hook: 'static {
     /// What it needs to know of the namespace.
     type Context: PerNet;
+    /// Whose packets pass it.
+    const PROTOCOL: Protocol;
     /// Where on their way packets pass it.
     const HOOK: HookNum;
     /// When they do so there; the lowest comes first.
@@ -124,9 +154,14 @@ unsafe extern "C" fn trampoline<H: Hook>(
     let Some(ptr) = NonNull::new(raw) else {
         return bindings::NF_ACCEPT;
     };
-    // SAFETY: Netfilter hands the packet over, and takes it back with the verdict. IPv4 has
-    // unshared packets in its hooks, with `data` at the network header, its own control block, and
-    // no destination but its own.
+    // What a device passed under another name is not for us.
+    // SAFETY: Netfilter passes a valid packet.
+    if unsafe { Skb::protocol_of(ptr) } != H::PROTOCOL.ethertype() {
+        return bindings::NF_ACCEPT;
+    }
+    // SAFETY: Netfilter hands the packet over, and takes it back with the verdict. IPv4 and IPv6
+    // have unshared packets in their hooks, with `data` at the network header, their own control
+    // block, and a destination that such packets may be sent along; `protocol` was looked at.
     let skb = unsafe { Skb::from_raw(ptr) };
     match H::run(cx, skb, &state, rcu) {
         Verdict::Accept(skb) => hand_back(skb, raw, bindings::NF_ACCEPT),
@@ -158,7 +193,7 @@ impl<C: PerNet> HookOps<C> {
         // SAFETY: All bits zero are a valid `nf_hook_ops`: pointers and numbers.
         let mut ops: bindings::nf_hook_ops = unsafe { core::mem::zeroed() };
         ops.hook = Some(trampoline::<H>);
-        ops.pf = bindings::NFPROTO_IPV4 as u8;
+        ops.pf = H::PROTOCOL.as_raw();
         ops.hooknum = H::HOOK.as_raw();
         ops.priority = H::PRIORITY;
         Self {
@@ -227,11 +262,17 @@ pub fn send_local_out(skb: Skb, net: &Net) {
         return;
     }
     // SAFETY: Packet and namespace are valid, the packet has a route, and is given up.
-    unsafe { bindings::ipvs_nf_local_out(net.as_ptr(), skb.into_raw()) };
+    unsafe {
+        if skb.is_ipv6() {
+            bindings::ipvs_nf_local_out6(net.as_ptr(), skb.into_raw());
+        } else {
+            bindings::ipvs_nf_local_out(net.as_ptr(), skb.into_raw());
+        }
+    }
 }
 
-/// Sends a packet that this host made: with length and checksum of its header filled in, otherwise
-/// as [`send_local_out`].
+/// Sends a packet that this host made: with length and, for IPv4, checksum of its header filled in,
+/// otherwise as [`send_local_out`].
 #[inline]
 pub fn ip_local_out(skb: Skb, net: &Net) {
     if skb.route().is_none() {
@@ -241,8 +282,53 @@ pub fn ip_local_out(skb: Skb, net: &Net) {
     // is its own.
     unsafe {
         let sk = (*skb.as_ptr()).sk;
-        bindings::ip_local_out(net.as_ptr(), sk, skb.into_raw())
-    };
+        if skb.is_ipv6() {
+            bindings::ip6_local_out(net.as_ptr(), sk, skb.into_raw());
+        } else {
+            bindings::ip_local_out(net.as_ptr(), sk, skb.into_raw());
+        }
+    }
+}
+
+/// Whether this kernel was started with IPv6.
+pub fn has_ipv6() -> bool {
+    // SAFETY: It only reads a setting.
+    unsafe { bindings::ipvs_ipv6_mod_enabled() }
+}
+
+/// IPv6 fragments are put together before the packets of a namespace pass other hooks, while this
+/// exists.
+///
+/// # Invariants
+///
+/// `net` outlives the value, and counts it as a user.
+pub struct Defrag6 {
+    net: NonNull<bindings::net>,
+}
+
+// SAFETY: Anybody may give it back.
+unsafe impl Send for Defrag6 {}
+// SAFETY: There is nothing to be done with a `&Defrag6`.
+unsafe impl Sync for Defrag6 {}
+
+impl Defrag6 {
+    /// Puts the fragments of `net` together from now on. May sleep.
+    ///
+    /// It belongs to what the namespace owns, as `net` does, and goes with it.
+    pub fn new(net: &OwnNet) -> Result<Self> {
+        let net = NonNull::new(net.as_ptr()).ok_or(EINVAL)?;
+        // SAFETY: The namespace is valid.
+        to_result(unsafe { bindings::nf_defrag_ipv6_enable(net.as_ptr()) })?;
+        // INVARIANT: `OwnNet` promises that the namespace outlives what it owns; it counts.
+        Ok(Self { net })
+    }
+}
+
+impl Drop for Defrag6 {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::nf_defrag_ipv6_disable(self.net.as_ptr()) };
+    }
 }
 
 /// Who puts fragments together; those of one do not mix with those of another.
@@ -256,9 +342,12 @@ pub enum DefragUser {
     VsOut,
 }
 
-/// Keeps a fragment until the others are there as well. Then the packet is returned, whole and
+/// Keeps a fragment of an IPv4 packet until the others are there as well. Then the packet is returned, whole and
 /// with a right header checksum; `None` until then, and if it came to nothing.
 pub fn defrag(skb: Skb, net: &Net, user: DefragUser) -> Option<Skb> {
+    if skb.is_ipv6() {
+        return Some(skb);
+    }
     let user = match user {
         DefragUser::VsIn => bindings::ip_defrag_users_IP_DEFRAG_VS_IN,
         DefragUser::VsFwd => bindings::ip_defrag_users_IP_DEFRAG_VS_FWD,

@@ -1,17 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IPv4 routes.
+//! Routes of both families.
 //!
-//! A route is read under RCU (`&Rtable`) or with a reference of one's own ([`OwnedRtable`]).
+//! A route is read under RCU (`&Rtable`, `&Rt6Info`) or with a reference of one's own ([`Owned`]).
+//! Of the route that a packet has the family is not known; it is a [`Dst`].
 //!
-//! C headers: [`include/net/route.h`](srctree/include/net/route.h),
-//! [`include/net/dst.h`](srctree/include/net/dst.h)
+//! C header: [`include/net/dst.h`](srctree/include/net/dst.h)
 
 mod cache;
+mod ipv4;
+mod ipv6;
 
 pub use cache::{
     CachedRoute,
     RouteCache, //
+};
+pub use ipv4::{
+    addr_type,
+    output,
+    AddrType,
+    Lookup,
+    Rtable, //
+};
+pub use ipv6::{
+    addr_type6,
+    output6,
+    Addr6Type,
+    Lookup6,
+    Rt6Info, //
 };
 
 use crate::{
@@ -23,7 +39,6 @@ use crate::{
 };
 use core::{
     mem::ManuallyDrop,
-    net::Ipv4Addr,
     ops::Deref,
     ptr::{
         self,
@@ -31,57 +46,53 @@ use core::{
     },
 };
 use kernel::{
-    error::from_err_ptr,
     prelude::*,
     types::Opaque, //
 };
 
-/// An IPv4 route.
+/// A route of whichever family.
 #[repr(transparent)]
-pub struct Rtable(Opaque<bindings::rtable>);
+pub struct Dst(Opaque<bindings::dst_entry>);
 
-impl Rtable {
+impl Dst {
     /// The route behind a pointer from C, unless it is null.
     ///
     /// # Safety
     ///
     /// `ptr` must be null or valid for `'a`.
     #[inline]
-    pub(crate) unsafe fn from_ptr<'a>(ptr: *const bindings::rtable) -> Option<&'a Self> {
+    pub(crate) unsafe fn from_ptr<'a>(ptr: *const bindings::dst_entry) -> Option<&'a Self> {
         // SAFETY: By the safety requirement; the type is transparent.
         unsafe { ptr.cast::<Self>().as_ref() }
     }
 
     /// The route for C.
     #[inline]
-    pub(crate) fn as_ptr(&self) -> *mut bindings::rtable {
+    pub(crate) fn as_ptr(&self) -> *mut bindings::dst_entry {
         self.0.get()
     }
 
+    /// The route, if it is one of IPv4.
     #[inline]
-    fn has_flag(&self, flag: u32) -> bool {
-        // SAFETY: `&self` keeps the route valid.
-        unsafe { (*self.as_ptr()).rt_flags & flag != 0 }
+    fn as_rtable(&self) -> Option<&Rtable> {
+        // SAFETY: `&self` keeps the route valid; its operations are constant.
+        let family = unsafe { (*(*self.as_ptr()).ops).family };
+        // SAFETY: Routes with the operations of IPv4 are `rtable`s, or begin with one.
+        (u32::from(family) == bindings::AF_INET).then(|| unsafe { &*self.as_ptr().cast() })
     }
 
     /// Whether it leads to this host.
     #[inline]
     pub fn is_local(&self) -> bool {
-        self.has_flag(bindings::RTCF_LOCAL)
+        match self.as_rtable() {
+            Some(rt) => rt.is_local(),
+            None => self.goes_to_loopback(),
+        }
     }
 
-    /// Whether it was looked up for a packet that came in.
-    #[inline]
-    pub fn is_input(&self) -> bool {
-        // SAFETY: `&self` keeps the route valid.
-        unsafe { (*self.as_ptr()).rt_is_input != 0 }
-    }
-
-    /// Bytes that may be sent in one packet, as far as it is known.
-    #[inline]
-    pub fn mtu(&self) -> u32 {
-        // SAFETY: `&self` keeps the route valid, and a `dst_entry` is its first member.
-        unsafe { bindings::ipvs_dst4_mtu(self.as_ptr().cast()) }
+    /// Whether it is one of IPv4 that was looked up for a packet that came in.
+    pub fn is_ipv4_input(&self) -> bool {
+        self.as_rtable().is_some_and(Rtable::is_input)
     }
 
     /// The device that it goes out by.
@@ -89,7 +100,7 @@ impl Rtable {
     fn device_ptr(&self) -> *mut bindings::net_device {
         // SAFETY: `&self` keeps the route valid; the device may be exchanged at any time. Both
         // variants of the union are this pointer.
-        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).dst.__bindgen_anon_1.dev) }
+        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).__bindgen_anon_1.dev) }
     }
 
     /// The device that it goes out by.
@@ -108,124 +119,104 @@ impl Rtable {
         unsafe { Device::from_ptr(self.device_ptr()) }
     }
 
-    /// Whether routing would still give this route, in `net`, which it was looked up in.
-    ///
-    /// What `ipv4_dst_check()` says, without the indirect call to it.
+    /// Whether the device connects this host with itself. For the moment that a route is looked at
+    /// under RCU.
     #[inline]
-    fn is_current(&self, net: &Net) -> bool {
-        // SAFETY: `&self` and `net` keep both valid. The fields change at any time.
-        let (obsolete, genid, current) = unsafe {
-            (
-                ptr::read_volatile(&raw const (*self.as_ptr()).dst.obsolete),
-                (*self.as_ptr()).rt_genid,
-                ptr::read_volatile(&raw const (*net.as_ptr()).ipv4.rt_genid.counter),
-            )
-        };
-        i32::from(obsolete) == bindings::DST_OBSOLETE_FORCE_CHK && genid == current
+    fn goes_to_loopback(&self) -> bool {
+        // SAFETY: Whoever has a `&Dst` is in a read-side critical section, or holds a reference to
+        // the route and thereby to its device.
+        unsafe { Device::from_ptr(self.device_ptr()) }.is_some_and(Device::is_loopback)
     }
 }
 
-/// An IPv4 route that is kept by a reference.
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Rtable {}
+    impl Sealed for super::Rt6Info {}
+}
+
+/// A route of a family that is known when the code is compiled.
+pub trait Route: Deref<Target = Dst> + sealed::Sealed + Sync + 'static {
+    /// An address.
+    type Addr: Copy + Send + Sync + 'static;
+
+    /// Whether it is one of IPv6.
+    const IS_IPV6: bool;
+
+    /// Whether it leads to this host.
+    fn is_local(&self) -> bool;
+
+    /// Bytes that may be sent in one packet, as far as it is known.
+    fn mtu(&self) -> u32;
+
+    /// What [`Route::is_current`] needs to know of the moment at which the route was looked up.
+    fn cookie(&self) -> u32;
+
+    /// Whether routing would still give this route, in `net`, which it was looked up in.
+    fn is_current(&self, net: &Net, cookie: u32) -> bool;
+}
+
+/// A route that is kept by a reference.
 ///
 /// # Invariants
 ///
 /// The pointer is valid and owns one reference.
-pub struct OwnedRtable(NonNull<bindings::rtable>);
+pub struct Owned<R: Route>(NonNull<R>);
 
-// SAFETY: References may be given back on any CPU, and `Rtable` gives out copies only.
-unsafe impl Send for OwnedRtable {}
+// SAFETY: References may be given back on any CPU, and routes give out copies only.
+unsafe impl<R: Route> Send for Owned<R> {}
 // SAFETY: As above.
-unsafe impl Sync for OwnedRtable {}
+unsafe impl<R: Route> Sync for Owned<R> {}
 
-impl OwnedRtable {
+impl<R: Route> Owned<R> {
     /// Gives the reference to C.
     #[inline]
-    pub(crate) fn into_raw(self) -> *mut bindings::rtable {
-        ManuallyDrop::new(self).0.as_ptr()
+    pub(crate) fn into_raw(self) -> *mut bindings::dst_entry {
+        ManuallyDrop::new(self).as_ptr()
     }
 }
 
-impl Deref for OwnedRtable {
-    type Target = Rtable;
+impl<R: Route> Deref for Owned<R> {
+    type Target = R;
 
     #[inline]
-    fn deref(&self) -> &Rtable {
-        // SAFETY: By the type invariant; the type is transparent.
-        unsafe { self.0.cast().as_ref() }
+    fn deref(&self) -> &R {
+        // SAFETY: By the type invariant.
+        unsafe { self.0.as_ref() }
     }
 }
 
-impl Drop for OwnedRtable {
+impl<R: Route> Drop for Owned<R> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant; a `dst_entry` is the first member. The memory is freed
-        // only after a grace period.
-        unsafe { bindings::dst_release(self.0.as_ptr().cast()) };
+        // SAFETY: By the type invariant. The memory is freed only after a grace period.
+        unsafe { bindings::dst_release(self.as_ptr()) };
     }
-}
-
-/// How a route for packets that leave this host is looked up.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Lookup {
-    /// Whether the destination is also to be the neighbour that packets are handed to, even if
-    /// their own destination is another (C: `FLOWI_FLAG_KNOWN_NH`).
-    pub known_next_hop: bool,
-    /// Whether to look up again with the source address that the first look-up came to, as a
-    /// connected socket would.
-    pub bind_source: bool,
 }
 
 /// A route, and the source address for packets that this host itself sends along it.
-pub struct Found {
+pub struct Found<R: Route> {
     /// The route.
-    pub rt: OwnedRtable,
+    pub rt: Owned<R>,
     /// The source address.
-    pub source: Ipv4Addr,
-}
-
-/// Looks up how to get from this host to `destination`. Any context that may take `_bh` locks.
-pub fn output(net: &Net, destination: Ipv4Addr, lookup: Lookup) -> Result<Found> {
-    let mut flow = bindings::flowi4 {
-        daddr: destination.to_bits().to_be(),
-        ..Default::default()
-    };
-    if lookup.known_next_hop {
-        flow.__fl_common.flowic_flags = bindings::FLOWI_FLAG_KNOWN_NH as u8;
-    }
-    let mut rt = output_flow(net, &mut flow)?;
-    if lookup.bind_source && flow.saddr != 0 {
-        flow.__fl_common.flowic_oif = 0;
-        flow.daddr = destination.to_bits().to_be();
-        drop(rt);
-        rt = output_flow(net, &mut flow)?;
-    }
-    Ok(Found {
-        rt,
-        source: Ipv4Addr::from_bits(u32::from_be(flow.saddr)),
-    })
-}
-
-fn output_flow(net: &Net, flow: &mut bindings::flowi4) -> Result<OwnedRtable> {
-    // SAFETY: Both are valid for the call, and no socket is allowed.
-    let rt = unsafe { bindings::ip_route_output_flow(net.as_ptr(), flow, ptr::null()) };
-    let rt = from_err_ptr(rt)?;
-    // INVARIANT: The function gives a reference along with the route.
-    NonNull::new(rt).map(OwnedRtable).ok_or(ENETUNREACH)
+    pub source: R::Addr,
 }
 
 /// Routes a packet anew that this host is about to send on, after its source address changed
-/// (C: `ip_route_me_harder()`). The packet keeps its way if it leads to this host.
+/// (C: `ip_route_me_harder()`, `ip6_route_me_harder()`). The packet keeps its way if it leads to
+/// this host.
 pub fn reroute(net: &Net, skb: &mut Skb) -> Result {
-    if skb.route().is_some_and(Rtable::is_local) {
+    if skb.route().is_none_or(Dst::is_local) {
         return Ok(());
     }
-    // SAFETY: The namespace and the packet are valid; the socket is the packet's own or null.
+    let ptr = skb.as_ptr();
+    // SAFETY: The namespace and the packet are valid, and the packet has a route; the socket is the
+    // packet's own or null.
     kernel::error::to_result(unsafe {
-        bindings::ip_route_me_harder(
-            net.as_ptr(),
-            (*skb.as_ptr()).sk,
-            skb.as_ptr(),
-            bindings::RTN_LOCAL,
-        )
+        if skb.is_ipv6() {
+            bindings::ip6_route_me_harder(net.as_ptr(), (*ptr).sk, ptr)
+        } else {
+            bindings::ip_route_me_harder(net.as_ptr(), (*ptr).sk, ptr, bindings::RTN_LOCAL)
+        }
     })
 }
 
@@ -235,26 +226,5 @@ pub fn update_pmtu(skb: &mut Skb, mtu: u32) {
     if skb.route().is_some() && skb.has_full_socket() {
         // SAFETY: The packet has a route and a full socket, which both live with it.
         unsafe { bindings::ipvs_skb_update_pmtu(skb.as_ptr(), mtu) };
-    }
-}
-
-/// What an address is to this host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddrType {
-    /// One of its own.
-    Local,
-    /// Another host's.
-    Unicast,
-    /// Broadcast, multicast, or one that can't be reached.
-    Other,
-}
-
-/// What `addr` is to this host, in the namespace `net`. Any context.
-pub fn addr_type(net: &Net, addr: Ipv4Addr) -> AddrType {
-    // SAFETY: The namespace is valid.
-    match unsafe { bindings::inet_addr_type(net.as_ptr(), addr.to_bits().to_be()) } {
-        bindings::RTN_LOCAL => AddrType::Local,
-        bindings::RTN_UNICAST => AddrType::Unicast,
-        _ => AddrType::Other,
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets on their way through the IPv4 hooks of netfilter.
+//! Packets on their way through the IPv4 and IPv6 hooks of netfilter.
 //!
 //! An [`Skb`] is owned and moved: what was handed on can't be used again, and what is kept is
 //! freed. Its fields are read and written in Rust; C is called where the kernel has a function
@@ -14,14 +14,19 @@ mod tunnel;
 
 pub use checksum::Summed;
 pub use data::NoMemory;
+pub use tunnel::{
+    Encapsulation,
+    OuterHeader, //
+};
 
 use crate::{
     bindings,
     netdevice::Device,
     rcu::Reader,
     route::{
-        OwnedRtable,
-        Rtable, //
+        Dst,
+        Owned,
+        Route, //
     },
 };
 use core::{
@@ -53,9 +58,10 @@ type Headers = bindings::sk_buff__bindgen_ty_4__bindgen_ty_1;
 ///   clones.
 /// - `data` is where its network header starts, and `len - data_len` bytes from there on are
 ///   linear.
-/// - It carries no destination or an IPv4 one (`rtable`); one without reference is valid for as
-///   long as the value exists.
-/// - Its control block is that of IPv4 (`IPCB`).
+/// - `protocol` is that of IPv4 or IPv6, and says which of both families the packet is of.
+/// - It carries no destination, or one that it may be sent along; one without reference is valid
+///   for as long as the value exists.
+/// - Its control block is that of its family (`IPCB`, `IP6CB`).
 #[repr(transparent)]
 pub struct Skb {
     ptr: NonNull<bindings::sk_buff>,
@@ -75,6 +81,20 @@ impl Skb {
         Self {
             ptr,
             _not_send: PhantomData,
+        }
+    }
+
+    /// The protocol of a packet that is still C's, in network byte order.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be valid.
+    #[inline]
+    pub(crate) unsafe fn protocol_of(ptr: NonNull<bindings::sk_buff>) -> u16 {
+        // SAFETY: By the safety requirement; the union holds the headers.
+        unsafe {
+            let headers: *const Headers = (&raw const (*ptr.as_ptr()).__bindgen_anon_4).cast();
+            (*headers).protocol
         }
     }
 
@@ -112,9 +132,17 @@ impl Skb {
         unsafe { bindings::consume_skb(self.into_raw()) };
     }
 
+    /// Whether it is an IPv6 packet, not one of IPv4.
+    #[inline]
+    pub fn is_ipv6(&self) -> bool {
+        const IPV6: u16 = (bindings::ETH_P_IPV6 as u16).to_be();
+        // SAFETY: By the type invariants.
+        unsafe { (*self.headers()).protocol == IPV6 }
+    }
+
     /// Bytes of the packet, from the network header on.
     #[inline]
-    #[expect(clippy::len_without_is_empty, reason = "no IPv4 packet is empty")]
+    #[expect(clippy::len_without_is_empty, reason = "no IP packet is empty")]
     pub fn len(&self) -> usize {
         // SAFETY: By the type invariants.
         unsafe { (*self.as_ptr()).len as usize }
@@ -164,7 +192,7 @@ impl Skb {
 
     #[inline]
     fn dev(&self) -> *mut *mut bindings::net_device {
-        // SAFETY: The place is inside of a valid `sk_buff`; in the IPv4 layer, the union holds it.
+        // SAFETY: The place is inside of a valid `sk_buff`; in the IP layer, the union holds it.
         unsafe {
             let list = &raw mut (*self.as_ptr()).__bindgen_anon_1.__bindgen_anon_1;
             &raw mut (*list).__bindgen_anon_1.dev
@@ -186,11 +214,17 @@ impl Skb {
         if self.device().is_some() {
             return;
         }
-        if let Some(dev) = self.route().and_then(Rtable::device_of_skb) {
+        if let Some(dev) = self.route().and_then(Dst::device_of_skb) {
             let dev = dev.as_ptr();
             // SAFETY: By the type invariants, and the packet is ours alone.
             unsafe { *self.dev() = dev };
         }
+    }
+
+    /// Makes `device` the packet's.
+    pub(crate) fn set_device(&mut self, device: *mut bindings::net_device) {
+        // SAFETY: By the type invariants, and the packet is ours alone.
+        unsafe { *self.dev() = device };
     }
 
     /// Whether a full socket sent the packet, one that has more than a `sock_common`.
@@ -220,7 +254,7 @@ impl Skb {
     /// Takes the packet from its socket, if it has one.
     #[inline]
     pub fn orphan(&mut self) {
-        // SAFETY: By the type invariants; the union holds the destructor in the IPv4 layer.
+        // SAFETY: By the type invariants; the union holds the destructor in the IP layer.
         let destructor = unsafe {
             (*self.as_ptr())
                 .__bindgen_anon_3
@@ -274,9 +308,24 @@ impl Skb {
                 && unsafe { bindings::skb_gso_validate_network_len(self.as_ptr(), mtu) }
     }
 
+    /// The longest fragment that an IPv6 packet was put together from, 0 if it came as a whole.
+    #[inline]
+    pub fn ipv6_frag_max_size(&self) -> u32 {
+        if !self.is_ipv6() {
+            return 0;
+        }
+        // SAFETY: By the type invariants, the control block is an `inet6_skb_parm`, for which there
+        // is room in it.
+        let size = unsafe {
+            let parm = (&raw const (*self.as_ptr()).cb).cast::<bindings::inet6_skb_parm>();
+            (*parm).frag_max_size
+        };
+        u32::from(size)
+    }
+
     #[inline]
     fn refdst(&self) -> *mut usize {
-        // SAFETY: The place is inside of a valid `sk_buff`; in the IPv4 layer, the union holds it.
+        // SAFETY: The place is inside of a valid `sk_buff`; in the IP layer, the union holds it.
         unsafe {
             let dst = &raw mut (*self.as_ptr()).__bindgen_anon_3.__bindgen_anon_1;
             &raw mut (*dst)._skb_refdst
@@ -285,16 +334,16 @@ impl Skb {
 
     /// The route that the packet takes.
     #[inline]
-    pub fn route(&self) -> Option<&Rtable> {
+    pub fn route(&self) -> Option<&Dst> {
         // SAFETY: By the type invariants.
         let refdst = unsafe { *self.refdst() };
-        let rt = (refdst & bindings::SKB_DST_PTRMASK as usize) as *const bindings::rtable;
-        // SAFETY: By the type invariants it is null or an IPv4 route that lives while the packet
-        // has it, and it takes `&mut self` to change that.
-        unsafe { Rtable::from_ptr(rt) }
+        let dst = (refdst & bindings::SKB_DST_PTRMASK as usize) as *const bindings::dst_entry;
+        // SAFETY: By the type invariants it is null or a route that lives while the packet has it,
+        // and it takes `&mut self` to change that.
+        unsafe { Dst::from_ptr(dst) }
     }
 
-    /// Gives back the route that the packet has.
+    /// Gives back the route that the packet has. The place is to be filled anew.
     #[inline]
     fn drop_route(&mut self) {
         // SAFETY: By the type invariants.
@@ -313,6 +362,14 @@ impl Skb {
         unsafe { *self.refdst() = refdst };
     }
 
+    /// Takes the route from the packet.
+    #[inline]
+    pub(super) fn clear_route(&mut self) {
+        self.drop_route();
+        // SAFETY: By the type invariants, and the packet is ours alone.
+        unsafe { *self.refdst() = 0 };
+    }
+
     /// Notes that there is more to give back than GRO looks at.
     #[inline]
     pub(crate) fn set_slow_gro(&mut self) {
@@ -320,17 +377,25 @@ impl Skb {
         unsafe { Headers::set_slow_gro_raw(self.headers(), 1) };
     }
 
-    /// Sends the packet another way, along a route that RCU keeps alive.
+    /// Sends the packet another way, along a route that RCU keeps alive. One of the other family is
+    /// not taken: the packet has none then.
     #[inline]
-    pub fn set_route_noref<'rcu>(&mut self, rt: &'rcu Rtable, _rcu: Reader<'rcu>) {
+    pub fn set_route_noref<'rcu, R: Route>(&mut self, rt: &'rcu R, _rcu: Reader<'rcu>) {
+        if self.is_ipv6() != R::IS_IPV6 {
+            return self.clear_route();
+        }
         // INVARIANT: The section that protects `rt` is the one that `self` lives in, or inside of
         // it; whoever queues the packet takes a reference first (`skb_dst_force()`).
         self.put_route(rt.as_ptr() as usize | bindings::SKB_DST_NOREF as usize);
     }
 
-    /// Sends the packet another way, along a route of its own.
+    /// Sends the packet another way, along a route of its own. One of the other family is not
+    /// taken: the packet has none then.
     #[inline]
-    pub fn set_route(&mut self, rt: OwnedRtable) {
+    pub fn set_route<R: Route>(&mut self, rt: Owned<R>) {
+        if self.is_ipv6() != R::IS_IPV6 {
+            return self.clear_route();
+        }
         // INVARIANT: The reference moves into the packet.
         self.put_route(rt.into_raw() as usize);
     }

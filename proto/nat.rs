@@ -6,15 +6,19 @@
 
 use crate::{
     conn::Conn,
+    family::{
+        Family,
+        Header, //
+    },
     ipvs_xmit::Related, //
 };
 use ipvs_core::{
-    checksum::Sum,
+    checksum::{
+        pseudo_header,
+        Sum, //
+    },
     icmp,
     ipv4::{
-        self,
-        Ipv4Header,
-        MIN_HEADER_LEN,
         PROTO_TCP,
         PROTO_UDP, //
     },
@@ -57,7 +61,7 @@ impl From<NoMemory> for Untranslatable {
 
 /// What changes at one end of the connection's packets.
 #[inline]
-fn change(conn: &Conn, end: End) -> Change {
+fn change<F: Family>(conn: &Conn<F>, end: End) -> Change<F::Addr> {
     match end {
         End::Dst => Change {
             old_addr: conn.vaddr(),
@@ -74,14 +78,6 @@ fn change(conn: &Conn, end: End) -> Change {
     }
 }
 
-#[inline]
-fn set_addr(header: &mut [u8; MIN_HEADER_LEN], end: End, addr: Be32) {
-    match end {
-        End::Src => ipv4::set_src(header, addr),
-        End::Dst => ipv4::set_dst(header, addr),
-    }
-}
-
 /// Puts `field` at the beginning of `bytes`.
 #[inline]
 fn put<const N: usize>(bytes: Option<&mut [u8]>, field: [u8; N]) -> Result<(), Untranslatable> {
@@ -90,12 +86,12 @@ fn put<const N: usize>(bytes: Option<&mut [u8]>, field: [u8; N]) -> Result<(), U
     Ok(())
 }
 
-/// Translates the destination of a request, or the source of an answer. The packet's header is
-/// `header_len` bytes long.
+/// Translates the destination of a request, or the source of an answer. The packet's headers, up to
+/// that of the transport, are `header_len` bytes long.
 #[inline]
-pub(crate) fn translate(
+pub(crate) fn translate<F: Family>(
     skb: &mut Skb,
-    conn: &Conn,
+    conn: &Conn<F>,
     header_len: usize,
     end: End,
 ) -> Result<(), Untranslatable> {
@@ -115,11 +111,7 @@ pub(crate) fn translate(
         .split_at_mut_checked(header_len)
         .ok_or(Untranslatable)?;
 
-    set_addr(
-        ip.first_chunk_mut().ok_or(Untranslatable)?,
-        end,
-        change.new_addr,
-    );
+    F::set_addr(ip, end, change.new_addr).ok_or(Untranslatable)?;
     let rewritten = match conn.protocol() {
         PROTO_TCP => {
             let header = transport.first_chunk_mut().ok_or(Untranslatable)?;
@@ -143,14 +135,14 @@ pub(crate) fn translate(
 
 /// Gives a checksum to a datagram that had none. So does the C module.
 #[cold]
-fn fill_in_udp_checksum(
+fn fill_in_udp_checksum<F: Family>(
     skb: &mut Skb,
-    conn: &Conn,
+    conn: &Conn<F>,
     header_len: usize,
     end: End,
 ) -> Result<(), Untranslatable> {
     let len = skb.len().checked_sub(header_len);
-    let len = len.and_then(|len| u16::try_from(len).ok());
+    let len = len.and_then(|len| u32::try_from(len).ok());
     let sum = Sum::ZERO.add32(Be32::from_raw(skb.sum(header_len)));
     let (src, dst) = match end {
         End::Dst => (conn.caddr(), conn.daddr()),
@@ -166,10 +158,10 @@ fn fill_in_udp_checksum(
 
 /// Translates an ICMP error, at the given end of its own, and the packet that it embeds at the
 /// other one. The embedded transport checksum stays as it is: the error need not reach that far.
-pub(crate) fn translate_icmp(
+pub(crate) fn translate_icmp<F: Family>(
     skb: &mut Skb,
-    conn: &Conn,
-    related: Related<'_>,
+    conn: &Conn<F>,
+    related: Related<'_, F>,
     end: End,
 ) -> Result<(), Untranslatable> {
     let Change {
@@ -180,32 +172,24 @@ pub(crate) fn translate_icmp(
         End::Dst => End::Src,
     };
     let has_ports = matches!(
-        related.embedded.protocol,
+        related.embedded.protocol(),
         PROTO_TCP | PROTO_UDP | PROTO_SCTP
     );
     let inner_at = related.offset + icmp::HEADER_LEN;
-    let inner_len = related.embedded.header_len();
+    let inner_len = related.embedded.transport_at();
     let ports_len = if has_ports { 4 } else { 0 };
 
     let bytes = skb.writable(inner_at + inner_len + ports_len)?;
     let (outer, inner) = bytes.split_at_mut_checked(inner_at).ok_or(Untranslatable)?;
     // The embedded header may have been read from a fragment of the packet that others can write.
-    if !Ipv4Header::parse_header(inner).is_ok_and(|header| header.header_len() == inner_len) {
+    if F::linear_len(inner) != Some(inner_len) {
         return Err(Untranslatable);
     }
 
-    set_addr(
-        outer.first_chunk_mut().ok_or(Untranslatable)?,
-        end,
-        new_addr,
-    );
-    set_addr(
-        inner.first_chunk_mut().ok_or(Untranslatable)?,
-        inner_end,
-        new_addr,
-    );
+    F::set_addr(outer, end, new_addr).ok_or(Untranslatable)?;
+    F::set_addr(inner, inner_end, new_addr).ok_or(Untranslatable)?;
     // Its checksum may have been wrong; it is right now.
-    ipv4::update_checksum(inner);
+    F::update_checksum(inner);
     if has_ports {
         let ports = inner.get_mut(inner_len..).ok_or(Untranslatable)?;
         set_port(ports, inner_end, new_port);
@@ -213,7 +197,16 @@ pub(crate) fn translate_icmp(
 
     let check_at = related.offset + ICMP_CHECK_AT;
     put(outer.get_mut(check_at..), [0; 2])?;
-    let sum = Sum::ZERO.add32(Be32::from_raw(skb.sum(related.offset)));
+    let sum = if F::ICMP_HAS_PSEUDO_HEADER {
+        let header = F::header(skb).ok_or(Untranslatable)?;
+        let len = skb.len().checked_sub(related.offset);
+        let len = len.and_then(|len| u32::try_from(len).ok());
+        let len = len.ok_or(Untranslatable)?;
+        pseudo_header(header.src(), header.dst(), F::PROTO_ICMP, len)
+    } else {
+        Sum::ZERO
+    };
+    let sum = sum.add32(Be32::from_raw(skb.sum(related.offset)));
     let bytes = skb.writable(inner_at)?;
     put(bytes.get_mut(check_at..), sum.finish().to_bytes())?;
     skb.set_checksum_unnecessary();

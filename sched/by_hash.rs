@@ -7,17 +7,14 @@ use super::{
     Change, //
 };
 use crate::dest::Dest;
-use ipvs_core::{
-    net::Addr,
-    sched::{
-        by_hash::{
-            Member,
-            NOBODY, //
-        },
-        Arrival,
-        ByHash,
-        Server, //
+use ipvs_core::sched::{
+    by_hash::{
+        Member,
+        NOBODY, //
     },
+    Arrival,
+    ByHash,
+    Server, //
 };
 use kernel::prelude::*;
 use linux::{
@@ -49,7 +46,7 @@ fn member(dest: &Dest, change: Option<Change<'_>>) -> Member {
         _ => (dest.weight(), dest.last_weight()),
     };
     Member {
-        addr: Addr::V4(dest.addr()),
+        addr: dest.addr(),
         port: dest.port(),
         weight,
         last_weight,

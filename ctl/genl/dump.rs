@@ -4,8 +4,7 @@
 
 use super::{
     attributes,
-    sink::Sink,
-    IPV6, //
+    sink::Sink, //
 };
 use crate::{
     ctl::show,
@@ -25,6 +24,7 @@ use linux::{
         Dump,
         Request, //
     },
+    netfilter::has_ipv6,
     rcu::{
         self,
         Reader, //
@@ -77,7 +77,8 @@ pub(super) fn services(request: &Request<'_>, out: &mut Dump<'_, Position>) {
 /// Shows servers of a service, as many as there is room for. A request that names no service, or none
 /// that is there, gets an empty answer instead of an error: it always did.
 pub(super) fn dests(request: &Request<'_>, out: &mut Dump<'_, Position>) {
-    let id = attributes(request).and_then(|[_, service, ..]| service::parse_id(service, IPV6));
+    let id =
+        attributes(request).and_then(|[_, service, ..]| service::parse_id(service, has_ipv6()));
     let Ok(id) = id else {
         return;
     };

@@ -5,8 +5,7 @@
 use super::{
     attributes,
     failure::Failure,
-    sink::Sink,
-    IPV6, //
+    sink::Sink, //
 };
 use crate::{
     ctl::show,
@@ -18,12 +17,15 @@ use ipvs_core::netlink::{
     *, //
 };
 use kernel::prelude::*;
-use linux::genetlink::Request;
+use linux::{
+    genetlink::Request,
+    netfilter::has_ipv6, //
+};
 
 /// Answers with a service.
 pub(super) fn service(request: &Request<'_>, netns: &Netns) -> Result<(), Failure> {
     let [_, service, ..] = attributes(request)?;
-    let id = service::parse_id(service, IPV6)?;
+    let id = service::parse_id(service, has_ipv6())?;
     let service = netns.with_service(&id, show::service)?;
 
     reply(request, IPVS_CMD_NEW_SERVICE, |sink| {

@@ -9,8 +9,7 @@
 use super::{
     attributes,
     daemon,
-    failure::Failure,
-    IPV6, //
+    failure::Failure, //
 };
 use crate::netns::Netns;
 use ipvs_core::netlink::{
@@ -22,7 +21,8 @@ use ipvs_core::netlink::{
 use kernel::prelude::*;
 use linux::{
     genetlink::Request,
-    jiffies::HZ, //
+    jiffies::HZ,
+    netfilter::has_ipv6, //
 };
 
 /// Does what `request` asks for: all of it, or nothing.
@@ -32,14 +32,14 @@ pub(super) fn change(cmd: u8, request: &Request<'_>, netns: &Netns) -> Result<()
 
     match cmd {
         IPVS_CMD_NEW_SERVICE => netns
-            .add_service(&service::parse(service, IPV6)?)
+            .add_service(&service::parse(service, has_ipv6())?)
             .map_err(|error| Failure::of_control(error, service))?,
         IPVS_CMD_SET_SERVICE => netns
-            .edit_service(&service::parse(service, IPV6)?)
+            .edit_service(&service::parse(service, has_ipv6())?)
             .map_err(|error| Failure::of_control(error, service))?,
-        IPVS_CMD_DEL_SERVICE => netns.delete_service(&service::parse_id(service, IPV6)?)?,
+        IPVS_CMD_DEL_SERVICE => netns.delete_service(&service::parse_id(service, has_ipv6())?)?,
         IPVS_CMD_NEW_DEST | IPVS_CMD_SET_DEST | IPVS_CMD_DEL_DEST => {
-            let service = service::parse_id(service, IPV6)?;
+            let service = service::parse_id(service, has_ipv6())?;
             // The service goes first: it is missed before anyone looks at the server.
             netns.with_service(&service, |_| ())?;
             let outcome = match cmd {
@@ -53,7 +53,7 @@ pub(super) fn change(cmd: u8, request: &Request<'_>, netns: &Netns) -> Result<()
         IPVS_CMD_DEL_DAEMON => daemon::stop(daemon)?,
         IPVS_CMD_SET_CONFIG => netns.set_timeouts(&timeout::parse(&attrs, HZ)?),
         IPVS_CMD_ZERO if service.is_none() => netns.zero_all(),
-        IPVS_CMD_ZERO => netns.zero_service(&service::parse_id(service, IPV6)?)?,
+        IPVS_CMD_ZERO => netns.zero_service(&service::parse_id(service, has_ipv6())?)?,
         IPVS_CMD_FLUSH => netns.flush(),
         _ => return Err(EOPNOTSUPP.into()),
     }

@@ -5,6 +5,11 @@
 use super::print;
 use crate::{
     conn::Conn,
+    family::{
+        Family,
+        V4,
+        V6, //
+    },
     netns::Netns,
     proto,
     walk::Cursor, //
@@ -32,11 +37,12 @@ const PATIENCE: usize = 256;
 
 pub(super) struct Conns;
 
-/// Where a reader is: before the head, or among the connections.
+/// Where a reader is: before the head, among the IPv4 connections, or among those of IPv6.
 #[derive(Clone, Copy, Zeroable)]
 pub(super) struct Position {
     begun: bool,
-    conns: Cursor,
+    v4: Cursor,
+    v6: Cursor,
 }
 
 impl Records for Conns {
@@ -51,32 +57,38 @@ impl Records for Conns {
             position.begun = true;
             return Step::Continue;
         }
-        for _ in 0..PATIENCE {
-            let batch = position
-                .conns
-                .take(|place, visit| netns.scan_conns(rcu, place, visit));
-            let mut shown = false;
-            for conn in batch.into_iter().flatten() {
-                print(seq, |f| line(conn).write(f, None));
-                shown = true;
-            }
-            if position.conns.ended() {
-                return Step::End;
-            }
-            if shown {
-                break;
-            }
+        if !position.v4.ended() {
+            show_some::<V4>(&netns, rcu, &mut position.v4, seq);
+        } else {
+            show_some::<V6>(&netns, rcu, &mut position.v6, seq);
         }
-        Step::Continue
+        match position.v6.ended() {
+            true => Step::End,
+            false => Step::Continue,
+        }
     }
 }
 
-fn line(conn: &Conn) -> ConnLine<'static> {
+fn show_some<F: Family>(netns: &Netns, rcu: Reader<'_>, cursor: &mut Cursor, seq: &SeqFile) {
+    for _ in 0..PATIENCE {
+        let batch = cursor.take(|place, visit| netns.scan_conns::<F>(rcu, place, visit));
+        let mut shown = false;
+        for conn in batch.into_iter().flatten() {
+            print(seq, |f| line(conn).write(f, None));
+            shown = true;
+        }
+        if shown || cursor.ended() {
+            break;
+        }
+    }
+}
+
+fn line<F: Family>(conn: &Conn<F>) -> ConnLine<'static> {
     ConnLine {
         protocol: conn.protocol().into(),
-        client: (conn.caddr(), conn.cport()),
-        virt: (conn.vaddr(), conn.vport()),
-        dest: (conn.daddr(), conn.dport()),
+        client: (conn.caddr().into(), conn.cport()),
+        virt: (conn.vaddr().into(), conn.vport()),
+        dest: (conn.server_addr(), conn.dport()),
         state: proto::state_name(conn.protocol(), conn.bits().state()),
         expires: jiffies::to_secs(conn.remaining()) as u32,
     }

@@ -66,7 +66,7 @@ impl Records for Info {
 
 fn show_service(rcu: Reader<'_>, service: &Service, seq: &SeqFile) {
     let label = match service.fwmark() {
-        0 => ServiceLabel::Addr4(service.protocol().into(), service.addr(), service.port()),
+        0 => ServiceLabel::Addr(service.protocol().into(), service.addr(), service.port()),
         mark => ServiceLabel::Fwmark(mark),
     };
     print(seq, |f| {

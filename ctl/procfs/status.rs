@@ -4,7 +4,10 @@
 
 use super::print;
 use crate::netns::Netns;
-use ipvs_core::status::TableStatus;
+use ipvs_core::status::{
+    TableStatus,
+    LENGTHS, //
+};
 use kernel::seq_file::SeqFile;
 use linux::{
     net::Net,
@@ -19,17 +22,22 @@ impl Single for Status {
         // The tables outlive the namespace's state as long as we look at them: that takes its time.
         let tables = rcu::read(|rcu| {
             let netns = Netns::of(net, rcu)?;
-            Some((netns.conns().clone(), netns.shared_model().clone()))
+            Some((netns.conn_tables(), netns.shared_model().clone()))
         });
         let Some((conns, model)) = tables else {
             return;
         };
+        // The tables of both families are one to users.
+        let mut lengths: [usize; LENGTHS] = conns.v4.chain_lengths();
+        for (sum, more) in lengths.iter_mut().zip(conns.v6.chain_lengths::<LENGTHS>()) {
+            *sum = sum.saturating_add(more);
+        }
         let tables = [
             TableStatus {
                 name: "Conn",
-                entries: conns.count(),
-                buckets: conns.size(),
-                lengths: conns.chain_lengths(),
+                entries: conns.v4.count().saturating_add(conns.v6.count()),
+                buckets: conns.v4.size().saturating_add(conns.v6.size()),
+                lengths,
             },
             TableStatus {
                 name: "Service",

@@ -66,13 +66,13 @@ fn end() -> impl Strategy<Value = End> {
 /// A segment from `src` to `dst` with a right checksum at `check_at`.
 fn with_checksum(segment: &mut [u8], src: Be32, dst: Be32, protocol: u8, check_at: usize) {
     segment[check_at..check_at + 2].fill(0);
-    let check = pseudo_header(src, dst, protocol, segment.len() as u16)
+    let check = pseudo_header(src, dst, protocol, segment.len() as u32)
         .add_bytes(segment)
         .finish();
     segment[check_at..check_at + 2].copy_from_slice(&check.to_bytes());
 }
 
-fn change(src: u32, dst: u32, end: End, segment: &[u8], addr: u32, port: u16) -> Change {
+fn change(src: u32, dst: u32, end: End, segment: &[u8], addr: u32, port: u16) -> Change<Be32> {
     let (old_addr, at) = match end {
         End::Src => (src, 0),
         End::Dst => (dst, 2),
@@ -237,7 +237,7 @@ fn a_device_completes_a_rewritten_partial_checksum() {
         ),
         |(mut segment, (src, dst, addr, port), end, tcp)| {
             let (protocol, check_at) = if tcp { (PROTO_TCP, 16) } else { (PROTO_UDP, 6) };
-            let len = segment.len() as u16;
+            let len = segment.len() as u32;
             let seed = pseudo_header(Be32::new(src), Be32::new(dst), protocol, len).fold();
             segment[check_at..check_at + 2].copy_from_slice(&seed.to_bytes());
 

@@ -13,6 +13,13 @@ __rust_helper void rust_helper_ipvs_nf_local_out(struct net *net,
 		skb_dst_dev(skb), dst_output);
 }
 
+__rust_helper void rust_helper_ipvs_nf_local_out6(struct net *net,
+						  struct sk_buff *skb)
+{
+	NF_HOOK(NFPROTO_IPV6, NF_INET_LOCAL_OUT, net, NULL, skb, NULL,
+		skb_dst_dev(skb), dst_output);
+}
+
 __rust_helper void rust_helper_ipvs_nf_reset_ct(struct sk_buff *skb)
 {
 	nf_reset_ct(skb);

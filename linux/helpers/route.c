@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/netdevice.h>
+#include <net/addrconf.h>
 #include <net/dst.h>
 #include <net/ip.h>
+#include <net/ip6_fib.h>
+#include <net/ip6_route.h>
+#include <net/sock.h>
+#include <net/ipv6.h>
+#include <net/xfrm.h>
 
 __rust_helper void rust_helper_ipvs_dst_link_failure(struct sk_buff *skb)
 {
@@ -35,4 +41,56 @@ __rust_helper struct net *
 rust_helper_ipvs_dev_net(const struct net_device *dev)
 {
 	return dev_net(dev);
+}
+
+__rust_helper void rust_helper_ipvs_ip6_inc_in_hdr_errors(struct net *net,
+							   const struct sk_buff *skb)
+{
+	IP6_INC_STATS(net, __in6_dev_get_safely(skb->dev), IPSTATS_MIB_INHDRERRORS);
+}
+
+__rust_helper void rust_helper_ipvs_icmpv6_send(struct sk_buff *skb, u8 type,
+						u8 code, u32 info)
+{
+	icmpv6_send(skb, type, code, info);
+}
+
+__rust_helper u32 rust_helper_ipvs_dst_mtu(const struct dst_entry *dst)
+{
+	return dst_mtu(dst);
+}
+
+__rust_helper struct dst_entry *
+rust_helper_ipvs_dst_check(struct dst_entry *dst, u32 cookie)
+{
+	return dst_check(dst, cookie);
+}
+
+__rust_helper u32 rust_helper_ipvs_rt6_get_cookie(const struct dst_entry *dst)
+{
+	return rt6_get_cookie(dst_rt6_info(dst));
+}
+
+__rust_helper struct net_device *
+rust_helper_ipvs_ip6_dst_idev_dev(const struct dst_entry *dst)
+{
+	return ip6_dst_idev(dst)->dev;
+}
+
+__rust_helper struct dst_entry *
+rust_helper_ipvs_xfrm_lookup6(struct net *net, struct dst_entry *dst,
+			      const struct flowi6 *fl6)
+{
+	return xfrm_lookup(net, dst, flowi6_to_flowi((struct flowi6 *)fl6), NULL, 0);
+}
+
+__rust_helper bool rust_helper_ipvs_ipv6_mod_enabled(void)
+{
+	return ipv6_mod_enabled();
+}
+
+__rust_helper void rust_helper_ipvs_ip6_update_pmtu(struct sk_buff *skb,
+						    struct net *net, u32 mtu)
+{
+	ip6_update_pmtu(skb, net, htonl(mtu), 0, 0, sock_net_uid(net, NULL));
 }

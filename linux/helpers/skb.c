@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/skbuff.h>
 #include <net/inet_sock.h>
+#include <net/udp.h>
 
 __rust_helper void rust_helper_ipvs_skb_orphan(struct sk_buff *skb)
 {
@@ -28,4 +29,15 @@ __rust_helper bool rust_helper_ipvs_skb_nodefrag(const struct sk_buff *skb)
 __rust_helper bool rust_helper_ipvs_sk_fullsock(const struct sock *sk)
 {
 	return sk_fullsock(sk);
+}
+
+__rust_helper __be16 rust_helper_ipvs_udp_flow_src_port(struct net *net,
+							struct sk_buff *skb)
+{
+	return udp_flow_src_port(net, skb, 0, 0, false);
+}
+
+__rust_helper u16 rust_helper_ipvs_lco_csum_fold(struct sk_buff *skb)
+{
+	return (__force u16)csum_fold(lco_csum(skb));
 }

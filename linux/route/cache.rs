@@ -4,8 +4,8 @@
 
 use super::{
     Found,
-    OwnedRtable,
-    Rtable, //
+    Owned,
+    Route, //
 };
 use crate::{
     bindings,
@@ -14,7 +14,6 @@ use crate::{
     rcu::Reader, //
 };
 use core::{
-    net::Ipv4Addr,
     ptr,
     sync::atomic::{
         fence,
@@ -28,10 +27,11 @@ use kernel::{
     types::Opaque, //
 };
 
-struct Entry {
+struct Entry<R: Route> {
     rcu: Opaque<bindings::kvfree_rcu_head>,
-    rt: OwnedRtable,
-    source: Ipv4Addr,
+    rt: Owned<R>,
+    source: R::Addr,
+    cookie: u32,
 }
 
 /// A place for the route to one host.
@@ -45,20 +45,19 @@ struct Entry {
 ///
 /// `entry` is null or points to an [`Entry`] that readers may look at until a grace period after
 /// it was replaced.
-pub struct RouteCache {
-    entry: AtomicPtr<Entry>,
+pub struct RouteCache<R: Route> {
+    entry: AtomicPtr<Entry<R>>,
 }
 
 /// A route that was found in, or just put into, a [`RouteCache`].
-#[derive(Clone, Copy)]
-pub struct CachedRoute<'rcu> {
+pub struct CachedRoute<'rcu, R: Route> {
     /// The route.
-    pub rt: &'rcu Rtable,
+    pub rt: &'rcu R,
     /// The source address for packets that this host itself sends along it.
-    pub source: Ipv4Addr,
+    pub source: R::Addr,
 }
 
-impl RouteCache {
+impl<R: Route> RouteCache<R> {
     /// Empty.
     pub const fn new() -> Self {
         Self {
@@ -68,11 +67,12 @@ impl RouteCache {
 
     /// The route, if there is one that routing in `net` would still come to.
     #[inline]
-    pub fn get<'rcu>(&self, net: &Net, _rcu: Reader<'rcu>) -> Option<CachedRoute<'rcu>> {
+    pub fn get<'rcu>(&self, net: &Net, _rcu: Reader<'rcu>) -> Option<CachedRoute<'rcu, R>> {
         // SAFETY: By the type invariant; the section spans `'rcu`.
         let entry = unsafe { self.entry.load(Ordering::Acquire).as_ref()? };
-        entry.rt.is_current(net).then(|| CachedRoute {
-            rt: &entry.rt,
+        let rt: &R = &entry.rt;
+        rt.is_current(net, entry.cookie).then_some(CachedRoute {
+            rt,
             source: entry.source,
         })
     }
@@ -83,13 +83,14 @@ impl RouteCache {
     /// Whoever makes `allowed` say no has to [`reset`](Self::reset) afterwards.
     pub fn store<'rcu>(
         &self,
-        found: Found,
+        found: Found<R>,
         allowed: impl FnOnce() -> bool,
         rcu: Reader<'rcu>,
-    ) -> Result<CachedRoute<'rcu>, AllocError> {
+    ) -> Result<CachedRoute<'rcu, R>, AllocError> {
         let entry = KBox::new(
             Entry {
                 rcu: Opaque::uninit(),
+                cookie: found.rt.cookie(),
                 rt: found.rt,
                 source: found.source,
             },
@@ -130,7 +131,7 @@ impl RouteCache {
         }
     }
 
-    fn replace(&self, new: *mut Entry) {
+    fn replace(&self, new: *mut Entry<R>) {
         fence(Ordering::SeqCst);
         let old = self.entry.swap(new, Ordering::AcqRel);
         fence(Ordering::SeqCst);
@@ -139,7 +140,7 @@ impl RouteCache {
     }
 
     /// Takes `entry` out, unless somebody else did already.
-    fn remove(&self, entry: *mut Entry) {
+    fn remove(&self, entry: *mut Entry<R>) {
         let taken = self.entry.compare_exchange(
             entry,
             ptr::null_mut(),
@@ -157,7 +158,7 @@ impl RouteCache {
     /// # Safety
     ///
     /// `entry` must be null, or have been taken out of the cache by the caller.
-    unsafe fn free(entry: *mut Entry) {
+    unsafe fn free(entry: *mut Entry<R>) {
         if entry.is_null() {
             return;
         }
@@ -165,19 +166,19 @@ impl RouteCache {
         // may go on to use the route: the memory of a route, too, is freed a grace period after
         // its last reference went.
         unsafe {
-            bindings::dst_release((*entry).rt.as_ptr().cast());
+            bindings::dst_release((*entry).rt.as_ptr());
             bindings::kvfree_call_rcu((*entry).rcu.get(), entry.cast());
         }
     }
 }
 
-impl Default for RouteCache {
+impl<R: Route> Default for RouteCache<R> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Drop for RouteCache {
+impl<R: Route> Drop for RouteCache<R> {
     fn drop(&mut self) {
         self.reset();
     }

@@ -40,7 +40,7 @@ impl Skb {
     ///
     /// It takes [`Summed::Partial`] a place of the checksum as well, so this can't set it.
     #[inline]
-    fn set_summed(&mut self, summed: u32) {
+    pub(super) fn set_summed(&mut self, summed: u32) {
         // SAFETY: By the type invariants, and the packet is ours alone.
         unsafe { Headers::set_ip_summed_raw(self.headers(), summed as u8) };
     }
@@ -77,8 +77,8 @@ impl Skb {
     }
 
     /// Whether the transport checksum of a packet of `protocol`, whose header is at `offset`, is
-    /// right. What this host sends or a device has checked is not looked at. 0 as protocol means
-    /// that there is no pseudo header.
+    /// right. What this host sends or a device has checked is not looked at. For IPv4, 0 as protocol
+    /// means that there is no pseudo header.
     pub fn checksum_is_valid(&mut self, offset: usize, protocol: u8) -> bool {
         let Ok(offset) = u32::try_from(offset) else {
             return false;
@@ -88,6 +88,11 @@ impl Skb {
         {
             return true;
         }
+        let family = if self.is_ipv6() {
+            bindings::AF_INET6
+        } else {
+            bindings::AF_INET
+        };
         // SAFETY: By the type invariants. The hook only says that even the checksum of what is
         // forwarded matters.
         unsafe {
@@ -96,7 +101,7 @@ impl Skb {
                 bindings::nf_inet_hooks_NF_INET_LOCAL_IN,
                 offset,
                 protocol,
-                bindings::AF_INET as c_ushort,
+                family as c_ushort,
             ) == 0
         }
     }

@@ -11,10 +11,13 @@ use ipvs_core::{
     },
     est::Estimator,
     flow::{
+        hash_end,
         Flow4,
+        Flow6,
         HashKey,
         ServiceKey, //
     },
+    forward::Outer,
     icmp::{
         Embedded,
         IcmpHeader, //
@@ -24,8 +27,14 @@ use ipvs_core::{
         Ipv4Header,
         ParseError, //
     },
+    ipv6::{
+        self,
+        Ipv6Header,
+        Source, //
+    },
     net::{
         Addr,
+        Be128,
         Be16,
         Be32, //
     },
@@ -93,6 +102,7 @@ use ipvs_core::{
         TcpHeader,
         UdpHeader, //
     },
+    tunnel,
 };
 
 /// A server with everything that schedulers ask for.
@@ -178,6 +188,66 @@ pub fn hash(flow: &Flow4, service: &ServiceKey, key: &HashKey) -> u32 {
 }
 
 #[no_mangle]
+pub fn hash6(flow: &Flow6, addr: Addr, key: &HashKey) -> u32 {
+    flow.hash(key) ^ flow.reversed().hash(key) ^ hash_end(key, addr, flow.src_port, 1)
+}
+
+/// A packet whose bytes lie elsewhere.
+pub struct Elsewhere<'a>(&'a [u8], usize);
+
+impl Source for Elsewhere<'_> {
+    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.0.read(at.checked_sub(self.1)?)
+    }
+
+    fn size(&self) -> usize {
+        self.1
+    }
+}
+
+#[no_mangle]
+pub fn packet6(data: &[u8], other: &Elsewhere<'_>, at: usize) -> [Option<Ipv6Header>; 2] {
+    [Ipv6Header::parse(data, at), Ipv6Header::parse(other, at)]
+}
+
+#[no_mangle]
+pub fn rewrite6(
+    header: &mut [u8; 40],
+    tcp: &mut [u8; 20],
+    udp: &mut [u8; 8],
+    change: Change<Be128>,
+    stored: Stored,
+) -> (Rewritten, Be16, bool) {
+    ipv6::set_src(header, change.new_addr);
+    ipv6::set_dst(header, change.old_addr);
+    transport::rewrite_tcp(tcp, End::Src, change, stored);
+    let check = transport::udp_checksum(
+        change.old_addr,
+        change.new_addr,
+        u32::MAX,
+        ipvs_core::checksum::Sum::ZERO.add_bytes(udp),
+    );
+    (
+        transport::rewrite_udp(udp, End::Dst, change, stored),
+        check,
+        ipv6::decrement_hop_limit(header),
+    )
+}
+
+#[no_mangle]
+pub fn tunnels(gue: &[u8; 12], gre: &[u8; 4], kind: u8, port: Be16) -> Option<(usize, u8, Be16)> {
+    let tunnel = tunnel::Tunnel::new(kind, port, 3)?;
+    let (port, between) = tunnel::parse_gue(gue)?;
+    let len = tunnel::parse_gre(gre)?.len.wrapping_add(between.len);
+    Some((len, tunnel.protocol(4), port))
+}
+
+#[no_mangle]
+pub fn outer(outer: Outer, addr: Be32, addr6: Be128) -> ([u8; 20], [u8; 40]) {
+    (outer.ipv4(addr, addr), outer.ipv6(addr6, addr6))
+}
+
+#[no_mangle]
 pub fn packet(data: &[u8], len: usize) -> Result<Ipv4Header, ParseError> {
     let embedded = Embedded::parse(data)?;
     let header = Ipv4Header::parse(data, len)?;
@@ -195,7 +265,12 @@ pub fn headers(data: &[u8]) -> (Option<TcpHeader>, Option<UdpHeader>, Option<u16
 }
 
 #[no_mangle]
-pub fn rewrite(tcp: &mut [u8; 20], udp: &mut [u8; 8], change: Change, stored: Stored) -> Rewritten {
+pub fn rewrite(
+    tcp: &mut [u8; 20],
+    udp: &mut [u8; 8],
+    change: Change<Be32>,
+    stored: Stored,
+) -> Rewritten {
     transport::rewrite_tcp(tcp, End::Src, change, stored);
     transport::set_port(udp, End::Dst, change.new_port);
     transport::rewrite_udp(udp, End::Dst, change, stored)
@@ -362,7 +437,9 @@ pub fn limits(limits: Limits, count: u64, bits: u32, thresholds: Thresholds) -> 
 pub fn lines(out: &mut Text, line: &text::ConnLine<'_>, counters: &Counters) -> core::fmt::Result {
     text::write_info_head(out, 4096)?;
     text::write_service(out, text::ServiceLabel::Fwmark(1), "rr", 1, 2, Be32::ZERO)?;
-    text::write_dest(out, Be32::ZERO, Be16::ZERO, 1, 2, 3, 4)?;
+    let label = text::ServiceLabel::Addr(6, line.dest.0, line.dest.1);
+    text::write_service(out, label, "rr", 1, 2, Be32::ZERO)?;
+    text::write_dest(out, line.dest.0, Be16::ZERO, 1, 2, 3, 4)?;
     line.write(out, Some(("sip", "data")))?;
     line.write_sync(out, true)?;
     text::write_percpu(out, 1, counters)?;

@@ -59,13 +59,13 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 /// The folded sum that a device is left to complete.
-fn partial(ends: (Be32, Be32), protocol: u8, len: u16) -> Be16 {
+fn partial(ends: (Be32, Be32), protocol: u8, len: u32) -> Be16 {
     pseudo_header(ends.0, ends.1, protocol, len).fold()
 }
 
-fn tcp(segment: &[u8], old: (Be32, Be32), new: (Be32, Be32), end: End, change: Change) {
+fn tcp(segment: &[u8], old: (Be32, Be32), new: (Be32, Be32), end: End, change: Change<Be32>) {
     let mut segment = segment.to_vec();
-    let len = segment.len() as u16;
+    let len = segment.len() as u32;
     if segment.len() < 20 {
         return;
     }
@@ -93,9 +93,9 @@ fn tcp(segment: &[u8], old: (Be32, Be32), new: (Be32, Be32), end: End, change: C
     assert_eq!(segment, whole);
 }
 
-fn udp(segment: &[u8], old: (Be32, Be32), new: (Be32, Be32), end: End, change: Change) {
+fn udp(segment: &[u8], old: (Be32, Be32), new: (Be32, Be32), end: End, change: Change<Be32>) {
     let mut segment = segment.to_vec();
-    let len = segment.len() as u16;
+    let len = segment.len() as u32;
     segment[6..8].fill(0);
     let mut none = segment.clone();
     let rewritten = rewrite_udp(

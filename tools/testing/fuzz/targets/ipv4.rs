@@ -73,7 +73,13 @@ pub(crate) fn run(data: &[u8]) {
     changed[10..12].copy_from_slice(&expected[10..12]);
     assert_eq!(changed, expected);
 
-    let outer = forward::ipip_header(&header, header.dst, addr, frag & 1 != 0);
+    let outer = forward::Outer {
+        inner_tos: header.tos,
+        ttl: header.ttl,
+        protocol: forward::PROTO_IPIP,
+        dont_fragment: header.dont_fragment() && frag & 1 != 0,
+    };
+    let outer = outer.ipv4(header.dst, addr);
     let outer = Ipv4Header::parse_header(&outer).unwrap();
     assert_eq!((outer.src, outer.dst), (header.dst, addr));
     assert_eq!((outer.ttl, outer.protocol), (header.ttl, 4));

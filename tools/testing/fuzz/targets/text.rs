@@ -6,6 +6,7 @@
 use super::input::Input;
 use ipvs_core::{
     net::{
+        Addr,
         Be16,
         Be32, //
     },
@@ -73,7 +74,7 @@ pub(crate) fn run(data: &[u8]) {
     let (addr, port, mask) = (input.be32(), input.be16(), input.be32());
     let mark = input.u32();
 
-    let label = ServiceLabel::Addr4(protocol, addr, port);
+    let label = ServiceLabel::Addr(protocol, addr.into(), port);
     for (label, kind) in [(label, 0), (ServiceLabel::Fwmark(mark), 1)] {
         let words = words(room, |out| {
             write_service(out, label, "wlc", flags, timeout, mask)
@@ -96,7 +97,7 @@ pub(crate) fn run(data: &[u8]) {
     let (method, weight) = (input.u32(), input.u32() as i32);
     let (active, inactive) = (input.u32(), input.u32());
     let dest = words(room, |out| {
-        write_dest(out, addr, port, method, weight, active, inactive)
+        write_dest(out, addr.into(), port, method, weight, active, inactive)
     });
     assert_eq!((dest.len(), &dest[0][..]), (6, "->"));
     assert_eq!(endpoint(&dest[1]), (addr, port));
@@ -106,16 +107,17 @@ pub(crate) fn run(data: &[u8]) {
 
     let line = ConnLine {
         protocol,
-        client: (addr, port),
-        virt: (mask, Be16::from_raw(mark as u16)),
-        dest: (Be32::new(mark), port),
+        client: (addr.into(), port),
+        virt: (mask.into(), Be16::from_raw(mark as u16)),
+        dest: (Be32::new(mark).into(), port),
         state: "ESTABLISHED",
         expires: timeout,
     };
     let conn = words(room, |out| line.write(out, None));
     assert_eq!(conn.len(), 9);
     for (at, (addr, port)) in [(1, line.client), (3, line.virt), (5, line.dest)] {
-        assert_eq!((hex32(&conn[at]), hex16(&conn[at + 1])), (addr, port));
+        assert_eq!(Addr::V4(hex32(&conn[at])), addr);
+        assert_eq!(hex16(&conn[at + 1]), port);
     }
     assert_eq!(
         (&conn[7][..], conn[8].parse()),

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! IPv4, as [`Family`] wants it.
+
+use super::{
+    Family,
+    Fits,
+    Gathered,
+    Header,
+    V4, //
+};
+use crate::{
+    dest::Dest,
+    ipvs_xmit::Mode,
+    netns::{
+        Netns,
+        PerFamily, //
+    },
+};
+use core::net::Ipv4Addr;
+use ipvs_core::{
+    forward::{
+        decrement_ttl,
+        Outer,
+        MIN_MTU,
+        PROTO_IPIP, //
+    },
+    icmp::IcmpHeader,
+    ipv4::{
+        self,
+        Ipv4Header,
+        MIN_HEADER_LEN,
+        PROTO_ICMP, //
+    },
+    net::Be32,
+    netlink::AF_INET,
+    transport::End, //
+};
+use kernel::prelude::*;
+use linux::{
+    net::Net,
+    netfilter::{
+        defrag,
+        DefragUser,
+        Protocol, //
+    },
+    rcu::Reader,
+    route::{
+        self,
+        Dst,
+        Found,
+        Lookup,
+        RouteCache,
+        Rtable, //
+    },
+    skb::{
+        Encapsulation,
+        NoMemory,
+        OuterHeader,
+        Skb, //
+    },
+};
+
+/// The longest IPv4 header.
+const MAX_HEADER_LEN: usize = 60;
+
+impl Header for Ipv4Header {
+    type Addr = Be32;
+
+    #[inline]
+    fn src(&self) -> Be32 {
+        self.src
+    }
+
+    #[inline]
+    fn dst(&self) -> Be32 {
+        self.dst
+    }
+
+    #[inline]
+    fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    #[inline]
+    fn transport_at(&self) -> usize {
+        self.header_len()
+    }
+
+    #[inline]
+    fn is_fragment(&self) -> bool {
+        Ipv4Header::is_fragment(self)
+    }
+
+    #[inline]
+    fn is_later_fragment(&self) -> bool {
+        Ipv4Header::is_later_fragment(self)
+    }
+
+    #[inline]
+    fn tos(&self) -> u8 {
+        self.tos
+    }
+
+    #[inline]
+    fn ttl(&self) -> u8 {
+        self.ttl
+    }
+
+    #[inline]
+    fn dont_fragment(&self) -> bool {
+        Ipv4Header::dont_fragment(self)
+    }
+}
+
+impl Family for V4 {
+    type Addr = Be32;
+    type Header = Ipv4Header;
+    type Route = Rtable;
+
+    const AF: u16 = AF_INET;
+    const PROTOCOL: Protocol = Protocol::Ipv4;
+    const PROTO_ICMP: u8 = PROTO_ICMP;
+    const PROTO_INNER: u8 = PROTO_IPIP;
+    const HEADER_LEN: usize = MIN_HEADER_LEN;
+    const MIN_MTU: u32 = MIN_MTU;
+    const ICMP_HAS_PSEUDO_HEADER: bool = false;
+    const ROUTERS_FRAGMENT: bool = true;
+
+    #[inline]
+    fn state(netns: &Netns) -> &PerFamily<Self> {
+        netns.v4()
+    }
+
+    #[inline]
+    fn route_cache(dest: &Dest) -> &RouteCache<Rtable> {
+        &dest.route4
+    }
+
+    fn look_up(net: &Net, addr: Be32, mode: Mode, with_source: bool) -> Result<Found<Rtable>> {
+        let lookup = Lookup {
+            known_next_hop: mode.known_nh,
+            // Where nobody remembers the source address, it is not worth a second look-up.
+            bind_source: mode.connect && with_source,
+        };
+        route::output(net, Ipv4Addr::from(addr.to_bytes()), lookup)
+    }
+
+    #[inline]
+    fn from_route(addr: Ipv4Addr) -> Be32 {
+        Be32::from_bytes(addr.octets())
+    }
+
+    #[inline]
+    fn header(skb: &Skb) -> Option<Ipv4Header> {
+        Ipv4Header::parse_header(skb.network()).ok()
+    }
+
+    /// Its options are not looked at.
+    fn embedded(skb: &Skb, at: usize) -> Option<Ipv4Header> {
+        let fixed: [u8; MIN_HEADER_LEN] = skb.header(at)?;
+        let mut padded = [0; MAX_HEADER_LEN];
+        *padded.first_chunk_mut()? = fixed;
+        Ipv4Header::parse_header(&padded).ok()
+    }
+
+    fn gather(skb: Skb, _header: Ipv4Header, net: &Net, user: DefragUser) -> Gathered<Ipv4Header> {
+        let Some(skb) = defrag(skb, net, user) else {
+            return Gathered::Kept;
+        };
+        // What has been put together has a sound header; otherwise it is freed.
+        match Self::header(&skb) {
+            Some(header) => Gathered::Whole(skb, header),
+            None => Gathered::Kept,
+        }
+    }
+
+    fn linear_len(bytes: &[u8]) -> Option<usize> {
+        Some(Ipv4Header::parse_header(bytes).ok()?.header_len())
+    }
+
+    #[inline]
+    fn set_addr(bytes: &mut [u8], end: End, addr: Be32) -> Option<()> {
+        let header = bytes.first_chunk_mut()?;
+        match end {
+            End::Src => ipv4::set_src(header, addr),
+            End::Dst => ipv4::set_dst(header, addr),
+        }
+        Some(())
+    }
+
+    fn update_checksum(bytes: &mut [u8]) {
+        ipv4::update_checksum(bytes);
+    }
+
+    fn is_error(icmp: &IcmpHeader) -> bool {
+        icmp.is_error()
+    }
+
+    fn too_big(icmp: &IcmpHeader) -> Option<u32> {
+        icmp.next_hop_mtu().map(u32::from)
+    }
+
+    #[inline]
+    fn encapsulate(
+        skb: &mut Skb,
+        net: &Net,
+        outer: Outer,
+        (src, dst): (Be32, Be32),
+        encapsulation: Encapsulation,
+    ) -> Result<(), NoMemory> {
+        let header = OuterHeader::Ipv4(outer.ipv4(src, dst));
+        skb.encapsulate(net, header, encapsulation)?;
+        skb.select_ident(net);
+        Ok(())
+    }
+
+    #[inline]
+    fn is_loopback(addr: Be32) -> bool {
+        let [first, ..] = addr.to_bytes();
+        first == 127
+    }
+
+    #[inline]
+    fn is_from_loopback(skb: &Skb) -> bool {
+        matches!(
+            skb.network().first_chunk::<MIN_HEADER_LEN>(),
+            Some([_, _, _, _, _, _, _, _, _, _, _, _, 127, ..])
+        )
+    }
+
+    fn is_from_outside(skb: &Skb, _rcu: Reader<'_>) -> bool {
+        skb.route().is_some_and(Dst::is_ipv4_input)
+    }
+
+    #[inline]
+    fn has_hops(skb: &Skb) -> bool {
+        skb.network()
+            .first_chunk::<MIN_HEADER_LEN>()
+            .is_some_and(|&[_, _, _, _, _, _, _, _, ttl, ..]| ttl > 1)
+    }
+
+    #[inline]
+    fn count_hop(skb: &mut Skb) -> bool {
+        skb.writable(MIN_HEADER_LEN)
+            .ok()
+            .and_then(|bytes| bytes.first_chunk_mut())
+            .is_some_and(decrement_ttl)
+    }
+
+    #[inline]
+    fn fits(skb: &Skb, mtu: u32) -> Fits {
+        if skb.fits(mtu) {
+            return Fits::Yes;
+        }
+        match Self::header(skb) {
+            Some(header) if header.dont_fragment() => Fits::No,
+            _ => Fits::InFragments,
+        }
+    }
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! IPv6, as [`Family`] wants it.
+
+use super::{
+    Family,
+    Fits,
+    Gathered,
+    Header,
+    V6, //
+};
+use crate::{
+    dest::Dest,
+    ipvs_xmit::Mode,
+    netns::{
+        Netns,
+        PerFamily, //
+    },
+};
+use core::net::Ipv6Addr;
+use ipvs_core::{
+    forward::Outer,
+    icmp::IcmpHeader,
+    icmpv6,
+    ipv6::{
+        self,
+        decrement_hop_limit,
+        Ipv6Header,
+        Source,
+        HEADER_LEN,
+        PROTO_ICMPV6,
+        PROTO_IPV6, //
+    },
+    net::Be128,
+    netlink::AF_INET6,
+    transport::End, //
+};
+use kernel::prelude::*;
+use linux::{
+    net::Net,
+    netdevice::Device,
+    netfilter::{
+        DefragUser,
+        Protocol, //
+    },
+    rcu::Reader,
+    route::{
+        self,
+        Found,
+        Lookup6,
+        RouteCache,
+        Rt6Info, //
+    },
+    skb::{
+        Encapsulation,
+        NoMemory,
+        OuterHeader,
+        Skb, //
+    },
+};
+
+/// The least MTU that IPv6 knows (RFC 8200).
+const MIN_MTU: u32 = 1280;
+
+/// `::1`.
+const LOOPBACK: Be128 = Be128::new(1);
+
+/// A packet as the parser reads it.
+struct Bytes<'a>(&'a Skb);
+
+impl Source for Bytes<'_> {
+    #[inline]
+    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.0.header(at)
+    }
+
+    #[inline]
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Header for Ipv6Header {
+    type Addr = Be128;
+
+    #[inline]
+    fn src(&self) -> Be128 {
+        self.src
+    }
+
+    #[inline]
+    fn dst(&self) -> Be128 {
+        self.dst
+    }
+
+    #[inline]
+    fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    #[inline]
+    fn transport_at(&self) -> usize {
+        Ipv6Header::transport_at(self)
+    }
+
+    #[inline]
+    fn is_fragment(&self) -> bool {
+        Ipv6Header::is_fragment(self)
+    }
+
+    #[inline]
+    fn is_later_fragment(&self) -> bool {
+        Ipv6Header::is_later_fragment(self)
+    }
+
+    #[inline]
+    fn tos(&self) -> u8 {
+        self.traffic_class
+    }
+
+    #[inline]
+    fn ttl(&self) -> u8 {
+        self.hop_limit
+    }
+
+    #[inline]
+    fn dont_fragment(&self) -> bool {
+        false
+    }
+}
+
+#[inline]
+fn source(skb: &Skb) -> Option<Be128> {
+    let [_, _, _, _, _, _, _, _, addrs @ ..] = skb.network().first_chunk::<HEADER_LEN>()?;
+    Some(Be128::from_bytes(*addrs.first_chunk()?))
+}
+
+impl Family for V6 {
+    type Addr = Be128;
+    type Header = Ipv6Header;
+    type Route = Rt6Info;
+
+    const AF: u16 = AF_INET6;
+    const PROTOCOL: Protocol = Protocol::Ipv6;
+    const PROTO_ICMP: u8 = PROTO_ICMPV6;
+    const PROTO_INNER: u8 = PROTO_IPV6;
+    const HEADER_LEN: usize = HEADER_LEN;
+    const MIN_MTU: u32 = MIN_MTU;
+    const ICMP_HAS_PSEUDO_HEADER: bool = true;
+    const ROUTERS_FRAGMENT: bool = false;
+
+    #[inline]
+    fn state(netns: &Netns) -> &PerFamily<Self> {
+        netns.v6()
+    }
+
+    #[inline]
+    fn route_cache(dest: &Dest) -> &RouteCache<Rt6Info> {
+        &dest.route6
+    }
+
+    fn look_up(net: &Net, addr: Be128, mode: Mode, with_source: bool) -> Result<Found<Rt6Info>> {
+        let lookup = Lookup6 {
+            known_next_hop: mode.known_nh,
+            source: with_source,
+            transform: mode.tunnel.is_some(),
+        };
+        route::output6(net, Ipv6Addr::from(addr.to_bytes()), lookup)
+    }
+
+    #[inline]
+    fn from_route(addr: Ipv6Addr) -> Be128 {
+        Be128::from_bytes(addr.octets())
+    }
+
+    #[inline]
+    fn header(skb: &Skb) -> Option<Ipv6Header> {
+        Ipv6Header::parse(&Bytes(skb), 0)
+    }
+
+    fn embedded(skb: &Skb, at: usize) -> Option<Ipv6Header> {
+        Ipv6Header::parse(&Bytes(skb), at)
+    }
+
+    /// Netfilter does it, as there are services (see [`linux::netfilter::Defrag6`]).
+    fn gather(skb: Skb, header: Ipv6Header, _net: &Net, _user: DefragUser) -> Gathered<Ipv6Header> {
+        if header.is_later_fragment() {
+            Gathered::Alone(skb)
+        } else {
+            Gathered::Whole(skb, header)
+        }
+    }
+
+    fn linear_len(bytes: &[u8]) -> Option<usize> {
+        Some(Ipv6Header::parse(bytes, 0)?.transport_at())
+    }
+
+    #[inline]
+    fn set_addr(bytes: &mut [u8], end: End, addr: Be128) -> Option<()> {
+        let header = bytes.first_chunk_mut()?;
+        match end {
+            End::Src => ipv6::set_src(header, addr),
+            End::Dst => ipv6::set_dst(header, addr),
+        }
+        Some(())
+    }
+
+    /// There is none.
+    fn update_checksum(_bytes: &mut [u8]) {}
+
+    fn is_error(icmp: &IcmpHeader) -> bool {
+        icmpv6::is_error(icmp)
+    }
+
+    fn too_big(icmp: &IcmpHeader) -> Option<u32> {
+        icmpv6::too_big_mtu(icmp)
+    }
+
+    #[inline]
+    fn encapsulate(
+        skb: &mut Skb,
+        net: &Net,
+        outer: Outer,
+        (src, dst): (Be128, Be128),
+        encapsulation: Encapsulation,
+    ) -> Result<(), NoMemory> {
+        let header = OuterHeader::Ipv6(outer.ipv6(src, dst));
+        skb.encapsulate(net, header, encapsulation)?;
+        Ok(())
+    }
+
+    #[inline]
+    fn is_loopback(addr: Be128) -> bool {
+        addr == LOOPBACK
+    }
+
+    #[inline]
+    fn is_from_loopback(skb: &Skb) -> bool {
+        source(skb) == Some(LOOPBACK) && skb.device().is_none_or(Device::is_loopback)
+    }
+
+    fn is_from_outside(skb: &Skb, _rcu: Reader<'_>) -> bool {
+        skb.device().is_some_and(|device| !device.is_loopback())
+    }
+
+    #[inline]
+    fn has_hops(skb: &Skb) -> bool {
+        skb.network()
+            .first_chunk::<HEADER_LEN>()
+            .is_some_and(|&[_, _, _, _, _, _, _, limit, ..]| limit > 1)
+    }
+
+    #[inline]
+    fn count_hop(skb: &mut Skb) -> bool {
+        skb.writable(HEADER_LEN)
+            .ok()
+            .and_then(|bytes| bytes.first_chunk_mut())
+            .is_some_and(decrement_hop_limit)
+    }
+
+    /// What came in fragments may leave in such as were not longer.
+    #[inline]
+    fn fits(skb: &Skb, mtu: u32) -> Fits {
+        let fits = match skb.ipv6_frag_max_size() {
+            0 => skb.fits(mtu),
+            longest => longest <= mtu,
+        };
+        if fits {
+            Fits::Yes
+        } else {
+            Fits::No
+        }
+    }
+}

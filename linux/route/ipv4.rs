@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! IPv4 routes.
+//!
+//! C header: [`include/net/route.h`](srctree/include/net/route.h)
+
+use super::{
+    Dst,
+    Found,
+    Owned,
+    Route, //
+};
+use crate::{
+    bindings,
+    net::Net, //
+};
+use core::{
+    net::Ipv4Addr,
+    ops::Deref,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+use kernel::{
+    error::from_err_ptr,
+    prelude::*,
+    types::Opaque, //
+};
+
+/// An IPv4 route.
+#[repr(transparent)]
+pub struct Rtable(Opaque<bindings::rtable>);
+
+// SAFETY: Routes are shared by design; what changes is read as such.
+unsafe impl Sync for Rtable {}
+
+impl Deref for Rtable {
+    type Target = Dst;
+
+    #[inline]
+    fn deref(&self) -> &Dst {
+        // SAFETY: A `dst_entry` is the first member.
+        unsafe { &*self.0.get().cast() }
+    }
+}
+
+impl Rtable {
+    /// Whether it was looked up for a packet that came in.
+    #[inline]
+    pub fn is_input(&self) -> bool {
+        // SAFETY: `&self` keeps the route valid.
+        unsafe { (*self.0.get()).rt_is_input != 0 }
+    }
+}
+
+impl Route for Rtable {
+    type Addr = Ipv4Addr;
+
+    const IS_IPV6: bool = false;
+
+    #[inline]
+    fn is_local(&self) -> bool {
+        // SAFETY: `&self` keeps the route valid.
+        unsafe { (*self.0.get()).rt_flags & bindings::RTCF_LOCAL != 0 }
+    }
+
+    #[inline]
+    fn mtu(&self) -> u32 {
+        // SAFETY: `&self` keeps the route valid.
+        unsafe { bindings::ipvs_dst4_mtu(self.as_ptr()) }
+    }
+
+    #[inline]
+    fn cookie(&self) -> u32 {
+        0
+    }
+
+    /// What `ipv4_dst_check()` says, without the indirect call to it.
+    #[inline]
+    fn is_current(&self, net: &Net, _cookie: u32) -> bool {
+        let rt = self.0.get();
+        // SAFETY: `&self` and `net` keep both valid. The fields change at any time.
+        let (obsolete, genid, current) = unsafe {
+            (
+                ptr::read_volatile(&raw const (*rt).dst.obsolete),
+                (*rt).rt_genid,
+                ptr::read_volatile(&raw const (*net.as_ptr()).ipv4.rt_genid.counter),
+            )
+        };
+        i32::from(obsolete) == bindings::DST_OBSOLETE_FORCE_CHK && genid == current
+    }
+}
+
+/// How a route for packets that leave this host is looked up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lookup {
+    /// Whether the destination is also to be the neighbour that packets are handed to, even if
+    /// their own destination is another (C: `FLOWI_FLAG_KNOWN_NH`).
+    pub known_next_hop: bool,
+    /// Whether to look up again with the source address that the first look-up came to, as a
+    /// connected socket would.
+    pub bind_source: bool,
+}
+
+/// Looks up how to get from this host to `destination`. Any context that may take `_bh` locks.
+pub fn output(net: &Net, destination: Ipv4Addr, lookup: Lookup) -> Result<Found<Rtable>> {
+    let mut flow = bindings::flowi4 {
+        daddr: destination.to_bits().to_be(),
+        ..Default::default()
+    };
+    if lookup.known_next_hop {
+        flow.__fl_common.flowic_flags = bindings::FLOWI_FLAG_KNOWN_NH as u8;
+    }
+    let mut rt = output_flow(net, &mut flow)?;
+    if lookup.bind_source && flow.saddr != 0 {
+        flow.__fl_common.flowic_oif = 0;
+        flow.daddr = destination.to_bits().to_be();
+        drop(rt);
+        rt = output_flow(net, &mut flow)?;
+    }
+    Ok(Found {
+        rt,
+        source: Ipv4Addr::from_bits(u32::from_be(flow.saddr)),
+    })
+}
+
+fn output_flow(net: &Net, flow: &mut bindings::flowi4) -> Result<Owned<Rtable>> {
+    // SAFETY: Both are valid for the call, and no socket is allowed.
+    let rt = unsafe { bindings::ip_route_output_flow(net.as_ptr(), flow, ptr::null()) };
+    let rt = from_err_ptr(rt)?;
+    // INVARIANT: The function gives a reference along with the route.
+    NonNull::new(rt.cast()).map(Owned).ok_or(ENETUNREACH)
+}
+
+/// What an address is to this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddrType {
+    /// One of its own.
+    Local,
+    /// Another host's.
+    Unicast,
+    /// Broadcast, multicast, or one that can't be reached.
+    Other,
+}
+
+/// What `addr` is to this host, in the namespace `net`. Any context.
+pub fn addr_type(net: &Net, addr: Ipv4Addr) -> AddrType {
+    // SAFETY: The namespace is valid.
+    match unsafe { bindings::inet_addr_type(net.as_ptr(), addr.to_bits().to_be()) } {
+        bindings::RTN_LOCAL => AddrType::Local,
+        bindings::RTN_UNICAST => AddrType::Unicast,
+        _ => AddrType::Other,
+    }
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! IPv6 routes.
+//!
+//! C header: [`include/net/ip6_route.h`](srctree/include/net/ip6_route.h)
+
+use super::{
+    Dst,
+    Found,
+    Owned,
+    Route, //
+};
+use crate::{
+    bindings,
+    net::Net, //
+};
+use core::{
+    net::Ipv6Addr,
+    ops::Deref,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+use kernel::{
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*, //
+};
+
+/// An IPv6 route (C: `rt6_info`), or what IPsec makes of one.
+#[repr(transparent)]
+pub struct Rt6Info(Dst);
+
+// SAFETY: Routes are shared by design; what changes is read as such.
+unsafe impl Sync for Rt6Info {}
+
+impl Deref for Rt6Info {
+    type Target = Dst;
+
+    #[inline]
+    fn deref(&self) -> &Dst {
+        &self.0
+    }
+}
+
+impl Route for Rt6Info {
+    type Addr = Ipv6Addr;
+
+    const IS_IPV6: bool = true;
+
+    #[inline]
+    fn is_local(&self) -> bool {
+        self.goes_to_loopback()
+    }
+
+    #[inline]
+    fn mtu(&self) -> u32 {
+        // SAFETY: `&self` keeps the route valid.
+        unsafe { bindings::ipvs_dst_mtu(self.as_ptr()) }
+    }
+
+    #[inline]
+    fn cookie(&self) -> u32 {
+        // SAFETY: `&self` keeps the route valid, and it is one of IPv6, or begins with one.
+        unsafe { bindings::ipvs_rt6_get_cookie(self.as_ptr()) }
+    }
+
+    #[inline]
+    fn is_current(&self, _net: &Net, cookie: u32) -> bool {
+        // SAFETY: `&self` keeps the route valid.
+        !unsafe { bindings::ipvs_dst_check(self.as_ptr(), cookie) }.is_null()
+    }
+}
+
+/// How an IPv6 route for packets that leave this host is looked up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lookup6 {
+    /// See [`super::Lookup::known_next_hop`].
+    pub known_next_hop: bool,
+    /// Whether a source address is asked for; without one it is no route, then.
+    pub source: bool,
+    /// Whether IPsec policies apply.
+    pub transform: bool,
+}
+
+fn to_c(addr: Ipv6Addr) -> bindings::in6_addr {
+    bindings::in6_addr {
+        in6_u: bindings::in6_addr__bindgen_ty_1 {
+            u6_addr8: addr.octets(),
+        },
+    }
+}
+
+fn from_c(addr: &bindings::in6_addr) -> Ipv6Addr {
+    // SAFETY: Each variant of the union is plain data of this size.
+    Ipv6Addr::from(unsafe { addr.in6_u.u6_addr8 })
+}
+
+/// The route for a flow. That nothing leads there, it says itself.
+fn output_flow(net: &Net, flow: &mut bindings::flowi6) -> Result<Owned<Rt6Info>> {
+    // SAFETY: Both are valid for the call, and no socket is allowed.
+    let dst = unsafe { bindings::ip6_route_output_flags(net.as_ptr(), ptr::null(), flow, 0) };
+    // INVARIANT: The function gives a reference along with the route.
+    let rt = NonNull::new(dst.cast()).map(Owned::<Rt6Info>);
+    let rt = rt.ok_or(ENETUNREACH)?;
+    // SAFETY: The reference keeps the route valid.
+    to_result(unsafe { (*rt.as_ptr()).error }.into())?;
+    Ok(rt)
+}
+
+/// Looks up how to get from this host to `destination`. Any context that may take `_bh` locks.
+pub fn output6(net: &Net, destination: Ipv6Addr, lookup: Lookup6) -> Result<Found<Rt6Info>> {
+    let mut flow = bindings::flowi6 {
+        daddr: to_c(destination),
+        ..Default::default()
+    };
+    if lookup.known_next_hop {
+        flow.__fl_common.flowic_flags = bindings::FLOWI_FLAG_KNOWN_NH as u8;
+    }
+    let mut rt = output_flow(net, &mut flow)?;
+    if lookup.source && from_c(&flow.saddr).is_unspecified() {
+        // SAFETY: All pointers are valid for the call; the route is one of IPv6, and its device is
+        // kept by it.
+        to_result(unsafe {
+            bindings::ipv6_dev_get_saddr(
+                net.as_ptr(),
+                bindings::ipvs_ip6_dst_idev_dev(rt.as_ptr()),
+                &flow.daddr,
+                0,
+                &mut flow.saddr,
+            )
+        })?;
+    }
+    if lookup.transform {
+        let dst = rt.into_raw();
+        // SAFETY: All is valid for the call, which takes the reference and gives another, or none
+        // in case of an error.
+        let dst = unsafe { bindings::ipvs_xfrm_lookup6(net.as_ptr(), dst, &flow) };
+        let dst = from_err_ptr(dst)?;
+        // INVARIANT: As said. What IPsec gives begins with an IPv6 route.
+        rt = NonNull::new(dst.cast()).map(Owned).ok_or(ENETUNREACH)?;
+    }
+    Ok(Found {
+        rt,
+        source: from_c(&flow.saddr),
+    })
+}
+
+/// What an IPv6 address is, and what it is to this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addr6Type {
+    /// One of this host's own, whatever its scope.
+    Local,
+    /// Unicast, of a scope greater than the link.
+    Unicast,
+    /// Unspecified, multicast, of the link, or mapped.
+    Other,
+}
+
+/// What `addr` is to this host, in the namespace `net`. Any context.
+pub fn addr_type6(net: &Net, addr: Ipv6Addr) -> Addr6Type {
+    // SAFETY: The address is valid for the call.
+    let kind = unsafe { bindings::__ipv6_addr_type(&to_c(addr)) } as u32;
+    if kind & bindings::IPV6_ADDR_UNICAST != 0 && kind & bindings::IPV6_ADDR_LINKLOCAL == 0 {
+        return Addr6Type::Unicast;
+    }
+    match output6(net, addr, Lookup6::default()) {
+        Ok(found) if found.rt.goes_to_loopback() => Addr6Type::Local,
+        _ => Addr6Type::Other,
+    }
+}
