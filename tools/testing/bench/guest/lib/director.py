@@ -6,7 +6,8 @@ it forwards ends in a dummy device.
 import subprocess
 import time
 
-VIP, SERVER = "10.0.0.1", "10.2.0.{}"
+from .family import Ipv6
+
 GENERATOR = "gen"
 SETTLE = 10         # seconds, nearly free: an idle guest's clock jumps
 SETUP = f"""
@@ -16,9 +17,6 @@ link set lo up
 link set {GENERATOR} up
 link set in up
 link set out up
-address add {VIP}/32 dev lo
-address add 10.2.0.254/16 dev out
-route add 10.1.0.0/16 dev out
 """
 
 
@@ -38,14 +36,22 @@ def read(path):
         return file.read()
 
 
-def setup():
+def setup(family):
     """Set the network up, with nothing in it that speaks on its own, once
     the kernel is done with what it does after booting."""
     time.sleep(SETTLE)
-    run("sysctl", "-q", "net.ipv4.ip_forward=1",
-        "net.ipv6.conf.all.disable_ipv6=1",
-        "net.ipv6.conf.default.disable_ipv6=1")
-    run("ip", "-batch", "-", stdin=SETUP)
+    if family is Ipv6:
+        run("sysctl", "-q", "net.ipv6.conf.all.forwarding=1",
+            "net.ipv6.conf.default.addr_gen_mode=1",
+            "net.ipv6.conf.default.accept_dad=0",
+            "net.ipv6.conf.default.router_solicitations=0")
+    else:
+        run("sysctl", "-q", "net.ipv4.ip_forward=1",
+            "net.ipv6.conf.all.disable_ipv6=1",
+            "net.ipv6.conf.default.disable_ipv6=1")
+    run("ip", "-batch", "-", stdin=SETUP + family.commands)
+    # Group membership of the new addresses is reported by now.
+    time.sleep(SETTLE)
 
 
 def mac():

@@ -4,7 +4,7 @@
 import os
 from typing import NamedTuple
 
-from .director import SERVER, VIP, read, run
+from .director import read, run
 
 LOAD = "/ipvs/tools/testing/vm/load-module"
 TIMEOUT = 86400     # of UDP; the clock of a run gets to some minutes
@@ -26,19 +26,20 @@ SERVICES = {
 }
 
 
-def load(name, parameters=()):
-    """Load the module, c or rust, and set the services up. The parameters
-    are those of the C module."""
+def load(name, family, parameters=()):
+    """Load the module, c or rust, and set the services of a family up. The
+    parameters are those of the C module."""
     if name == "c":
         run("modprobe", "ip_vs", *parameters)
     os.environ["MODULE"] = name
     run(LOAD)
     rules = []
     for kind, port, method, servers in SERVICES.values():
-        rules.append(f"-A {kind} {VIP}:{port} -s rr")
+        virtual = family.end(family.vip, port)
+        rules.append(f"-A {kind} {virtual} -s rr")
         for i in range(1, servers + 1):
-            rules.append(f"-a {kind} {VIP}:{port} -r "
-                         f"{SERVER.format(i)}:{port} {method}")
+            server = family.end(family.server.format(i), port)
+            rules.append(f"-a {kind} {virtual} -r {server} {method}")
     run("ipvsadm", "--restore", stdin="\n".join(rules))
     run("ipvsadm", "--set", "0", "0", str(TIMEOUT))
 

@@ -27,13 +27,13 @@ class Row(NamedTuple):
         return (f"{'TCP' if self.protocol == TCP else 'UDP'}"
                 f"{' reply' if self.reply else ''}")
 
-    def sender(self, virtual=True, same=False):
+    def sender(self, family, virtual=True, same=False):
         """A sender of its packets, or of such that IPVS has no part in."""
         service = SERVICES[self.service]
-        server = director.SERVER.format(1)
-        end = director.VIP if virtual and not self.reply else server
+        server = family.server.format(1)
+        end = family.vip if virtual and not self.reply else server
         return Sender(director.GENERATOR,
-                      Frames(self.protocol, (end, service.port),
+                      Frames(family, self.protocol, (end, service.port),
                              director.mac(), reply=self.reply, same=same))
 
 

@@ -9,12 +9,13 @@ connect.
 from typing import NamedTuple
 
 from . import director, module
-from .director import VIP, run
+from .director import run
+from .family import Ipv4
 from .frames import BATCH, UDP, Frames
 from .sender import Sender
 from .workload import FIRST_NEW, Cost, send
 
-PORT = 1004
+VIP, PORT = Ipv4.vip, 1004
 COUNT = BATCH // 4      # new clients in a round
 ROUNDS = 5
 PLACES = 4093           # mh has no room for more servers
@@ -65,7 +66,7 @@ class Service:
     def __init__(self):
         self.setting, self.block = None, FIRST_NEW
         self.sender = Sender(director.GENERATOR,
-                             Frames(UDP, (VIP, PORT), director.mac()))
+                             Frames(Ipv4, UDP, (VIP, PORT), director.mac()))
 
     def set_up(self, row, count):
         """Have servers and a scheduler as the row wants them."""
@@ -94,7 +95,7 @@ class Service:
 def measure(name, counts, parameters, progress):
     """The costs of all rows with one module: {title: {servers: cost}}."""
     found = {row.title: {} for row in ROWS}
-    module.load(name, parameters)
+    module.load(name, Ipv4, parameters)
     service = Service()
     for count in counts:
         progress(f"{name}: schedulers, {count:,} servers")

@@ -10,7 +10,7 @@ import ctypes
 import socket
 import time
 
-from .frames import BATCH, SIZE
+from .frames import BATCH
 
 SOL_PACKET, PACKET_QDISC_BYPASS = 263, 20
 
@@ -52,7 +52,7 @@ class Sender:
         self.iovecs = (Iovec * BATCH)()
         self.messages = (Message * BATCH)()
         for i in range(BATCH):
-            self.iovecs[i] = Iovec(base + i * SIZE, SIZE)
+            self.iovecs[i] = Iovec(base + i * frames.size, frames.size)
             self.messages[i].header.iov = ctypes.pointer(self.iovecs[i])
             self.messages[i].header.iovlen = 1
 

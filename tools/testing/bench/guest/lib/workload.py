@@ -43,16 +43,16 @@ def send(sender, block, count=BATCH):
     return cost / count
 
 
-def plain_batches(row):
+def plain_batches(row, family):
     """Send batches as those of a row, but with no part in them for IPVS."""
-    sender = row.sender(virtual=False)
+    sender = row.sender(family, virtual=False)
     for block in cycle(range(1, 1 + BATCHES)):
         yield send(sender, block)
 
 
-def plain(row):
+def plain(row, family):
     """What a row's packets cost where IPVS has no part in them."""
-    batches = plain_batches(row)
+    batches = plain_batches(row, family)
     return Cost.of([fmean(islice(batches, BATCHES))
                     for _ in range(2 + REPEATS)][2:])
 
@@ -60,7 +60,8 @@ def plain(row):
 class Table:
     """The connection table, filled up to a level."""
 
-    def __init__(self, level):
+    def __init__(self, level, family):
+        self.family = family
         third = max(1, level // 3)
         if third != 1 and third < BATCH:
             raise ValueError(f"a level is 1 or at least {3 * BATCH}")
@@ -73,7 +74,7 @@ class Table:
 
     def sender(self, row):
         """A sender of packets of that row."""
-        return row.sender(same=not row.new and self.size[row.service] == 1)
+        return row.sender(self.family, same=not row.new and self.size[row.service] == 1)
 
     def send(self, row, sender, block, count=BATCH):
         """Send a block of a row, and count it; the cost of a packet."""
