@@ -16,7 +16,7 @@ import struct
 
 from lib import genl, rules
 from lib.genl import Genl, attr, be16, nest, string, u8, u16, u32
-from lib.lab import RIP, VIP, Lab
+from lib.lab import RIP, VIP, VIP6, Lab
 from lib.tap import equal, main, module_under_test, test
 
 AF_INET6, TCP = 10, 6
@@ -217,6 +217,27 @@ def server_values(lab):
         (f"address {ip}", genl.NEW_DEST, [service(), server(ip=ip)],
          "EINVAL", genl.DEST_ADDR)
         for ip in ("0.0.0.0", "255.255.255.255", "224.0.0.1", "10.0.2.255")])
+
+
+@test("IPv6: prefix lengths that are none, and addresses that are none of a "
+      "server")
+def ipv6_values(lab):
+    def service6(prefix=128, port=PORT):
+        return rules.service(TCP, VIP6, port, family=AF_INET6,
+                             instead=[u32(genl.SVC_NETMASK, prefix)])
+    equal(lab.netlink.request(genl.NEW_SERVICE, service6()).error, "")
+    refused(lab, [
+        (f"prefix length {prefix}", command, [service6(prefix, port)],
+         "EINVAL", genl.SVC_NETMASK)
+        for prefix in (0, 129, 0xffffffff)
+        for command, port in ((genl.NEW_SERVICE, MISSING_PORT),
+                              (genl.SET_SERVICE, PORT))] + [
+        (f"address {ip}", genl.NEW_DEST, [service6(), server(ip=ip)],
+         "EINVAL", genl.DEST_ADDR)
+        for ip in ("::", "ff02::1", "fe80::1", "::ffff:10.0.2.2")] + [
+        ("IPv4 without a tunnel", genl.NEW_DEST, [service6(), server(
+            instead=[u16(genl.DEST_ADDR_FAMILY, 2)])], "EINVAL", None)])
+    equal(lab.netlink.request(genl.DEL_SERVICE, service6()).error, "")
 
 
 @test("servers: one that is there can't be added, one that isn't can't be "

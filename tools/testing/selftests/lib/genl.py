@@ -74,6 +74,8 @@ def nest(kind, *attributes):
 
 def address(kind, ip):
     """An address attribute, of the size of an IPv6 one as the tools send."""
+    if ":" in ip:
+        return attr(kind, socket.inet_pton(socket.AF_INET6, ip))
     return attr(kind, socket.inet_aton(ip).ljust(16, b"\0"))
 
 

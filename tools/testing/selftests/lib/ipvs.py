@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """ipvsadm, and the files under /proc/net that IPVS fills."""
 
-from socket import inet_ntoa
+from socket import AF_INET6, inet_ntoa, inet_ntop, inet_pton
 from typing import NamedTuple
 
 
@@ -16,6 +16,13 @@ class Connection(NamedTuple):
     dport: int
     state: str
     expires: int
+
+
+def shown(address):
+    """An address as users write it, from the way that the files have it."""
+    if ":" in address:
+        return inet_ntop(AF_INET6, inet_pton(AF_INET6, address.strip("[]")))
+    return inet_ntoa(bytes.fromhex(address))
 
 
 class Ipvs:
@@ -49,9 +56,9 @@ class Ipvs:
         for line in self.ns.proc("ip_vs_conn").splitlines()[1:]:
             part = line.split()
             found.append(Connection(
-                part[0], inet_ntoa(bytes.fromhex(part[1])), int(part[2], 16),
-                inet_ntoa(bytes.fromhex(part[3])), int(part[4], 16),
-                inet_ntoa(bytes.fromhex(part[5])), int(part[6], 16),
+                part[0], shown(part[1]), int(part[2], 16),
+                shown(part[3]), int(part[4], 16),
+                shown(part[5]), int(part[6], 16),
                 part[7], int(part[8])))
         return found
 
@@ -70,8 +77,8 @@ class Ipvs:
             if part[0] != "->":
                 service = part[1]
                 continue
-            address, port = part[1].split(":")
-            server = f"{inet_ntoa(bytes.fromhex(address))}:{int(port, 16)}"
+            address, port = part[1].rsplit(":", 1)
+            server = f"{shown(address)}:{int(port, 16)}"
             found[service, server] = int(part[4]), int(part[5])
         return found
 

@@ -7,6 +7,8 @@
                              |  10.0.3.1  10.0.3.2
                        VIP 198.51.100.1   ...
 
+With IPv6 there are fd00:1::2, fd00:1::1 and so on too, and 2001:db8::1.
+
 The director is a real network stack with the module under test; the others
 are bare ends of wires (see wire.py). No test sleeps: after what it sends, a
 marker takes the same way to every host, plainly forwarded by the director.
@@ -26,6 +28,8 @@ from .wire import Host
 
 VIP = "198.51.100.1"
 CIP, RIP, RIP2, RIP3 = "10.0.1.2", "10.0.2.2", "10.0.3.2", "10.0.4.2"
+VIP6 = "2001:db8::1"
+CIP6, RIP6, RIP6_2 = "fd00:1::2", "fd00:2::2", "fd00:3::2"
 
 QUIET = {
     "ipv6/conf/all/disable_ipv6": 1,
@@ -39,6 +43,16 @@ DIRECTOR = QUIET | {
     "ipv4/conf/default/send_redirects": 0,
     "ipv4/icmp_ratemask": 0,
 }
+# With addresses and routes of its own, and nothing that it says by itself.
+DIRECTOR6 = {
+    "ipv6/conf/all/forwarding": 1,
+    "ipv6/conf/default/addr_gen_mode": 1,
+    "ipv6/conf/default/accept_dad": 0,
+    "ipv6/conf/default/accept_ra": 0,
+    "ipv6/conf/default/router_solicitations": 0,
+    "ipv6/auto_flowlabels": 0,
+    "ipv6/icmp/ratelimit": 0,
+}
 
 
 def as_list(value):
@@ -49,9 +63,9 @@ def as_list(value):
 class Lab:
     """Namespaces, wires and the module, for as long as `with` lasts."""
 
-    def __init__(self, servers=1, parameters=(), mtu=1500):
+    def __init__(self, servers=1, parameters=(), mtu=1500, ipv6=False):
         self.names = ["client"] + [f"server{n + 1}" for n in range(servers)]
-        self.parameters, self.mtu = parameters, mtu
+        self.parameters, self.mtu, self.ipv6 = parameters, mtu, ipv6
         self.namespaces, self.hosts, self.up = [], [], []
         self.director = self.ipvs = None
         self.marks = 0
@@ -78,7 +92,7 @@ class Lab:
         module.unload()
 
     def namespace(self, name, sysctls):
-        """One more namespace, with IPv6 kept silent."""
+        """One more namespace, with these settings."""
         namespace = Netns(f"ipvs-{name}")
         self.namespaces.append(namespace)
         for path, value in sysctls.items():
@@ -87,14 +101,20 @@ class Lab:
 
     def build(self):
         """Make the picture above."""
-        self.director = self.namespace("director", DIRECTOR)
+        settings = DIRECTOR
+        if self.ipv6:
+            settings = {key: value for key, value in DIRECTOR.items()
+                        if key not in QUIET} | DIRECTOR6
+        self.director = self.namespace("director", settings)
         self.director.ip("link set lo up", f"addr add {VIP}/32 dev lo")
+        if self.ipv6:
+            self.director.ip(f"addr add {VIP6}/128 dev lo")
         self.ipvs = Ipvs(self.director)
         for number, name in enumerate(self.names, 1):
             host = Host(name, number, self.namespace(name, QUIET),
                         self.director)
             self.hosts.append(host)
-            host.plug(self.mtu)
+            host.plug(self.mtu, self.ipv6)
         self.up = list(self.hosts)
         self.client, *self.servers = self.hosts
         self.server = self.servers[0] if self.servers else None

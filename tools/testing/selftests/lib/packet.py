@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""IPv4 packets, byte for byte.
+"""IPv4 and IPv6 packets, byte for byte.
 
 Every field can be given, absurd values too; what is not given is what a
 correct sender would put there. A test describes the packet that it sends and
@@ -9,9 +9,11 @@ change is checked as much as one that must.
 
 import struct
 from dataclasses import dataclass, fields, replace
-from socket import inet_aton, inet_ntoa
+from socket import AF_INET6, inet_aton, inet_ntoa, inet_ntop, inet_pton
 
 IPPROTO_ICMP, IPPROTO_IPIP, IPPROTO_TCP, IPPROTO_UDP = 1, 4, 6, 17
+IPPROTO_HOP, IPPROTO_IPV6, IPPROTO_ROUTING, IPPROTO_FRAGMENT = 0, 41, 43, 44
+IPPROTO_AUTH, IPPROTO_ICMPV6, IPPROTO_DSTOPTS = 51, 58, 60
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
 
 
@@ -39,6 +41,23 @@ def updated_checksum(old, before, after):
     return ~fold(total) & 0xffff
 
 
+def is_ipv6(address):
+    """Whether an address is one of IPv6."""
+    return ":" in address
+
+
+def pack_address(address):
+    """An address of either family as bytes."""
+    return inet_pton(AF_INET6, address) if is_ipv6(address) \
+        else inet_aton(address)
+
+
+def pseudo_header(src, dst, protocol, length):
+    """What a transport checksum covers of the header, of either family."""
+    return pack_address(src) + pack_address(dst) + struct.pack(
+        "!IHBB", length, 0, 0, protocol)
+
+
 @dataclass(frozen=True)
 class Raw:
     """Bytes as they are, under any protocol number."""
@@ -63,8 +82,8 @@ class Udp:
         start = struct.pack("!HHH", self.sport, self.dport, length)
         check = self.check
         if check is None:
-            pseudo = inet_aton(src) + inet_aton(dst) + struct.pack(
-                "!HH", self.protocol, 8 + len(self.payload))
+            pseudo = pseudo_header(src, dst, self.protocol,
+                                   8 + len(self.payload))
             check = checksum(pseudo + start + b"\0\0" + self.payload) or 0xffff
         return start + struct.pack("!H", check) + self.payload
 
@@ -92,8 +111,8 @@ class Tcp:
         end = struct.pack("!H", self.urgent) + self.tcp_options + self.payload
         check = self.check
         if check is None:
-            pseudo = inet_aton(src) + inet_aton(dst) + struct.pack(
-                "!HH", self.protocol, header + len(self.payload))
+            pseudo = pseudo_header(src, dst, self.protocol,
+                                   header + len(self.payload))
             check = checksum(pseudo + start + b"\0\0" + end)
         return start + struct.pack("!H", check) + end
 
@@ -117,7 +136,50 @@ class Icmp:
 
 
 @dataclass(frozen=True)
-class Packet:
+class Icmp6:
+    type: int = 128
+    code: int = 0
+    rest: int = 0
+    payload: bytes = b""
+    check: int = None
+    protocol = IPPROTO_ICMPV6
+
+    def build(self, src, dst):
+        start = struct.pack("!BB", self.type, self.code)
+        end = struct.pack("!I", self.rest) + bytes(self.payload)
+        check = self.check
+        if check is None:
+            pseudo = pseudo_header(src, dst, self.protocol, 4 + len(end))
+            check = checksum(pseudo + start + b"\0\0" + end)
+        return start + struct.pack("!H", check) + end
+
+
+class Changes:
+    """Packets that are like another one."""
+
+    def but(self, **changes):
+        """A copy with other fields, of the IP header or of what it carries."""
+        own = {field.name for field in fields(self)}
+        inner = {k: changes.pop(k) for k in list(changes) if k not in own}
+        if inner:
+            changes["l4"] = replace(self.l4, **inner)
+        return replace(self, **changes)
+
+    def back(self, **changes):
+        """The packet that answers this one: addresses and ports swapped."""
+        return self.but(src=self.dst, dst=self.src, sport=self.l4.dport,
+                        dport=self.l4.sport).but(**changes)
+
+    def sealed(self):
+        """The same packet, but its transport checksum stays what it is now
+        when addresses and ports change, as in what an ICMP error quotes."""
+        at = {IPPROTO_UDP: 6, IPPROTO_TCP: 16}[self.l4.protocol]
+        body = self.l4.build(self.src, self.dst)
+        return self.but(check=struct.unpack_from("!H", body, at)[0])
+
+
+@dataclass(frozen=True)
+class Packet(Changes):
     """An IPv4 packet. An `id` of None matches any when packets are compared,
     and is sent as 0."""
     src: str
@@ -151,26 +213,6 @@ class Packet:
             check = checksum(start + b"\0\0" + end)
         return start + struct.pack("!H", check) + end + body
 
-    def but(self, **changes):
-        """A copy with other fields, of the IP header or of what it carries."""
-        own = {field.name for field in fields(self)}
-        inner = {k: changes.pop(k) for k in list(changes) if k not in own}
-        if inner:
-            changes["l4"] = replace(self.l4, **inner)
-        return replace(self, **changes)
-
-    def back(self, **changes):
-        """The packet that answers this one: addresses and ports swapped."""
-        return self.but(src=self.dst, dst=self.src, sport=self.l4.dport,
-                        dport=self.l4.sport).but(**changes)
-
-    def sealed(self):
-        """The same packet, but its transport checksum stays what it is now
-        when addresses and ports change, as in what an ICMP error quotes."""
-        at = {IPPROTO_UDP: 6, IPPROTO_TCP: 16}[self.l4.protocol]
-        body = self.l4.build(self.src, self.dst)
-        return self.but(check=struct.unpack_from("!H", body, at)[0])
-
     def fragments(self, *offsets):
         """Cut in pieces at these offsets of the payload (multiples of 8)."""
         body = self.l4.build(self.src, self.dst)
@@ -187,14 +229,69 @@ class Packet:
         return bytes(want) == got
 
 
+@dataclass(frozen=True)
+class Packet6(Changes):
+    """An IPv6 packet. `extensions` are pairs: the number of an extension
+    header, and its bytes after the number of what comes next."""
+    src: str
+    dst: str
+    l4: object
+    ttl: int = 64
+    tos: int = 0
+    label: int = 0x12345
+    extensions: tuple = ()
+    version: int = 6
+    length: int = None
+    protocol: int = None
+
+    def __bytes__(self):
+        body = self.l4.build(self.src, self.dst)
+        follow = self.l4.protocol if self.protocol is None else self.protocol
+        for number, content in reversed(self.extensions):
+            body, follow = bytes([follow]) + content + body, number
+        length = len(body) if self.length is None else self.length
+        word = self.version << 28 | self.tos << 20 | self.label
+        return struct.pack("!IHBB", word, length, follow, self.ttl) + \
+            pack_address(self.src) + pack_address(self.dst) + body
+
+    def fragments(self, *offsets, ident=0x01020304):
+        """Cut in pieces at these offsets of the payload (multiples of 8)."""
+        body = self.l4.build(self.src, self.dst)
+        cuts = [0, *offsets, len(body)]
+        return [self.but(l4=Raw(body[a:b], self.l4.protocol),
+                         extensions=(*self.extensions, fragment_header(
+                             a, b < len(body), ident)))
+                for a, b in zip(cuts, cuts[1:])]
+
+    def matches(self, got):
+        """Whether these bytes are this packet."""
+        return bytes(self) == got
+
+
+def fragment_header(offset, more, ident=0x01020304):
+    """A fragment header among extension headers."""
+    return IPPROTO_FRAGMENT, struct.pack("!BHI", 0, offset | more, ident)
+
+
+def options_header(number, size=8):
+    """Hop-by-hop or destination options: padding, as long as asked for."""
+    return number, bytes([size // 8 - 1, 1, size - 4]) + bytes(size - 4)
+
+
+def packet(src, dst, l4, **more):
+    """A packet of the family of its addresses."""
+    kind = Packet6 if is_ipv6(src) else Packet
+    return kind(src, dst, l4).but(**more)
+
+
 def udp(src, sport, dst, dport, payload=b"payload", **more):
     """A UDP packet; more fields of either header by name."""
-    return Packet(src, dst, Udp(sport, dport, payload)).but(**more)
+    return packet(src, dst, Udp(sport, dport, payload), **more)
 
 
 def tcp(src, sport, dst, dport, flags=SYN, **more):
     """A TCP packet; more fields of either header by name."""
-    return Packet(src, dst, Tcp(sport, dport, flags)).but(**more)
+    return packet(src, dst, Tcp(sport, dport, flags), **more)
 
 
 def icmp_error(src, dst, kind, code, quoted, rest=0, limit=576, **more):
@@ -205,8 +302,58 @@ def icmp_error(src, dst, kind, code, quoted, rest=0, limit=576, **more):
                   id=None).but(**more)
 
 
+def icmp6_error(src, dst, kind, code, quoted, rest=0, limit=1280, **more):
+    """An ICMPv6 error as Linux sends it: the quoted packet cut so that the
+    whole is at most 1280 bytes, and no flow label."""
+    quoted = bytes(quoted)[:limit - 48]
+    return Packet6(src, dst, Icmp6(kind, code, rest, quoted),
+                   label=0).but(**more)
+
+
+def transport_fields(protocol, body):
+    """The fields of a transport header by name."""
+    if protocol == IPPROTO_UDP and len(body) >= 8:
+        found = dict(zip(("sport", "dport", "length", "check"),
+                         struct.unpack_from("!HHHH", body)))
+        return found | {"payload": body[8:].hex()}
+    if protocol == IPPROTO_TCP and len(body) >= 20:
+        found = dict(zip(("sport", "dport", "seq", "ack", "offset", "flags",
+                          "window", "check", "urgent"),
+                         struct.unpack_from("!HHIIBBHHH", body)))
+        return found | {"payload": body[20:].hex()}
+    if protocol in (IPPROTO_ICMP, IPPROTO_ICMPV6) and len(body) >= 8:
+        found = dict(zip(("type", "code", "check", "rest"),
+                         struct.unpack_from("!BBHI", body)))
+        return found | {f"quoted {name}": value
+                        for name, value in ip_fields(body[8:]).items()}
+    if protocol in (IPPROTO_IPIP, IPPROTO_IPV6) and len(body) >= 20:
+        return {f"inner {name}": value
+                for name, value in ip_fields(body).items()}
+    return {"payload": body.hex()}
+
+
+def ip6_fields(data):
+    """The fields of an IPv6 packet by name."""
+    word, length, follow, ttl = struct.unpack_from("!IHBB", data)
+    found = {"version": word >> 28, "tos": word >> 20 & 255,
+             "label": word & 0xfffff, "length of payload": length, "ttl": ttl,
+             "src": inet_ntop(AF_INET6, data[8:24]),
+             "dst": inet_ntop(AF_INET6, data[24:40]), "next": follow}
+    body, count = data[40:], 0
+    while follow in (IPPROTO_HOP, IPPROTO_ROUTING, IPPROTO_FRAGMENT,
+                     IPPROTO_DSTOPTS) and len(body) >= 8:
+        size = 8 if follow == IPPROTO_FRAGMENT else 8 + body[1] * 8
+        later = follow == IPPROTO_FRAGMENT and body[2] << 8 | body[3] & ~7
+        count += 1
+        found[f"extension {count}"] = body[:size].hex()
+        follow, body = 255 if later else body[0], body[size:]
+    return found | transport_fields(follow, body)
+
+
 def ip_fields(data):
-    """The fields of an IPv4 packet by name, for messages and loose checks."""
+    """The fields of an IP packet by name, for messages and loose checks."""
+    if len(data) >= 40 and data[0] >> 4 == 6:
+        return ip6_fields(data)
     if len(data) < 20:
         return {"short": data.hex()}
     (vihl, tos, total, ident, flags, ttl, protocol, check, src,
@@ -221,31 +368,14 @@ def ip_fields(data):
     body = data[header:]
     if flags & 0x1fff:
         found["payload"] = body.hex()
-    elif protocol == IPPROTO_UDP and len(body) >= 8:
-        found |= dict(zip(("sport", "dport", "length", "check"),
-                          struct.unpack_from("!HHHH", body)))
-        found["payload"] = body[8:].hex()
-    elif protocol == IPPROTO_TCP and len(body) >= 20:
-        found |= dict(zip(("sport", "dport", "seq", "ack", "offset", "flags",
-                           "window", "check", "urgent"),
-                          struct.unpack_from("!HHIIBBHHH", body)))
-        found["payload"] = body[20:].hex()
-    elif protocol == IPPROTO_ICMP and len(body) >= 8:
-        found |= dict(zip(("type", "code", "check", "rest"),
-                          struct.unpack_from("!BBHI", body)))
-        found |= {f"quoted {name}": value
-                  for name, value in ip_fields(body[8:]).items()}
-    elif protocol == IPPROTO_IPIP and len(body) >= 20:
-        found |= {f"inner {name}": value
-                  for name, value in ip_fields(body).items()}
     else:
-        found["payload"] = body.hex()
+        found |= transport_fields(protocol, body)
     return found
 
 
 def difference(got, want):
     """What a reader needs to see where two packets differ."""
-    if want.id is None:
+    if getattr(want, "id", 0) is None:
         want = want.but(id=ip_fields(got).get("id"))
     have, need = ip_fields(got), ip_fields(bytes(want))
     lines = [f"  {name}: got {have.get(name)}, want {need.get(name)}"

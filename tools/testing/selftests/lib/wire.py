@@ -9,11 +9,13 @@ import socket
 import struct
 from typing import NamedTuple
 
+from .packet import Packet6
 from .tap import TIME_FACTOR
 
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
 SO_RCVBUFFORCE = 33
-ETH_P_IP = 0x0800
+ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 0x0003, 0x0800, 0x86dd
+GROUP = b"\xff\x02"        # groups of the link: how hosts speak of themselves
 DEADLINE = 20 * TIME_FACTOR
 
 
@@ -36,14 +38,20 @@ def tap(namespace, device, outgoing=False):
     sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
     if not outgoing:
         sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-    sock.bind((device, ETH_P_IP))
+    sock.bind((device, ETH_P_ALL))
     sock.settimeout(DEADLINE)
     return sock
 
 
 def received(sock):
-    """The next frame of a tap."""
-    data = sock.recv(65600)
+    """The next frame of a tap, but for what hosts say about themselves: ARP,
+    neighbour discovery and group membership."""
+    while True:
+        data = sock.recv(65600)
+        kind = struct.unpack_from("!H", data, 12)[0]
+        if kind == ETH_P_IP or (kind == ETH_P_IPV6 and
+                                data[38:40] != GROUP):
+            break
     return Frame(data[:6].hex(":"), data[6:12].hex(":"), data[14:])
 
 
@@ -54,6 +62,8 @@ class Host:
         self.name, self.ns, self.director = name, namespace, director
         self.net = f"10.0.{number}"
         self.ip, self.router = f"{self.net}.2", f"{self.net}.1"
+        self.net6 = f"fd00:{number}:"
+        self.ip6, self.router6 = f"{self.net6}:2", f"{self.net6}:1"
         self.mac = f"02:00:00:00:{number:02x}:02"
         self.router_mac = f"02:00:00:00:{number:02x}:01"
         self.socket = None
@@ -61,7 +71,7 @@ class Host:
     def __repr__(self):
         return self.name
 
-    def plug(self, mtu=1500):
+    def plug(self, mtu=1500, ipv6=False):
         """Make the wire; the director's device has this host's name. The
         director knows the link address, so nobody has to answer ARP."""
         self.director.ip(
@@ -72,6 +82,11 @@ class Host:
             f"addr add {self.router}/24 dev {self.name}",
             f"neigh add {self.ip} lladdr {self.mac} dev {self.name} "
             "nud permanent")
+        if ipv6:
+            self.director.ip(
+                f"addr add {self.router6}/64 dev {self.name} nodad",
+                f"neigh add {self.ip6} lladdr {self.mac} dev {self.name} "
+                "nud permanent")
         self.ns.ip("link set eth0 up")
         for namespace, device in ((self.director, self.name),
                                   (self.ns, "eth0")):
@@ -86,8 +101,9 @@ class Host:
 
     def frame(self, packet):
         """A packet as it goes to the director."""
+        kind = ETH_P_IPV6 if isinstance(packet, Packet6) else ETH_P_IP
         return (mac_bytes(self.router_mac) + mac_bytes(self.mac) +
-                struct.pack("!H", ETH_P_IP) + bytes(packet))
+                struct.pack("!H", kind) + bytes(packet))
 
     def send(self, packet):
         """Put a packet on the wire, to the director."""
