@@ -372,7 +372,7 @@ mod tests {
             protocol: 17,
             src: Be128::new((0xfd00 << 112) + u128::from(n)),
             src_port: Be16::new((n * 7919) as u16),
-            dst: Be128::new(0x2001_0db8 << 96 | 1),
+            dst: Be128::new((0x2001_0db8 << 96) | 1),
             dst_port: Be16::new(80),
         }
     }

@@ -196,8 +196,8 @@ mod tests {
         PROTO_UDP, //
     };
 
-    const SRC: Be128 = Be128::new(0xfd00 << 112 | 1);
-    const DST: Be128 = Be128::new(0x2001_0db8 << 96 | 2);
+    const SRC: Be128 = Be128::new((0xfd00 << 112) | 1);
+    const DST: Be128 = Be128::new((0x2001_0db8 << 96) | 2);
 
     /// A header with these extension headers, which name each other, and a few bytes of payload.
     fn packet(next: u8, extensions: &[&[u8]]) -> Vec<u8> {
