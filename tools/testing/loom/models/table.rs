@@ -158,6 +158,19 @@ fn what_is_inserted_while_the_table_grows_is_found() {
 }
 
 #[test]
+fn a_reader_comes_by_an_object_that_is_just_inserted() {
+    explore(3, || {
+        let table = table(1, |_, _| None);
+        assert!(insert(&table, SAME[0]));
+        let other = Arc::clone(&table);
+        let inserter = thread::spawn(move || assert!(insert(&other, SAME[1])));
+        assert!(finds(&table, SAME[0]));
+        inserter.join().unwrap();
+        assert!(finds(&table, SAME[1]));
+    });
+}
+
+#[test]
 fn of_two_who_remove_an_object_one_has_it() {
     explore(3, || {
         let table = table(1, |_, _| None);
