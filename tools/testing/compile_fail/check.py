@@ -13,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 
 
 def command(path):
@@ -33,11 +34,12 @@ def command(path):
 def errors(words, env, source, *more):
     """The codes of the errors that a source has, and all that was said."""
     name = re.sub(r"\W", "_", os.path.basename(source).removesuffix(".rs"))
-    run = subprocess.run(
-        [*words, "--crate-name", name, "--error-format=json",
-         "--emit=metadata=/dev/null", *more, source],
-        env=os.environ | env, check=False, text=True,
-        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with tempfile.TemporaryDirectory() as out:
+        run = subprocess.run(
+            [*words, "--crate-name", name, "--error-format=json",
+             "--emit=metadata", "--out-dir", out, *more, source],
+            env=os.environ | env, check=False, text=True,
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     codes, said = set(), ""
     for line in run.stderr.splitlines():
         try:
