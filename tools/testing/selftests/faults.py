@@ -87,13 +87,12 @@ class FaultLab:
                           rules.server(RIP, vport, method=METHODS[vport]))
 
     def reload(self):
-        """A module without a past, and its services."""
+        """A module without a past."""
         self.netlink.request(genl.FLUSH)
         self.netlink.close()
         module.unload()
         module.load()
         self.netlink = Genl(self.director)
-        self.configure()
 
     def table_size(self):
         """The buckets for connections."""
@@ -256,8 +255,8 @@ def commands(lab):
 @test("files are opened and read: ENOMEM, or their content")
 def proc_files(lab):
     lab.configure()
-    for cport in range(1000, 1100):
-        lab.client.write(udp(CIP, cport, VIP, 81))
+    for _ in range(100):
+        lab.client.write(udp(CIP, next(lab.ports), VIP, 81))
     lab.drain()
     for name in ("ip_vs", "ip_vs_conn", "ip_vs_stats", "ip_vs_stats_percpu"):
         # Of connections the time that is left changes.
@@ -411,6 +410,7 @@ def resize(lab):
     def grow(space):
         """(faults, bytes) that are left when the table has grown."""
         lab.reload()
+        lab.configure()
         small = lab.table_size()
         with faults.Anywhere(faults.function_of(
                 "ip_vs", r"_RINv.*work8callback.*ConnResizeE.*"), space):

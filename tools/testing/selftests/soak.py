@@ -226,8 +226,15 @@ class SoakLab(BusyLab):
             for host, frames in self.exchange(self.client, *batch).items():
                 seen[host] += frames
             # Each answers from where its request went.
-            found = {(c.protocol, c.cport): c.daddr
-                     for c in self.ipvs.connections()}
+            found = {}
+
+            def listed(found=found, replies=replies):
+                # The C module's list ends early while its table grows.
+                found.update(((c.protocol, c.cport), c.daddr)
+                             for c in self.ipvs.connections())
+                return all((kind, reply.l4.dport) in found
+                           for kind, reply in replies)
+            eventually(listed, "all connections in the list")
             for host in self.servers:
                 mine = [(kind, reply.but(src=host.ip))
                         for kind, reply in replies
