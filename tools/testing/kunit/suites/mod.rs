@@ -2,6 +2,7 @@
 
 //! The suites.
 
+mod net;
 mod numbers;
 mod percpu;
 mod rcu;

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a module keeps for each network namespace: [`linux::net`].
+
+use crate::ledger::{
+    Ledger,
+    Token, //
+};
+use core::sync::atomic::{
+    AtomicBool,
+    AtomicU32,
+    AtomicUsize,
+    Ordering, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::{
+    net::{
+        Net,
+        OwnNet,
+        PerNet,
+        Registration,
+        Registry, //
+    },
+    rcu,
+};
+
+/// What the values of all namespaces are made with; number 0 in the ledger.
+struct Common {
+    story: Arc<Story>,
+    _token: Token,
+}
+
+/// What happened to the values.
+struct Story {
+    ledger: Arc<Ledger>,
+    /// No value can be made.
+    refuse: bool,
+    made: AtomicU32,
+    shut: AtomicUsize,
+    /// How many were dropped before they were shut, or after what they were made with.
+    wrong: AtomicUsize,
+}
+
+/// A value; number 1 and up in the ledger.
+struct Value {
+    story: Arc<Story>,
+    is_shut: AtomicBool,
+    token: Token,
+}
+
+impl PerNet for Value {
+    type Common = Common;
+
+    fn new(_net: OwnNet, common: &Common) -> Result<Pin<KBox<Self>>> {
+        let story = common.story.clone();
+        if story.refuse {
+            return Err(EDOM);
+        }
+        let number = story.made.fetch_add(1, Ordering::Relaxed) + 1;
+        let value = Self {
+            token: story.ledger.token(number),
+            is_shut: AtomicBool::new(false),
+            story,
+        };
+        Ok(KBox::pin(value, GFP_KERNEL)?)
+    }
+
+    fn shut(self: Pin<&Self>) {
+        self.is_shut.store(true, Ordering::Relaxed);
+        self.story.shut.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn registry() -> &'static Registry {
+        static REGISTRY: Registry = Registry::new();
+        &REGISTRY
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        if !self.is_shut.load(Ordering::Relaxed) || self.story.ledger.drops_of(0) != 0 {
+            self.story.wrong.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn story(refuse: bool) -> Result<(Arc<Story>, Common)> {
+    let story = Story {
+        ledger: Ledger::new(64)?,
+        refuse,
+        made: AtomicU32::new(0),
+        shut: AtomicUsize::new(0),
+        wrong: AtomicUsize::new(0),
+    };
+    let story = Arc::new(story, GFP_KERNEL)?;
+    let common = Common {
+        _token: story.ledger.token(0),
+        story: story.clone(),
+    };
+    Ok((story, common))
+}
+
+/// The number of the first namespace's value.
+fn number() -> Option<u32> {
+    rcu::read(|rcu| Some(Net::init().get::<Value>(rcu)?.token.number()))
+}
+
+#[kunit_tests(linux_net)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn a_namespace_has_its_value_while_the_type_is_registered() -> Result {
+        let (story, common) = story(false)?;
+        let registration = Registration::<Value>::new(common)?;
+        let made = story.made.load(Ordering::Relaxed);
+        assert!(made >= 1);
+        assert!(number().is_some_and(|number| (1..=made).contains(&number)));
+        assert!(story.ledger.dropped() == 0);
+        drop(registration);
+        // The values and what they were made with.
+        assert!(story.ledger.dropped() == made as usize + 1);
+        assert!((0..=made).all(|number| story.ledger.drops_of(number) == 1));
+        Ok(())
+    }
+
+    #[test]
+    fn values_are_shut_then_dropped_then_what_they_have_in_common() -> Result {
+        let (story, common) = story(false)?;
+        drop(Registration::<Value>::new(common)?);
+        let made = story.made.load(Ordering::Relaxed) as usize;
+        assert!(made >= 1 && story.shut.load(Ordering::Relaxed) == made);
+        assert!(story.wrong.load(Ordering::Relaxed) == 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_type_can_be_registered_again() -> Result {
+        for _ in 0..3 {
+            let (story, common) = story(false)?;
+            let registration = Registration::<Value>::new(common)?;
+            assert!(number().is_some());
+            drop(registration);
+            assert!(story.ledger.drops_of(0) == 1);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_value_nothing_is_registered_and_all_is_given_back() -> Result {
+        let (story, common) = story(true)?;
+        assert!(Registration::<Value>::new(common).err() == Some(EDOM));
+        assert!(story.ledger.order_is(&[0]));
+        assert!(story.shut.load(Ordering::Relaxed) == 0);
+        Ok(())
+    }
+}
