@@ -106,7 +106,7 @@ pub(crate) fn translate<F: Family>(
         PROTO_UDP => UDP_HEADER_LEN,
         _ => 0,
     };
-    let bytes = skb.writable(header_len + transport_len)?;
+    let bytes = skb.writable(header_len.saturating_add(transport_len))?;
     let (ip, transport) = bytes
         .split_at_mut_checked(header_len)
         .ok_or(Untranslatable)?;
@@ -150,8 +150,9 @@ fn fill_in_udp_checksum<F: Family>(
     };
     let check = udp_checksum(src, dst, len.ok_or(Untranslatable)?, sum);
 
-    let bytes = skb.writable(header_len + UDP_HEADER_LEN)?;
-    put(bytes.get_mut(header_len + UDP_CHECK_AT..), check.to_bytes())?;
+    let bytes = skb.writable(header_len.saturating_add(UDP_HEADER_LEN))?;
+    let check_at = header_len.saturating_add(UDP_CHECK_AT);
+    put(bytes.get_mut(check_at..), check.to_bytes())?;
     skb.set_checksum_unnecessary();
     Ok(())
 }
@@ -175,11 +176,11 @@ pub(crate) fn translate_icmp<F: Family>(
         related.embedded.protocol(),
         PROTO_TCP | PROTO_UDP | PROTO_SCTP
     );
-    let inner_at = related.offset + icmp::HEADER_LEN;
+    let inner_at = related.offset.saturating_add(icmp::HEADER_LEN);
     let inner_len = related.embedded.transport_at();
     let ports_len = if has_ports { 4 } else { 0 };
 
-    let bytes = skb.writable(inner_at + inner_len + ports_len)?;
+    let bytes = skb.writable(inner_at.saturating_add(inner_len).saturating_add(ports_len))?;
     let (outer, inner) = bytes.split_at_mut_checked(inner_at).ok_or(Untranslatable)?;
     // The embedded header may have been read from a fragment of the packet that others can write.
     if F::linear_len(inner) != Some(inner_len) {
@@ -195,7 +196,7 @@ pub(crate) fn translate_icmp<F: Family>(
         set_port(ports, inner_end, new_port);
     }
 
-    let check_at = related.offset + ICMP_CHECK_AT;
+    let check_at = related.offset.saturating_add(ICMP_CHECK_AT);
     put(outer.get_mut(check_at..), [0; 2])?;
     let sum = if F::ICMP_HAS_PSEUDO_HEADER {
         let header = F::header(skb).ok_or(Untranslatable)?;
