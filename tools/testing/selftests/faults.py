@@ -415,7 +415,7 @@ def resize(lab):
         lab.configure()
         small = lab.table_size()
         with faults.Anywhere(faults.function_of(
-                "ip_vs", r"_RINv.*work8callback.*ConnResizeE.*"), space):
+                "ip_vs", r"_RINv.*work8callback.*ConnResize.*2V4.*"), space):
             for cport in range(1000, 1300):
                 lab.client.write(udp(CIP, cport, VIP, 81))
             lab.drain()
