@@ -109,7 +109,14 @@ def walk(lab, vport, ways, order, table):
             cport = lab.port()
             lab.play(cport, vport, f"{ways[start]} {segment}")
             wanted[cport] = f"{start} {segment} {SHORT[successor]}"
-    states = {found.cport: found.state for found in lab.ipvs.connections()}
+    states = {}
+
+    def listed():
+        # The C module's list ends early while its table grows.
+        states.update((found.cport, found.state)
+                      for found in lab.ipvs.connections())
+        return states.keys() >= wanted.keys()
+    eventually(listed, "all connections in the list")
     equal({cport: f"{text.rsplit(' ', 1)[0]} {states.get(cport)}"
            for cport, text in wanted.items()}, wanted, "transitions")
 
