@@ -5,26 +5,16 @@
 """GUE and GRE tunnels, with and without checksums, of each family in each: the
 headers between the outer IP header and the packet, byte by byte."""
 
-import struct
-
+from lib.encap import (GRE, GRE_CSUM, GUE, GUE_CSUM, GUE_REMCSUM, between)
 from lib.lab import CIP, CIP6, RIP, RIP6, VIP, VIP6, Lab
-from lib.packet import (IPPROTO_IPIP, IPPROTO_IPV6, Packet, Packet6, Raw,
-                        checksum, icmp6_error, icmp_error,
-                        is_ipv6, pseudo_header, tcp, udp)
+from lib.packet import (Packet, Packet6, Raw, icmp6_error, icmp_error,
+                        is_ipv6, tcp, udp)
 from lib.tap import equal, main, test
 
 SOURCE, SOURCE6 = "10.0.2.1", "fd00:2::1"
 INSIDE = "10.0.2.77"
-GUE_PORT, GRE = 6080, 47
-# port of the service: how its packets are tunnelled, and what that takes
-WAYS = {
-    91: ("--tun-type gue --tun-port 6080 --tun-nocsum", 12),
-    92: ("--tun-type gue --tun-port 6080 --tun-csum", 12),
-    93: ("--tun-type gue --tun-port 6080 --tun-remcsum", 12),
-    94: ("--tun-type gre --tun-nocsum", 4),
-    95: ("--tun-type gre --tun-csum", 8),
-}
-SUMMED = 92, 93, 95
+# port of the service: how its packets are tunnelled
+WAYS = {91: GUE, 92: GUE_CSUM, 93: GUE_REMCSUM, 94: GRE, 95: GRE_CSUM}
 
 
 class EncapLab(Lab):
@@ -33,13 +23,14 @@ class EncapLab(Lab):
 
     def build(self):
         super().build()
-        for port, (options, _length) in WAYS.items():
+        for port, tunnel in WAYS.items():
             for kind in "-t", "-u":
                 for vip in VIP, f"[{VIP6}]":
                     for more, server in ((0, RIP), (10, f"[{RIP6}]")):
                         self.ipvs.service(
                             f"{vip}:{port + more}",
-                            f"{server}:{port + more} -i {options}", kind=kind)
+                            f"{server}:{port + more} -i {tunnel.options}",
+                            kind=kind)
 
     def route_mtu(self, mtu):
         """The path MTU to the real servers' networks."""
@@ -58,28 +49,6 @@ def cases():
             yield client, virtual, way + 10, way, SOURCE6, RIP6
 
 
-def between(way, inner, source, server, got):
-    """What must be between the outer IP header and the packet. A UDP source
-    port may be any."""
-    number = IPPROTO_IPV6 if isinstance(inner, Packet6) else IPPROTO_IPIP
-    inside = bytes(inner)
-    if way >= 94:
-        kind = 0x86dd if isinstance(inner, Packet6) else 0x0800
-        if way != 95:
-            return struct.pack("!HH", 0, kind) + inside
-        start = struct.pack("!HH", 0x8000, kind)
-        check = checksum(start + bytes(4) + inside)
-        return start + struct.pack("!HH", check, 0) + inside
-    sport = struct.unpack_from("!H", got)[0] if len(got) >= 2 else 0
-    load = bytes([0, number, 0, 0]) + inside
-    start = struct.pack("!HHH", sport, GUE_PORT, 8 + len(load))
-    check = 0
-    if way in SUMMED:
-        check = checksum(pseudo_header(source, server, 17, 8 + len(load)) +
-                         start + b"\0\0" + load) or 0xffff
-    return start + struct.pack("!H", check) + load
-
-
 def arrives(lab, request, way, source, server, **outer):
     """Send a request; it must arrive in its tunnel."""
     inner = request.but(ttl=request.ttl - 1)
@@ -87,8 +56,8 @@ def arrives(lab, request, way, source, server, **outer):
     frames = seen[lab.server]
     equal(len(frames), 1, f"packets at the server by way {way}")
     got = frames[0].ip[40 if is_ipv6(server) else 20:]
-    load = Raw(between(way, inner, source, server, got),
-               GRE if way >= 94 else 17)
+    load = Raw(between(WAYS[way], inner, (source, server), got),
+               WAYS[way].protocol)
     around = Packet6(source, server, load, label=0) if is_ipv6(server) \
         else Packet(source, server, load, id=None)
     lab.compare(seen, {lab.server: around.but(
@@ -116,7 +85,7 @@ def dont_fragment(lab):
 def mtu(lab):
     lab.route_mtu(1400)
     for client, virtual, port, way, source, server in cases():
-        left = 1400 - WAYS[way][1] - (40 if is_ipv6(server) else 20)
+        left = 1400 - WAYS[way].length - (40 if is_ipv6(server) else 20)
         cport = lab.port()
         head = 48 if is_ipv6(client) else 28
         more = {} if is_ipv6(client) else {"df": True}
@@ -161,12 +130,13 @@ def foreign_errors(lab):
 @test("what was set is shown")
 def shown(lab):
     saved = lab.ipvs.saved()
-    for port, (options, _length) in WAYS.items():
+    for port, tunnel in WAYS.items():
         line = f"-a -u {VIP}:{port} -r {RIP}:{port} -i -w 1"
         found = [other for other in saved if line in other]
         equal(len(found), 1, f"lines with {line!r} in {saved}")
         for option in ("gue", "gre"):
-            equal(f"--tun-type {option}" in found[0], option in options,
+            equal(f"--tun-type {option}" in found[0],
+                  option in tunnel.options,
                   f"{option} in {found[0]!r}")
 
 

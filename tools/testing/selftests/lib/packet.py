@@ -58,6 +58,11 @@ def pseudo_header(src, dst, protocol, length):
         "!IHBB", length, 0, 0, protocol)
 
 
+def pseudo_sum(src, dst, protocol, length):
+    """What is in a transport checksum that a device has to complete."""
+    pseudo = pseudo_header(src, dst, protocol, length)
+    return fold(sum(struct.unpack(f"!{len(pseudo) // 2}H", pseudo)))
+
 @dataclass(frozen=True)
 class Raw:
     """Bytes as they are, under any protocol number."""
@@ -373,11 +378,24 @@ def ip_fields(data):
     return found
 
 
+def around_change(have, need, most=120):
+    """Two values, cut to where they start to differ if they are long."""
+    if not isinstance(have, str) or not isinstance(need, str) \
+            or max(len(have), len(need)) <= most:
+        return have, need
+    at = next((n for n, pair in enumerate(zip(have, need))
+               if pair[0] != pair[1]), min(len(have), len(need)))
+    start = max(at - most // 4, 0)
+    return tuple(f"[{len(text)} digits, {start} on] "
+                 f"{text[start:start + most]}" for text in (have, need))
+
+
 def difference(got, want):
     """What a reader needs to see where two packets differ."""
     if getattr(want, "id", 0) is None:
         want = want.but(id=ip_fields(got).get("id"))
     have, need = ip_fields(got), ip_fields(bytes(want))
-    lines = [f"  {name}: got {have.get(name)}, want {need.get(name)}"
+    lines = ["  {}: got {}, want {}".format(
+        name, *around_change(have.get(name), need.get(name)))
              for name in {**need, **have} if have.get(name) != need.get(name)]
     return "\n".join(lines) or f"  got  {got.hex()}\n  want {bytes(want).hex()}"
