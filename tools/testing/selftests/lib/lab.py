@@ -63,6 +63,8 @@ def as_list(value):
 class Lab:
     """Namespaces, wires and the module, for as long as `with` lasts."""
 
+    host_kind = Host
+
     def __init__(self, servers=1, parameters=(), mtu=1500, ipv6=False):
         self.names = ["client"] + [f"server{n + 1}" for n in range(servers)]
         self.parameters, self.mtu, self.ipv6 = parameters, mtu, ipv6
@@ -111,8 +113,8 @@ class Lab:
             self.director.ip(f"addr add {VIP6}/128 dev lo")
         self.ipvs = Ipvs(self.director)
         for number, name in enumerate(self.names, 1):
-            host = Host(name, number, self.namespace(name, QUIET),
-                        self.director)
+            host = self.host_kind(name, number, self.namespace(name, QUIET),
+                                  self.director)
             self.hosts.append(host)
             host.plug(self.mtu, self.ipv6)
         self.up = list(self.hosts)

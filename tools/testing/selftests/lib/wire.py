@@ -20,10 +20,12 @@ DEADLINE = 20 * TIME_FACTOR
 
 
 class Frame(NamedTuple):
-    """What came over the wire: link addresses, and the bytes of IP."""
+    """What came over the wire: link addresses, the bytes of IP, and what a
+    tap was told beside them."""
     dst: str
     src: str
     ip: bytes
+    about: bytes = b""
 
 
 def mac_bytes(address):
@@ -43,16 +45,29 @@ def tap(namespace, device, outgoing=False):
     return sock
 
 
-def received(sock):
+def received(sock, about=0):
     """The next frame of a tap, but for what hosts say about themselves: ARP,
-    neighbour discovery and group membership."""
+    neighbour discovery and group membership. So many bytes before it are
+    about it."""
     while True:
         data = sock.recv(65600)
+        data, before = data[about:], data[:about]
         kind = struct.unpack_from("!H", data, 12)[0]
         if kind == ETH_P_IP or (kind == ETH_P_IPV6 and
                                 data[38:40] != GROUP):
             break
-    return Frame(data[:6].hex(":"), data[6:12].hex(":"), data[14:])
+    return Frame(data[:6].hex(":"), data[6:12].hex(":"), data[14:], before)
+
+
+def drain(sock):
+    """Forget what a tap has seen so far."""
+    sock.setblocking(False)
+    try:
+        while True:
+            sock.recv(65600)
+    except BlockingIOError:
+        pass
+    sock.settimeout(DEADLINE)
 
 
 class Host:
@@ -111,20 +126,18 @@ class Host:
 
     def drain(self):
         """Forget what has come so far."""
-        self.socket.setblocking(False)
-        try:
-            while True:
-                self.socket.recv(65600)
-        except BlockingIOError:
-            pass
-        self.socket.settimeout(DEADLINE)
+        drain(self.socket)
+
+    def receive(self):
+        """The next frame."""
+        return received(self.socket)
 
     def until(self, marker):
         """Everything that comes before the marker."""
         frames = []
         while True:
             try:
-                frame = received(self.socket)
+                frame = self.receive()
             except TimeoutError:
                 raise AssertionError(f"the marker never reached {self}, "
                                      f"but {frames}") from None
