@@ -11,10 +11,12 @@ mod estimates;
 mod icmp;
 mod input;
 mod ipv4;
+mod ipv6;
 mod netlink_answers;
 mod netlink_requests;
 mod resize;
 mod schedulers;
+mod sockopt;
 mod tcp_states;
 mod text;
 mod transport;
@@ -22,16 +24,18 @@ mod transport;
 /// A target.
 pub(crate) type Target = fn(&[u8]);
 
-/// All of them, by the names of their directories in `corpus/`.
-pub(crate) const ALL: [(&str, Target); 11] = [
+/// All of them, by the names of their files in `corpus/`.
+pub(crate) const ALL: [(&str, Target); 13] = [
     ("checksum", checksum::run),
     ("estimates", estimates::run),
     ("icmp", icmp::run),
     ("ipv4", ipv4::run),
+    ("ipv6", ipv6::run),
     ("netlink_answers", netlink_answers::run),
     ("netlink_requests", netlink_requests::run),
     ("resize", resize::run),
     ("schedulers", schedulers::run),
+    ("sockopt", sockopt::run),
     ("tcp_states", tcp_states::run),
     ("text", text::run),
     ("transport", transport::run),
