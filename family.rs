@@ -167,6 +167,9 @@ pub(crate) trait Family: Copy + Send + Sync + 'static {
         encapsulation: Encapsulation,
     ) -> Result<(), NoMemory>;
 
+    /// Whether an address is that of one host; of IPv4, not of this one either.
+    fn is_unicast(net: &Net, addr: Self::Addr) -> bool;
+
     /// Whether an address is one of this host's loopback device.
     fn is_loopback(addr: Self::Addr) -> bool;
 

@@ -196,12 +196,25 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             return icmp::packet(self, skb, header);
         }
         if !proto::is_supported(header.protocol()) {
-            return Verdict::Accept(skb);
+            return self.of_no_service(skb, header.protocol());
         }
         if header.is_fragment() {
             return self.fragment(skb, header);
         }
         self.whole(skb, header)
+    }
+
+    /// A packet of a protocol that there are no services for. What may be in it is not to be taken
+    /// for a request either, if users want that.
+    #[inline(never)]
+    fn of_no_service(&self, mut skb: Skb, protocol: u8) -> Verdict {
+        if self.takes_requests
+            && self.netns.settings.ignore_tunneled.is_set()
+            && proto::may_be_tunnel(protocol)
+        {
+            skb.set_ipvs_property();
+        }
+        Verdict::Accept(skb)
     }
 
     /// Waits until a packet is whole.
@@ -251,7 +264,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         match Conn::find(&state.conns, &state.conn_key, self.rcu, &flow) {
             Some(Found::Answer(conn)) => self.answer(skb, &packet, conn),
             _ if netns.settings.nat_icmp_send.is_set() && self.is_lost_answer(&packet) => {
-                schedule::leave(skb, netns)
+                schedule::refuse(skb, netns)
             }
             _ if !self.takes_requests => Verdict::Accept(skb),
             Some(Found::Request(conn)) => self.request(skb, &packet, conn),

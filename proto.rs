@@ -45,10 +45,26 @@ use ipvs_core::{
 };
 use linux::skb::Skb;
 
+/// `IPPROTO_ESP`.
+const PROTO_ESP: u8 = 50;
+/// `IPPROTO_AH`.
+const PROTO_AH: u8 = 51;
+/// `IPPROTO_SCTP`.
+const PROTO_SCTP: u8 = 132;
+
 /// Whether there are services for a protocol.
 #[inline]
 pub(crate) const fn is_supported(protocol: u8) -> bool {
     matches!(protocol, PROTO_TCP | PROTO_UDP)
+}
+
+/// Whether a packet of a protocol may hold another one that is yet to come here by itself: of any but
+/// those that the C module knows.
+pub(crate) const fn may_be_tunnel(protocol: u8) -> bool {
+    !matches!(
+        protocol,
+        PROTO_TCP | PROTO_UDP | PROTO_SCTP | PROTO_AH | PROTO_ESP
+    )
 }
 
 /// What the transport header of a packet tells.

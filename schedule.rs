@@ -5,6 +5,7 @@
 use crate::{
     conn::{
         Conn,
+        FwdMethod,
         NewConn,
         PublishedConn, //
     },
@@ -16,7 +17,10 @@ use crate::{
 };
 use core::sync::atomic::Ordering::Relaxed;
 use ipvs_core::{
-    flow::ServiceKey,
+    flow::{
+        Flow,
+        ServiceKey, //
+    },
     net::Be16,
     sched::Arrival, //
 };
@@ -49,6 +53,15 @@ pub(crate) enum Scheduled<'rcu, F: Family> {
     Verdict(Verdict),
 }
 
+/// What a connection is made for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// A client's packet.
+    Request,
+    /// An ICMP error about a packet to the client.
+    Error,
+}
+
 /// Finds a service for a packet, and a server for a new connection.
 pub(crate) fn request<'rcu, F: Family>(
     netns: &'rcu Netns,
@@ -63,7 +76,28 @@ pub(crate) fn request<'rcu, F: Family>(
     if !packet.transport.may_start(flow.protocol, &netns.settings) {
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
-    let Some(service) = find_service(netns, skb.mark(), packet, rcu) else {
+    schedule(netns, skb, flow, Cause::Request, rcu)
+}
+
+/// The same for an ICMP error about an answer, of which only the ports are sure to be there. `flow` is
+/// that of the request.
+pub(crate) fn request_of_error<'rcu, F: Family>(
+    netns: &'rcu Netns,
+    skb: Skb,
+    flow: &Flow<F::Addr>,
+    rcu: Reader<'rcu>,
+) -> Scheduled<'rcu, F> {
+    schedule(netns, skb, flow, Cause::Error, rcu)
+}
+
+fn schedule<'rcu, F: Family>(
+    netns: &'rcu Netns,
+    skb: Skb,
+    flow: &Flow<F::Addr>,
+    cause: Cause,
+    rcu: Reader<'rcu>,
+) -> Scheduled<'rcu, F> {
+    let Some(service) = find_service::<F>(netns, skb.mark(), flow, rcu) else {
         return Scheduled::Verdict(Verdict::Accept(skb));
     };
     if netns.settings.defence.drops_packet() {
@@ -84,15 +118,19 @@ pub(crate) fn request<'rcu, F: Family>(
             "Schedule: port zero only supported in persistent services, check your ipvs \
              configuration\n"
         );
-        return Scheduled::Verdict(leave(skb, netns));
+        return leave(netns, skb, flow, &service, cause, rcu);
     }
     let arrival = Arrival {
         client: flow.src.into(),
         client_port: flow.src_port,
-        target: flow.dst.into(),
+        target: match cause {
+            Cause::Request => flow.dst.into(),
+            // C's schedulers by destination take that of the embedded packet, which is the client.
+            Cause::Error => flow.src.into(),
+        },
     };
     let Some(dest) = service.schedule(&arrival, rcu) else {
-        return Scheduled::Verdict(leave(skb, netns));
+        return leave(netns, skb, flow, &service, cause, rcu);
     };
 
     let conn = dest.share().and_then(|shared| {
@@ -160,7 +198,7 @@ fn publish<'rcu, F: Family>(
 fn find_service<'rcu, F: Family>(
     netns: &'rcu Netns,
     mark: u32,
-    packet: &Packet<F>,
+    flow: &Flow<F::Addr>,
     rcu: Reader<'rcu>,
 ) -> Option<Borrowed<'rcu, Service>> {
     let counts = &F::state(netns).service_counts;
@@ -178,22 +216,55 @@ fn find_service<'rcu, F: Family>(
     }
     let by_port = |port| {
         let key = ServiceKey::Addr {
-            protocol: packet.flow.protocol,
-            addr: packet.flow.dst.into(),
+            protocol: flow.protocol,
+            addr: flow.dst.into(),
             port,
         };
         netns.find_service(&key, rcu)
     };
-    by_port(packet.flow.dst_port).or_else(|| {
+    by_port(flow.dst_port).or_else(|| {
         (counts.any_port.load(Relaxed) != 0)
             .then(|| by_port(Be16::ZERO))
             .flatten()
     })
 }
 
+/// What becomes of a packet whose service has no server for it. C: `ip_vs_leave()`.
+#[cold]
+fn leave<'rcu, F: Family>(
+    netns: &'rcu Netns,
+    skb: Skb,
+    flow: &Flow<F::Addr>,
+    service: &Service,
+    cause: Cause,
+    rcu: Reader<'rcu>,
+) -> Scheduled<'rcu, F> {
+    if cause == Cause::Error {
+        return Scheduled::Verdict(Verdict::Drop(skb));
+    }
+    if !netns.settings.cache_bypass.is_set()
+        || service.fwmark() == 0
+        || !F::is_unicast(netns.net(), flow.dst)
+    {
+        return Scheduled::Verdict(refuse(skb, netns));
+    }
+    let new = NewConn {
+        flow: *flow,
+        daddr: F::Addr::default().into(),
+        dport: Be16::ZERO,
+        flags: FwdMethod::Bypass.number(),
+        dest: None,
+        timeout: INITIAL_TIMEOUT,
+    };
+    match publish(netns, new, rcu) {
+        Some((conn, _)) => Scheduled::Conn(skb, conn),
+        None => Scheduled::Verdict(Verdict::Drop(skb)),
+    }
+}
+
 /// Tells the sender of a packet that nobody takes it: a client whose service has no server, a server
-/// whose client is gone. C: `ip_vs_leave()`.
-pub(crate) fn leave(mut skb: Skb, netns: &Netns) -> Verdict {
+/// whose client is gone.
+pub(crate) fn refuse(mut skb: Skb, netns: &Netns) -> Verdict {
     icmp::send(&mut skb, netns.net(), Problem::PortUnreachable);
     Verdict::Drop(skb)
 }

@@ -34,6 +34,8 @@ const CONN_MAX: i32 = if cfg!(target_pointer_width = "64") {
 /// The settings of a namespace.
 #[pin_data]
 pub(crate) struct Settings {
+    /// Whether services by firewall mark that have no server let packets go where they were going.
+    pub(crate) cache_bypass: Int,
     /// The most connections that there may be.
     pub(crate) conn_max: Int,
     /// How far those may raise that who do not administer the machine.
@@ -48,10 +50,14 @@ pub(crate) struct Settings {
     /// Whether connections of removed servers end, and those of servers of weight 0 with the next
     /// SYN.
     pub(crate) expire_nodest_conn: Int,
+    /// Whether a packet that was in one of no service's protocol is left alone.
+    pub(crate) ignore_tunneled: Int,
     /// Whether a NAT server's packet of no connection is answered with port-unreachable.
     pub(crate) nat_icmp_send: Int,
     /// Whether rates go on.
     pub(crate) run_estimation: Int,
+    /// Whether ICMP errors about packets of no connection make one.
+    pub(crate) schedule_icmp: Int,
     /// Whether packets in the middle of a TCP connection make one.
     pub(crate) sloppy_tcp: Int,
     /// Whether translated answers are routed anew.
@@ -71,13 +77,16 @@ impl Settings {
             })
         };
         try_pin_init!(Self {
+            cache_bypass: Int::new(0),
             conn_max: Int::new(limit),
             conn_max_limit <- new_mutex!(limit, "ipvs_conn_max"),
             conn_reuse_mode: Int::new(1),
             defence <- Defence::new(),
             expire_nodest_conn: Int::new(0),
+            ignore_tunneled: Int::new(0),
             nat_icmp_send: Int::new(0),
             run_estimation: Int::new(1),
+            schedule_icmp: Int::new(0),
             sloppy_tcp: Int::new(0),
             snat_reroute: Int::new(1),
             pmtu_disc: Int::new(1),

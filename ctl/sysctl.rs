@@ -39,9 +39,10 @@ pub(crate) struct Knobs {
 /// The files of one namespace.
 pub(crate) type Sysctls = Table<Knobs>;
 
-static ENTRIES: [Entry<Knobs>; 13] = [
+static ENTRIES: [Entry<Knobs>; 16] = [
     Entry::int(c"am_droprate", |k| &k.settings.defence.am_droprate),
     Entry::int(c"amemthresh", |k| &k.settings.defence.amemthresh),
+    Entry::int(c"cache_bypass", |k| &k.settings.cache_bypass),
     Entry::checked(
         c"conn_max",
         |k| &k.settings.conn_max,
@@ -59,6 +60,7 @@ static ENTRIES: [Entry<Knobs>; 13] = [
         |k, number| k.set_mode(&k.settings.defence.drop_packet, number),
     ),
     Entry::int(c"expire_nodest_conn", |k| &k.settings.expire_nodest_conn),
+    Entry::int(c"ignore_tunneled", |k| &k.settings.ignore_tunneled),
     Entry::int(c"nat_icmp_send", |k| &k.settings.nat_icmp_send),
     Entry::int(c"pmtu_disc", |k| &k.settings.pmtu_disc),
     Entry::checked(
@@ -67,6 +69,7 @@ static ENTRIES: [Entry<Knobs>; 13] = [
         Knobs::set_run_estimation,
     )
     .for_init_user_ns(),
+    Entry::int(c"schedule_icmp", |k| &k.settings.schedule_icmp),
     Entry::checked(
         c"secure_tcp",
         |k| &k.settings.defence.secure_tcp,

@@ -47,6 +47,7 @@ use linux::{
     rcu::Reader,
     route::{
         self,
+        AddrType,
         Dst,
         Found,
         Lookup,
@@ -213,6 +214,10 @@ impl Family for V4 {
         skb.encapsulate(net, header, encapsulation)?;
         skb.select_ident(net);
         Ok(())
+    }
+
+    fn is_unicast(net: &Net, addr: Be32) -> bool {
+        route::addr_type(net, Ipv4Addr::from(addr.to_bytes())) == AddrType::Unicast
     }
 
     #[inline]

@@ -229,6 +229,10 @@ impl Family for V6 {
         Ok(())
     }
 
+    fn is_unicast(_net: &Net, addr: Be128) -> bool {
+        route::is_unicast6(Ipv6Addr::from(addr.to_bytes()))
+    }
+
     #[inline]
     fn is_loopback(addr: Be128) -> bool {
         addr == LOOPBACK

@@ -24,6 +24,10 @@ use crate::{
         Related, //
     },
     proto,
+    schedule::{
+        self,
+        Scheduled, //
+    },
 };
 use ipvs_core::{
     flow::Flow,
@@ -41,6 +45,14 @@ use linux::{
     skb::Skb, //
 };
 
+/// Why there is nothing to be found by an embedded packet.
+pub(super) enum Unreadable {
+    /// There are no services for its protocol, or it has no ports.
+    OfNoService,
+    /// It is cut off before its ports.
+    Cut,
+}
+
 /// The packet of a connection that an error is about.
 pub(super) struct Embedded<F: Family> {
     pub(super) header: F::Header,
@@ -48,18 +60,18 @@ pub(super) struct Embedded<F: Family> {
 }
 
 impl<F: Family> Embedded<F> {
-    /// Reads it at `offset`, wherever it lies in the packet. `None` if no service has its protocol,
-    /// or if it is cut off before its ports.
-    pub(super) fn read(skb: &Skb, offset: usize) -> Option<Self> {
-        let header = F::embedded(skb, offset)?;
-        if !proto::is_supported(header.protocol()) || header.is_later_fragment() {
-            return None;
-        }
-        let ports: [u8; 4] = skb.header(offset.checked_add(header.transport_at())?)?;
-        Some(Self {
-            header,
-            ports: Ports::parse(&ports)?,
-        })
+    /// Reads it at `offset`, wherever it lies in the packet.
+    pub(super) fn read(skb: &Skb, offset: usize) -> Result<Self, Unreadable> {
+        let header = F::embedded(skb, offset)
+            .filter(|header| proto::is_supported(header.protocol()))
+            .filter(|header| !header.is_later_fragment())
+            .ok_or(Unreadable::OfNoService)?;
+        let ports = offset
+            .checked_add(header.transport_at())
+            .and_then(|at| skb.header::<4>(at))
+            .and_then(|bytes| Ports::parse(&bytes))
+            .ok_or(Unreadable::Cut)?;
+        Ok(Self { header, ports })
     }
 
     /// The flow that it travelled in.
@@ -95,7 +107,7 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
         return Verdict::Drop(skb);
     };
     if !F::is_error(&icmp) {
-        return Verdict::Accept(skb);
+        return cx.of_no_service(skb, header.protocol());
     }
     // One that still says that it is a fragment (IPv6) can't be an error: these are never cut.
     if header.is_fragment() {
@@ -114,8 +126,12 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
         Ok(verdict) => return verdict,
         Err(skb) => skb,
     };
-    let Some(embedded) = Embedded::<F>::read(&skb, inner) else {
-        return Verdict::Accept(skb);
+    let takes_requests = cx.takes_requests || cx.hook == HookNum::Forward;
+    let schedules = takes_requests && cx.netns.settings.schedule_icmp.is_set();
+    let embedded = match Embedded::<F>::read(&skb, inner) {
+        Ok(embedded) => embedded,
+        Err(Unreadable::Cut) if schedules => return Verdict::Drop(skb),
+        Err(_) => return Verdict::Accept(skb),
     };
     let state = cx.state();
     // An error travels against the packet that it embeds.
@@ -127,9 +143,11 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
     };
     match found {
         Some(Found::Answer(conn)) => from_server(cx, skb, conn, related),
-        Some(Found::Request(conn)) if cx.takes_requests || cx.hook == HookNum::Forward => {
-            from_client(cx, skb, conn, related)
-        }
+        Some(Found::Request(conn)) if takes_requests => from_client(cx, skb, conn, related),
+        None if schedules => match schedule::request_of_error(cx.netns, skb, &flow, cx.rcu) {
+            Scheduled::Conn(skb, conn) => from_client(cx, skb, conn, related),
+            Scheduled::Verdict(verdict) => verdict,
+        },
         _ => Verdict::Accept(skb),
     }
 }

@@ -139,7 +139,7 @@ fn concerns<F: Family, I: Family>(
     between: usize,
 ) -> Verdict {
     let inner_at = error.between_at().saturating_add(between);
-    let Some(inner) = Embedded::<I>::read(&skb, inner_at) else {
+    let Ok(inner) = Embedded::<I>::read(&skb, inner_at) else {
         return Verdict::Accept(skb);
     };
     // The packet in the tunnel is a request, and embedded in the direction that it travelled in.

@@ -24,6 +24,7 @@ pub use ipv4::{
 };
 pub use ipv6::{
     addr_type6,
+    is_unicast6,
     output6,
     Addr6Type,
     Lookup6,

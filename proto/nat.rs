@@ -4,6 +4,7 @@
 //!
 //! C: `tcp_dnat_handler()`, `tcp_snat_handler()`, those of UDP, `ip_vs_nat_icmp()`.
 
+use super::PROTO_SCTP;
 use crate::{
     conn::Conn,
     family::{
@@ -42,8 +43,6 @@ use linux::skb::{
     Summed, //
 };
 
-/// `IPPROTO_SCTP`.
-const PROTO_SCTP: u8 = 132;
 /// Where the checksum is in an ICMP header.
 const ICMP_CHECK_AT: usize = 2;
 /// Where the checksum is in a UDP header.

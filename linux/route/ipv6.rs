@@ -160,10 +160,20 @@ pub enum Addr6Type {
     Other,
 }
 
+/// The `IPV6_ADDR_*` flags of an address.
+fn kind_of(addr: Ipv6Addr) -> u32 {
+    // SAFETY: The address is valid for the call.
+    unsafe { bindings::__ipv6_addr_type(&to_c(addr)) as u32 }
+}
+
+/// Whether an address is that of one host, whatever its scope. Any context.
+pub fn is_unicast6(addr: Ipv6Addr) -> bool {
+    kind_of(addr) & bindings::IPV6_ADDR_UNICAST != 0
+}
+
 /// What `addr` is to this host, in the namespace `net`. Any context.
 pub fn addr_type6(net: &Net, addr: Ipv6Addr) -> Addr6Type {
-    // SAFETY: The address is valid for the call.
-    let kind = unsafe { bindings::__ipv6_addr_type(&to_c(addr)) } as u32;
+    let kind = kind_of(addr);
     if kind & bindings::IPV6_ADDR_UNICAST != 0 && kind & bindings::IPV6_ADDR_LINKLOCAL == 0 {
         return Addr6Type::Unicast;
     }

@@ -17,7 +17,7 @@ from lib.lab import CIP, RIP, VIP, Lab
 from lib.packet import (ACK, IPPROTO_IPIP, RST, SYN, Packet, Raw,
                         icmp_error, tcp, udp)
 from lib.rules import Rules
-from lib.tap import Skip, equal, main, test
+from lib.tap import equal, main, test
 
 OWN = "10.0.1.1"            # an address of the director
 SOMEWHERE = "203.0.113.9"   # an address of nobody, routed to the server's wire
@@ -180,8 +180,6 @@ def marked(lab, mark):
 @test("bypass: with cache_bypass a service without servers lets its packets "
       "go where they were going, one hop poorer; without, they are dropped")
 def bypass(lab):
-    if not lab.director.has_sysctl("ipv4/vs/cache_bypass"):
-        raise Skip("no sysctl net.ipv4.vs.cache_bypass")
     marked(lab, 9)
     lab.ipvs.admin("-A", "-f", "9", "-s", "rr")
     for make in udp, tcp:
@@ -201,8 +199,6 @@ def bypass(lab):
 
 @test("bypass: hops and MTU count as everywhere")
 def bypass_limits(lab):
-    if not lab.director.has_sysctl("ipv4/vs/cache_bypass"):
-        raise Skip("no sysctl net.ipv4.vs.cache_bypass")
     request = udp(CIP, lab.port(), SOMEWHERE, 6002, ttl=1)
     lab.expect(lab.client, request, {})
     lab.director.ip(f"route replace {SOMEWHERE} via {RIP} mtu 1300")
