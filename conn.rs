@@ -17,13 +17,15 @@ use crate::{
         V6, //
     },
 };
-use bits::F_HASHED;
+use bits::{
+    AtomicBits,
+    F_HASHED, //
+};
 use core::sync::atomic::{
-    AtomicU32, AtomicU8, AtomicUsize,
-    Ordering::{
-        AcqRel,
-        Relaxed, //
-    },
+    AtomicU32,
+    AtomicU8,
+    AtomicUsize,
+    Ordering::Relaxed, //
 };
 use ipvs_core::{
     defence::FEW_PACKETS,
@@ -71,7 +73,7 @@ pub(crate) struct Conn<F: Family> {
     dport: Be16,
     protocol: u8,
     packets: AtomicU8,
-    bits: AtomicU32,
+    bits: AtomicBits,
     deadline: AtomicUsize,
     dest: Option<Shared<Dest>>,
 }
@@ -128,7 +130,7 @@ impl<F: Family> Conn<F> {
             dport: new.dport,
             protocol: new.flow.protocol,
             packets: AtomicU8::new(0),
-            bits: AtomicU32::new(new.flags | F_HASHED),
+            bits: AtomicBits::new(Bits(new.flags | F_HASHED)),
             deadline: AtomicUsize::new(jiffies::now().wrapping_add(new.timeout as usize)),
             dest: new.dest,
         };
@@ -291,7 +293,7 @@ impl<F: Family> Conn<F> {
     /// Flags and state.
     #[inline]
     pub(crate) fn bits(&self) -> Bits {
-        Bits(self.bits.load(Relaxed))
+        self.bits.load()
     }
 
     /// How its packets get to the server.
@@ -305,27 +307,11 @@ impl<F: Family> Conn<F> {
     /// server counts it out as what it is.
     #[inline]
     pub(crate) fn update(&self, change: impl Fn(Bits) -> Bits) -> Bits {
-        let mut old = self.bits();
-        loop {
-            let new = change(old);
-            if new == old || !old.hashed() {
-                return old;
+        self.bits.update(change, |active| {
+            if let Some(dest) = self.dest() {
+                dest.set_active(active);
             }
-            match self
-                .bits
-                .compare_exchange_weak(old.0, new.0, AcqRel, Relaxed)
-            {
-                Ok(_) => {
-                    if new.active() != old.active() {
-                        if let Some(dest) = self.dest() {
-                            dest.set_active(new.active());
-                        }
-                    }
-                    return new;
-                }
-                Err(now) => old = Bits(now),
-            }
-        }
+        })
     }
 
     /// How many packets of the client have come, as far as anyone asks: [`MANY_PACKETS`] are many.

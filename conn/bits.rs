@@ -2,6 +2,13 @@
 
 //! Flags and state of a connection, in one word. C: `IP_VS_CONN_F_*`, `cp->state`.
 
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::{
+        AcqRel,
+        Relaxed, //
+    },
+};
 use ipvs_core::netlink::{
     FWD_BYPASS,
     FWD_DROUTE,
@@ -119,5 +126,46 @@ impl Bits {
     #[inline]
     pub(super) const fn with(self, flag: u32, set: bool) -> Self {
         Self(if set { self.0 | flag } else { self.0 & !flag })
+    }
+}
+
+/// [`Bits`] that any packet of the connection may change.
+pub(super) struct AtomicBits(AtomicU32);
+
+impl AtomicBits {
+    pub(super) const fn new(bits: Bits) -> Self {
+        Self(AtomicU32::new(bits.0))
+    }
+
+    #[inline]
+    pub(super) fn load(&self) -> Bits {
+        Bits(self.0.load(Relaxed))
+    }
+
+    /// Changes them by `change`, and says what they are now; `activity` is told if the connection
+    /// became active, or is no longer. Without a change nothing is written. Those of a connection
+    /// that ends change no more.
+    #[inline]
+    pub(super) fn update(
+        &self,
+        change: impl Fn(Bits) -> Bits,
+        activity: impl FnOnce(bool),
+    ) -> Bits {
+        let mut old = self.load();
+        loop {
+            let new = change(old);
+            if new == old || !old.hashed() {
+                return old;
+            }
+            match self.0.compare_exchange_weak(old.0, new.0, AcqRel, Relaxed) {
+                Ok(_) => {
+                    if new.active() != old.active() {
+                        activity(new.active());
+                    }
+                    return new;
+                }
+                Err(now) => old = Bits(now),
+            }
+        }
     }
 }

@@ -16,7 +16,6 @@ use crate::{
 use core::{
     ptr,
     sync::atomic::{
-        fence,
         AtomicPtr,
         Ordering, //
     },
@@ -103,8 +102,8 @@ impl<R: Route> RouteCache<R> {
 
         self.replace(entry);
         // Whoever takes the device down, or changes the mind of `allowed`, resets the cache after
-        // that. The exchanges of both are full barriers: either the reset meets the entry, or the
-        // change is seen here.
+        // that. Of two exchanges the second sees what was before the first: either the reset meets
+        // the entry, or the change is seen here.
         let is_up = stored.rt.device(rcu).is_none_or(Device::is_running);
         if !is_up || !allowed() {
             self.remove(entry);
@@ -132,9 +131,7 @@ impl<R: Route> RouteCache<R> {
     }
 
     fn replace(&self, new: *mut Entry<R>) {
-        fence(Ordering::SeqCst);
         let old = self.entry.swap(new, Ordering::AcqRel);
-        fence(Ordering::SeqCst);
         // SAFETY: It was in the cache, and is no longer.
         unsafe { Self::free(old) };
     }

@@ -7,6 +7,7 @@ pub mod error {
     pub struct Error;
 
     pub const EINVAL: Error = Error;
+    pub const ENOMEM: Error = Error;
 
     pub type Result<T = (), E = Error> = ::core::result::Result<T, E>;
 
@@ -193,7 +194,8 @@ pub mod prelude {
         error::{
             Error,
             Result,
-            EINVAL, //
+            EINVAL,
+            ENOMEM, //
         },
     };
     pub use crate::{
@@ -206,12 +208,59 @@ pub mod prelude {
         PinInit,
         PinnedDrop, //
     };
-    pub use std::pin::Pin;
+    pub use std::{
+        ffi::CStr,
+        pin::Pin, //
+    };
+
+    /// What the kernel's strings have in place of `as_ptr`.
+    pub trait CStrExt {
+        fn as_char_ptr(&self) -> *const std::ffi::c_char;
+    }
+
+    impl CStrExt for CStr {
+        fn as_char_ptr(&self) -> *const std::ffi::c_char {
+            self.as_ptr()
+        }
+    }
 }
 
 pub mod sync {
+    use super::{
+        alloc::{
+            Flags,
+            KBox, //
+        },
+        error::Result, //
+    };
+    use pin_init::PinInit;
+    use std::pin::Pin;
+
     pub mod rcu {
         pub use crate::rcu_model::read_lock;
+    }
+
+    /// A counted reference whose object stays where it is.
+    pub struct Arc<T>(std::sync::Arc<Pin<KBox<T>>>);
+
+    impl<T> Arc<T> {
+        pub fn pin_init<E>(init: impl PinInit<T, E>, flags: Flags) -> Result<Self, E> {
+            Ok(Self(std::sync::Arc::new(KBox::try_pin_init(init, flags)?)))
+        }
+    }
+
+    impl<T> Clone for Arc<T> {
+        fn clone(&self) -> Self {
+            Self(std::sync::Arc::clone(&self.0))
+        }
+    }
+
+    impl<T> std::ops::Deref for Arc<T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            &self.0
+        }
     }
 
     /// loom's mutex, with the kernel's way of making it.

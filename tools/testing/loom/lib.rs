@@ -16,22 +16,39 @@ mod kernel_api;
 #[cfg(test)]
 mod models;
 mod rcu_model;
+pub(crate) mod route;
 pub(crate) mod spinlock;
+mod timer_model;
 
 pub use kernel_api::*;
 
 #[path = "../../../linux"]
 #[allow(dead_code)]
 mod linux {
+    pub(crate) mod jiffies;
     pub(crate) mod rcu;
     pub(crate) mod roster;
+    pub(crate) mod slab;
     pub(crate) mod table;
+    pub(crate) mod timed;
 }
 
 pub(crate) use linux::{
+    jiffies,
     rcu,
-    table, //
+    slab,
+    table,
+    timed, //
 };
+pub(crate) use route::{
+    net,
+    netdevice, //
+};
+
+/// The words that the packets of a connection share, of the module itself.
+#[path = "../../../conn/bits.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod conn_bits;
 
 /// Random numbers, always the same.
 pub(crate) mod random {

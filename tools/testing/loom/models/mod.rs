@@ -2,9 +2,12 @@
 
 //! The models.
 
+mod conn_bits;
 mod roster;
+mod route_cache;
 mod shared;
 mod table;
+mod timed;
 
 use crate::{
     prelude::*,
@@ -14,6 +17,7 @@ use crate::{
         Hashed,
         Seed, //
     },
+    timer_model, //
 };
 use core::memory;
 use std::sync::Arc;
@@ -27,10 +31,12 @@ fn explore(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     builder.check(move || {
         memory::reset();
         rcu_model::reset();
+        timer_model::reset();
         crate::rcu::drain();
         run();
         crate::rcu::drain();
         assert_eq!(memory::live(), 0, "leaked");
+        assert!(!timer_model::any_pending(), "a timer outlives its object");
     });
 }
 

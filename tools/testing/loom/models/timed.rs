@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Objects that end when their time is up (`linux/timed.rs`).
+
+use super::explore;
+use crate::{
+    bindings::jiffies as NOW,
+    prelude::*,
+    rcu::{
+        self,
+        Reader, //
+    },
+    slab,
+    sync,
+    table::{
+        Hashed,
+        Seed,
+        Sizing, //
+    },
+    timed::{
+        Entry,
+        Table,
+        Timed, //
+    },
+    timer_model, //
+};
+use core::{
+    memory,
+    sync::atomic::{
+        AtomicUsize,
+        Ordering::Relaxed, //
+    },
+};
+use loom::thread;
+use std::sync::{
+    atomic::{
+        AtomicUsize as Count,
+        Ordering::SeqCst, //
+    },
+    Arc,
+};
+
+/// How often which step of its life was taken.
+#[derive(Default)]
+struct Life {
+    retired: Count,
+    dropped: Count,
+}
+
+struct Mortal {
+    number: u32,
+    deadline: AtomicUsize,
+    life: Arc<Life>,
+}
+
+impl Mortal {
+    #[track_caller]
+    fn number(&self) -> u32 {
+        memory::check(self);
+        assert_eq!(self.life.dropped.load(SeqCst), 0);
+        self.number
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        self.life.dropped.fetch_add(1, SeqCst);
+    }
+}
+
+impl Hashed for Mortal {
+    fn hash(&self, slot: usize, _seed: &Seed) -> Option<u32> {
+        // The second chain is that of the next number.
+        Some(self.number() + slot as u32)
+    }
+}
+
+impl Entry for Mortal {
+    fn deadline(&self) -> usize {
+        self.deadline.load(Relaxed)
+    }
+
+    fn may_end(&self) -> bool {
+        true
+    }
+
+    fn retired(&self) {
+        assert_eq!(self.life.retired.fetch_add(1, SeqCst), 0);
+    }
+}
+
+type Mortals = sync::Arc<Table<Mortal>>;
+
+fn table() -> Mortals {
+    let sizing = Sizing {
+        initial_bits: 1,
+        wanted: |_, _| None,
+    };
+    let init = slab::Cache::new(c"mortals").unwrap();
+    // SAFETY: Writes all of it.
+    let cache = unsafe {
+        pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut slab::Cache<Timed<Mortal>>| {
+            slot.write(init);
+            Ok(())
+        })
+    };
+    let cache = sync::Arc::pin_init(cache, GFP_KERNEL).unwrap();
+    sync::Arc::pin_init(Table::new(sizing, cache), GFP_KERNEL).unwrap()
+}
+
+/// Publishes an object that ends in so many ticks; whether it was the only one of its number.
+fn publish<'rcu>(
+    table: &Mortals,
+    rcu: Reader<'rcu>,
+    number: u32,
+    ticks: usize,
+    life: &Arc<Life>,
+) -> Result<&'rcu Timed<Mortal>, &'rcu Timed<Mortal>> {
+    let object = Mortal {
+        number,
+        deadline: AtomicUsize::new(NOW + ticks),
+        life: Arc::clone(life),
+    };
+    let new = Table::alloc(table, object).ok().unwrap();
+    new.publish(rcu, |other| other.number() == number)
+}
+
+fn find<'rcu>(table: &Mortals, rcu: Reader<'rcu>, number: u32) -> Option<&'rcu Timed<Mortal>> {
+    table.find(rcu, number, |object, slot| {
+        (slot == 0 && object.number() == number).then_some(object)
+    })
+}
+
+/// Asserts that each of these objects has ended, once.
+fn assert_ended(lives: &[&Life]) {
+    rcu::drain();
+    for life in lives {
+        assert_eq!(life.dropped.load(SeqCst), 1);
+    }
+}
+
+#[test]
+fn a_reader_may_look_at_what_ends() {
+    explore(3, || {
+        let table = table();
+        let life = Arc::default();
+        rcu::read(|rcu| assert!(publish(&table, rcu, 1, 0, &life).is_ok()));
+        let timer = thread::spawn(|| timer_model::interrupt(NOW));
+        rcu::read(|rcu| {
+            if let Some(found) = find(&table, rcu, 1) {
+                found.number();
+            }
+        });
+        timer.join().unwrap();
+        assert_eq!(table.count(), 0);
+        assert_ended(&[&life]);
+        assert_eq!(life.retired.load(SeqCst), 1);
+    });
+}
+
+#[test]
+fn of_the_timer_and_a_clearing_one_retires_an_object() {
+    explore(3, || {
+        let table = table();
+        let lives = [Arc::default(), Arc::default()];
+        rcu::read(|rcu| {
+            assert!(publish(&table, rcu, 1, 0, &lives[0]).is_ok());
+            assert!(publish(&table, rcu, 3, 9, &lives[1]).is_ok());
+        });
+        let timer = thread::spawn(|| timer_model::interrupt(NOW));
+        table.clear();
+        timer.join().unwrap();
+        assert_eq!(table.count(), 0);
+        assert_ended(&[&lives[0], &lives[1]]);
+    });
+}
+
+#[test]
+fn a_table_goes_only_after_its_timers() {
+    explore(3, || {
+        let table = table();
+        let life = Arc::default();
+        rcu::read(|rcu| assert!(publish(&table, rcu, 1, 0, &life).is_ok()));
+        let timer = thread::spawn(|| timer_model::interrupt(NOW));
+        drop(table);
+        timer.join().unwrap();
+        assert_ended(&[&life]);
+    });
+}
+
+#[test]
+fn an_earlier_deadline_is_not_lost_to_a_timer_that_fires() {
+    explore(4, || {
+        let table = table();
+        let life = Arc::default();
+        // The timer is early, as after many packets that each moved the deadline on.
+        rcu::read(|rcu| {
+            let object = publish(&table, rcu, 1, 0, &life).ok().unwrap();
+            object.deadline.store(NOW + 9, Relaxed);
+        });
+        let timer = thread::spawn(|| timer_model::interrupt(NOW));
+        rcu::read(|rcu| {
+            let object = find(&table, rcu, 1).unwrap();
+            object.deadline.store(NOW + 5, Relaxed);
+            object.hasten();
+        });
+        timer.join().unwrap();
+        assert!(timer_model::earliest().is_some_and(|tick| tick <= NOW + 5));
+        drop(table);
+        assert_ended(&[&life]);
+    });
+}
+
+#[test]
+fn hastening_what_has_ended_does_nothing() {
+    explore(3, || {
+        let table = table();
+        let life = Arc::default();
+        rcu::read(|rcu| assert!(publish(&table, rcu, 1, 0, &life).is_ok()));
+        let timer = thread::spawn(|| timer_model::interrupt(NOW));
+        rcu::read(|rcu| {
+            if let Some(found) = find(&table, rcu, 1) {
+                found.hasten();
+            }
+        });
+        timer.join().unwrap();
+        assert_ended(&[&life]);
+        assert!(!timer_model::any_pending());
+    });
+}
+
+#[test]
+fn what_is_cleared_while_it_is_published_never_gets_a_timer() {
+    explore(4, || {
+        let table = table();
+        let life = Arc::<Life>::default();
+        let (other, its) = (table.clone(), Arc::clone(&life));
+        let publisher = thread::spawn(move || {
+            rcu::read(|rcu| assert!(publish(&other, rcu, 1, 0, &its).is_ok()));
+        });
+        table.clear();
+        publisher.join().unwrap();
+        if table.count() == 0 {
+            assert!(!timer_model::any_pending());
+            assert_ended(&[&life]);
+        }
+    });
+}
+
+#[test]
+fn a_timer_that_fires_again_while_it_runs_arms_nothing_that_has_ended() {
+    explore(3, || {
+        let table = table();
+        let life = Arc::default();
+        rcu::read(|rcu| {
+            let object = publish(&table, rcu, 1, 0, &life).ok().unwrap();
+            object.deadline.store(NOW + 9, Relaxed);
+        });
+        let timers = [(); 2].map(|()| thread::spawn(|| timer_model::interrupt(NOW)));
+        rcu::read(|rcu| {
+            let object = find(&table, rcu, 1).unwrap();
+            object.deadline.store(NOW, Relaxed);
+            object.hasten();
+        });
+        for timer in timers {
+            timer.join().unwrap();
+        }
+        drop(table);
+        assert_ended(&[&life]);
+    });
+}
+
+#[test]
+fn of_two_equal_objects_one_is_published() {
+    explore(2, || {
+        let table = table();
+        let lives = [Arc::<Life>::default(), Arc::<Life>::default()];
+        let (other, its) = (table.clone(), Arc::clone(&lives[0]));
+        let publisher =
+            thread::spawn(move || rcu::read(|rcu| publish(&other, rcu, 1, 9, &its).is_ok()));
+        // It comes by both in their second chain.
+        let third = table.clone();
+        let reader = thread::spawn(move || rcu::read(|rcu| find(&third, rcu, 2).is_none()));
+        let mine = rcu::read(|rcu| match publish(&table, rcu, 1, 9, &lives[1]) {
+            Ok(_) => true,
+            Err(other) => {
+                // It is the one that readers find.
+                assert_eq!(other.number(), 1);
+                false
+            }
+        });
+        assert_ne!(mine, publisher.join().unwrap());
+        assert!(reader.join().unwrap());
+        assert_eq!(table.count(), 1);
+        rcu::read(|rcu| assert!(find(&table, rcu, 1).is_some()));
+        drop(table);
+        assert_ended(&[&lives[0], &lives[1]]);
+    });
+}
