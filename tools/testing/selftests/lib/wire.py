@@ -10,7 +10,7 @@ import struct
 from typing import NamedTuple
 
 from .packet import Packet6
-from .tap import TIME_FACTOR
+from .tap import TIME_FACTOR, eventually
 
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
 SO_RCVBUFFORCE = 33
@@ -105,6 +105,10 @@ class Host:
         self.ns.ip("link set eth0 up")
         for namespace, device in ((self.director, self.name),
                                   (self.ns, "eth0")):
+            # Until a device has noticed its carrier, it drops what is sent.
+            eventually(lambda at=namespace, name=device: " state UP " in
+                       at.run("ip", "-o", "link", "show", "dev", name),
+                       f"{device} in {namespace}")
             namespace.run("ethtool", "-K", device, "tx", "off", "sg", "off",
                           "tso", "off", "gso", "off", "gro", "off")
         self.socket = tap(self.ns, "eth0")
