@@ -417,10 +417,11 @@ pub(crate) fn set_max_bits(bits: i32) {
 /// How the table grows and shrinks.
 pub(crate) const SIZING: Sizing = Sizing {
     initial_bits: *TAB_BITS.start(),
-    wanted: |entries, bits| {
+    wanted: |entries, bits, load_factor| {
         let limits = Limits {
             min_bits: *TAB_BITS.start(),
             max_bits: MAX_BITS.load(Relaxed),
+            load_factor,
         };
         limits.resize(entries as u64, bits)
     },

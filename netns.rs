@@ -155,15 +155,19 @@ pub(crate) struct Model {
     pub(crate) stats: Stats,
 }
 
-/// The sizes of the tables of services and servers.
-const LIMITS: Limits = Limits {
-    min_bits: 6,
-    max_bits: 20,
-};
+/// The smallest and the largest table of services or servers, as powers of two.
+const TAB_BITS: core::ops::RangeInclusive<u32> = 6..=20;
 
 const SIZING: Sizing = Sizing {
-    initial_bits: LIMITS.min_bits,
-    wanted: |entries, bits| LIMITS.resize(entries as u64, bits),
+    initial_bits: *TAB_BITS.start(),
+    wanted: |entries, bits, load_factor| {
+        let limits = Limits {
+            min_bits: *TAB_BITS.start(),
+            max_bits: *TAB_BITS.end(),
+            load_factor,
+        };
+        limits.resize(entries as u64, bits)
+    },
 };
 
 impl Model {
@@ -206,7 +210,7 @@ impl<F: Family> Run for ConnResize<F> {
 /// What a namespace has for each family. Fields are dropped in this order.
 pub(crate) struct PerFamily<F: Family> {
     /// Resizes the table of connections.
-    pub(crate) conn_resize: Work<ConnResize<F>>,
+    pub(crate) conn_resize: Arc<Work<ConnResize<F>>>,
     /// The connections.
     pub(crate) conns: Arc<ConnTable<F>>,
     /// What connections are hashed with.
@@ -219,10 +223,13 @@ impl<F: Family> PerFamily<F> {
     fn new(cache: &Arc<ConnCache<F>>) -> Result<Self> {
         let conns = Arc::pin_init(ConnTable::new(conn::SIZING, cache.clone()), GFP_KERNEL)?;
         Ok(Self {
-            conn_resize: Work::new(
-                ConnResize(conns.clone()),
-                c"ipvs_conn_resize",
-                kernel::static_lock_class!(),
+            conn_resize: Arc::new(
+                Work::new(
+                    ConnResize(conns.clone()),
+                    c"ipvs_conn_resize",
+                    kernel::static_lock_class!(),
+                )?,
+                GFP_KERNEL,
             )?,
             conn_key: HashKey::new(*conns.seed()),
             conns,
@@ -317,6 +324,10 @@ impl PerNet for Netns {
             settings: settings.clone(),
             watch: watch.clone(),
             estimation: estimation.clone(),
+            conns: tables.clone(),
+            conn_resize4: v4.conn_resize.clone(),
+            conn_resize6: v6.conn_resize.clone(),
+            model: model.clone(),
         };
         KBox::try_pin_init(
             try_pin_init!(Self {

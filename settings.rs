@@ -36,6 +36,8 @@ const CONN_MAX: i32 = if cfg!(target_pointer_width = "64") {
 pub(crate) struct Settings {
     /// Whether services by firewall mark that have no server let packets go where they were going.
     pub(crate) cache_bypass: Int,
+    /// How many connections the tables have for a bucket before they grow, as a power of two.
+    pub(crate) conn_lfactor: Int,
     /// The most connections that there may be.
     pub(crate) conn_max: Int,
     /// How far those may raise that who do not administer the machine.
@@ -62,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) sloppy_tcp: Int,
     /// Whether translated answers are routed anew.
     pub(crate) snat_reroute: Int,
+    /// How many services the table has for a bucket before it grows, as a power of two.
+    pub(crate) svc_lfactor: Int,
     /// Whether tunnels care for the MTU of the way to the server.
     pub(crate) pmtu_disc: Int,
 }
@@ -78,6 +82,7 @@ impl Settings {
         };
         try_pin_init!(Self {
             cache_bypass: Int::new(0),
+            conn_lfactor: Int::new(0),
             conn_max: Int::new(limit),
             conn_max_limit <- new_mutex!(limit, "ipvs_conn_max"),
             conn_reuse_mode: Int::new(1),
@@ -89,6 +94,7 @@ impl Settings {
             schedule_icmp: Int::new(0),
             sloppy_tcp: Int::new(0),
             snat_reroute: Int::new(1),
+            svc_lfactor: Int::new(0),
             pmtu_disc: Int::new(1),
         }? Error)
     }

@@ -3,6 +3,7 @@
 //! `net.ipv4.vs.*`: the [`Settings`] as files. C: `vs_vars`.
 
 use crate::{
+    conn::ConnTables,
     defence::{
         self,
         Watch, //
@@ -11,8 +12,17 @@ use crate::{
         self,
         Estimation, //
     },
+    family::{
+        V4,
+        V6, //
+    },
+    netns::{
+        ConnResize,
+        Model, //
+    },
     settings::Settings, //
 };
+use ipvs_core::resize::LOAD_FACTORS;
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -34,15 +44,27 @@ pub(crate) struct Knobs {
     pub(crate) watch: Arc<Work<Watch>>,
     /// To be woken when rates are to go on.
     pub(crate) estimation: Arc<Work<Estimation>>,
+    /// The tables of connections, and what gives them another size.
+    pub(crate) conns: ConnTables,
+    pub(crate) conn_resize4: Arc<Work<ConnResize<V4>>>,
+    pub(crate) conn_resize6: Arc<Work<ConnResize<V6>>>,
+    /// Services, whose table may get another size.
+    pub(crate) model: Arc<Model>,
 }
 
 /// The files of one namespace.
 pub(crate) type Sysctls = Table<Knobs>;
 
-static ENTRIES: [Entry<Knobs>; 16] = [
+static ENTRIES: &[Entry<Knobs>] = &[
     Entry::int(c"am_droprate", |k| &k.settings.defence.am_droprate),
     Entry::int(c"amemthresh", |k| &k.settings.defence.amemthresh),
     Entry::int(c"cache_bypass", |k| &k.settings.cache_bypass),
+    Entry::checked(
+        c"conn_lfactor",
+        |k| &k.settings.conn_lfactor,
+        Knobs::set_conn_lfactor,
+    )
+    .for_init_user_ns(),
     Entry::checked(
         c"conn_max",
         |k| &k.settings.conn_max,
@@ -77,12 +99,18 @@ static ENTRIES: [Entry<Knobs>; 16] = [
     ),
     Entry::int(c"sloppy_tcp", |k| &k.settings.sloppy_tcp),
     Entry::int(c"snat_reroute", |k| &k.settings.snat_reroute),
+    Entry::checked(
+        c"svc_lfactor",
+        |k| &k.settings.svc_lfactor,
+        Knobs::set_svc_lfactor,
+    )
+    .for_init_user_ns(),
 ];
 
 /// Makes the files of `net`.
 pub(crate) fn files(net: &OwnNet, knobs: Knobs) -> Result<Sysctls> {
     let knobs = Arc::new(knobs, GFP_KERNEL)?;
-    Table::new(net, c"net/ipv4/vs", knobs, &ENTRIES)
+    Table::new(net, c"net/ipv4/vs", knobs, ENTRIES)
 }
 
 impl Knobs {
@@ -90,6 +118,24 @@ impl Knobs {
     fn set_mode(&self, mode: &Int, number: i32) -> Result {
         self.settings.defence.set_mode(mode, number)?;
         self.watch.schedule(defence::PERIOD);
+        Ok(())
+    }
+
+    /// C: `ipvs_proc_conn_lfactor()`.
+    fn set_conn_lfactor(&self, number: i32) -> Result {
+        set_lfactor(&self.settings.conn_lfactor, number)?;
+        self.conns.v4.set_load_factor(number);
+        self.conns.v6.set_load_factor(number);
+        self.conn_resize4.hurry();
+        self.conn_resize6.hurry();
+        Ok(())
+    }
+
+    /// C: `ipvs_proc_svc_lfactor()`. Without memory the tables stay as they are.
+    fn set_svc_lfactor(&self, number: i32) -> Result {
+        set_lfactor(&self.settings.svc_lfactor, number)?;
+        self.model.services.set_load_factor(number);
+        let _ = self.model.services.resize();
         Ok(())
     }
 
@@ -101,4 +147,13 @@ impl Knobs {
         }
         Ok(())
     }
+}
+
+/// Errors: `EINVAL` for what is none.
+fn set_lfactor(lfactor: &Int, number: i32) -> Result {
+    if !LOAD_FACTORS.contains(&number) {
+        return Err(EINVAL);
+    }
+    lfactor.set(number);
+    Ok(())
 }

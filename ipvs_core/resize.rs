@@ -2,18 +2,19 @@
 
 //! When a hash table grows and shrinks.
 //!
-//! Stands for `ip_vs_rht_set_thresholds()` and `ip_vs_rht_desired_size()`, but with no load factor
-//! for the user to set: a table keeps at most [`MAX_LOAD`] elements per bucket on average, up to
-//! the greatest size that it may have.
+//! Stands for `ip_vs_rht_set_thresholds()` and `ip_vs_rht_desired_size()`: by a load factor f, a
+//! table keeps at most 2^f elements per bucket on average, up to the greatest size that it may have.
 //!
-//! A new size is chosen so that there is a quarter to a half as many elements as buckets; it takes
+//! A new size is chosen so that there is a quarter to a half as many elements as that; it takes
 //! twice as many elements to grow again, and half as many to shrink. So a table whose load swings by
 //! less than that is not resized over and over.
 
-/// Elements per bucket, on average, above which a table grows.
-pub const MAX_LOAD: u64 = 1;
+use core::ops::RangeInclusive;
 
-/// A table shrinks when there is less than one element for so many buckets, as a power of two.
+/// The load factors that there are.
+pub const LOAD_FACTORS: RangeInclusive<i32> = -8..=8;
+
+/// A table shrinks below the load at which it grows, by that power of two.
 const MIN_LOAD_SHIFT: u32 = 3;
 
 /// How many buckets a table may have, as powers of two.
@@ -23,6 +24,9 @@ pub struct Limits {
     pub min_bits: u32,
     /// Binary logarithm of the greatest number of buckets, at most 31.
     pub max_bits: u32,
+    /// Binary logarithm of the elements per bucket above which a table grows; one beyond
+    /// [`LOAD_FACTORS`] counts as the nearest of them.
+    pub load_factor: i32,
 }
 
 /// The numbers of elements between which a table keeps its size.
@@ -46,18 +50,44 @@ const fn buckets(bits: u32) -> u64 {
 }
 
 impl Limits {
+    /// How many elements that many buckets are for.
+    const fn load_of(self, buckets: u64) -> u64 {
+        match self.shift() {
+            (shift, false) => buckets.saturating_mul(1 << shift),
+            (shift, true) => buckets >> shift,
+        }
+    }
+
+    /// How many buckets that many elements would fill.
+    const fn filled_by(self, elements: u64) -> u64 {
+        match self.shift() {
+            (shift, false) => elements.div_ceil(1 << shift),
+            (shift, true) => elements.saturating_mul(1 << shift),
+        }
+    }
+
+    /// The load factor as a shift, and whether it divides; within what there is.
+    const fn shift(self) -> (u32, bool) {
+        let most = LOAD_FACTORS.end().unsigned_abs();
+        let shift = self.load_factor.unsigned_abs();
+        (
+            if shift > most { most } else { shift },
+            self.load_factor < 0,
+        )
+    }
+
     /// The thresholds of a table with 2^`bits` buckets.
     pub const fn thresholds(self, bits: u32) -> Thresholds {
         Thresholds {
             grow_above: if bits >= self.max_bits {
                 u64::MAX
             } else {
-                buckets(bits).wrapping_mul(MAX_LOAD)
+                self.load_of(buckets(bits))
             },
             shrink_below: if bits <= self.min_bits {
                 0
             } else {
-                buckets(bits) >> MIN_LOAD_SHIFT
+                self.load_of(buckets(bits)) >> MIN_LOAD_SHIFT
             },
         }
     }
@@ -84,7 +114,8 @@ impl Limits {
     /// The size for a new table that is to hold `count` elements, as a binary logarithm.
     pub const fn size_for(self, count: u64) -> u32 {
         // One more bit than it takes to count them: at least twice as many buckets.
-        let bits = (u64::BITS - count.saturating_sub(1).leading_zeros()).saturating_add(1);
+        let count = self.filled_by(count).saturating_sub(1);
+        let bits = (u64::BITS - count.leading_zeros()).saturating_add(1);
         if bits > self.max_bits {
             self.max_bits
         } else if bits < self.min_bits {
@@ -102,6 +133,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         min_bits: 8,
         max_bits: 24,
+        load_factor: 0,
     };
 
     #[test]
@@ -129,6 +161,7 @@ mod tests {
         let fixed = Limits {
             min_bits: 8,
             max_bits: 8,
+            ..LIMITS
         };
         for count in [0, 1, 1 << 40, u64::MAX] {
             assert_eq!(fixed.resize(count, 8), None);
@@ -136,25 +169,54 @@ mod tests {
     }
 
     #[test]
+    fn a_load_factor_sets_how_many_elements_there_are_for_a_bucket() {
+        let with = |load_factor| Limits {
+            load_factor,
+            ..LIMITS
+        };
+        assert_eq!(with(-4).resize(16, 8), None);
+        assert_eq!(with(-4).resize(17, 8), Some(10));
+        assert_eq!(with(8).resize(1 << 16, 8), None);
+        assert_eq!(with(8).resize((1 << 16) + 1, 8), Some(10));
+        // What was right with another one is not.
+        assert_eq!(with(-8).resize(256, 10), Some(17));
+        assert_eq!(with(8).resize(1024, 12), Some(8));
+        assert_eq!(with(i32::MIN).resize(256, 10), Some(17));
+        assert_eq!(with(i32::MAX).resize(1 << 16, 8), None);
+    }
+
+    /// All load factors, and limits with them.
+    fn all_limits() -> impl Iterator<Item = Limits> {
+        LOAD_FACTORS.map(|load_factor| Limits {
+            load_factor,
+            ..LIMITS
+        })
+    }
+
+    #[test]
     fn a_new_size_is_right_for_a_while() {
-        for count in (1u64..4000).chain([1 << 20, (1 << 20) + 1, 10_000_000]) {
-            let bits = LIMITS.size_for(count);
-            let size = 1u64 << bits;
-            if bits > LIMITS.min_bits && bits < LIMITS.max_bits {
-                assert!(count * 2 <= size && count * 4 > size, "{count}");
-                assert_eq!(LIMITS.resize(count * 2, bits), None);
-                assert_eq!(LIMITS.resize(count.div_ceil(2), bits), None);
+        for limits in all_limits() {
+            for count in (1u64..4000).chain([1 << 20, (1 << 20) + 1, 10_000_000]) {
+                let bits = limits.size_for(count);
+                let load = limits.load_of(1u64 << bits);
+                if bits > limits.min_bits && bits < limits.max_bits {
+                    assert!(count * 2 <= load, "{count}");
+                    assert_eq!(limits.resize(count * 2, bits), None);
+                    assert_eq!(limits.resize(count.div_ceil(2), bits), None);
+                }
             }
         }
     }
 
     #[test]
     fn thresholds_and_resizing_agree() {
-        for bits in 8..=24 {
-            let thresholds = LIMITS.thresholds(bits);
-            for count in 0..4 * (1u64 << bits.min(12)) {
-                let keeps = count <= thresholds.grow_above && count >= thresholds.shrink_below;
-                assert_eq!(LIMITS.resize(count, bits).is_none(), keeps);
+        for limits in all_limits() {
+            for bits in 8..=24 {
+                let thresholds = limits.thresholds(bits);
+                for count in 0..4 * (1u64 << bits.min(12)) {
+                    let keeps = count <= thresholds.grow_above && count >= thresholds.shrink_below;
+                    assert_eq!(limits.resize(count, bits).is_none(), keeps);
+                }
             }
         }
     }

@@ -4,14 +4,10 @@
 //!
 //! Stands for `ip_vs_status_show()`.
 
-use crate::resize::MAX_LOAD;
 use core::fmt::{
     self,
     Write, //
 };
-
-/// The binary logarithm of the load above which tables grow. Users can't set it.
-const LFACTOR: u32 = MAX_LOAD.ilog2();
 
 /// The most links of a chain that are told apart, and one for none. The last stands for more, too.
 pub const LENGTHS: usize = 8;
@@ -25,6 +21,8 @@ pub struct TableStatus {
     pub entries: usize,
     /// How many buckets there are; of several tables, all of theirs.
     pub buckets: usize,
+    /// The binary logarithm of the load above which it grows.
+    pub lfactor: i32,
     /// How many buckets have chains of each length.
     pub lengths: [usize; LENGTHS],
 }
@@ -37,8 +35,8 @@ impl TableStatus {
         writeln!(out, "{name}s:\t{}", self.entries)?;
         writeln!(
             out,
-            "{name} buckets:\t{} ({bits} bits, lfactor {LFACTOR})",
-            self.buckets
+            "{name} buckets:\t{} ({bits} bits, lfactor {})",
+            self.buckets, self.lfactor
         )?;
         if self.entries == 0 {
             return Ok(());
@@ -83,6 +81,7 @@ mod tests {
             name: "Conn",
             entries: 0,
             buckets: 256,
+            lfactor: 0,
             lengths: [256, 0, 0, 0, 0, 0, 0, 0],
         };
         assert_eq!(
@@ -97,11 +96,12 @@ mod tests {
             name: "Service",
             entries: 9,
             buckets: 16,
+            lfactor: -3,
             lengths: [8, 6, 0, 1, 0, 0, 0, 1],
         };
         assert_eq!(
             text(status),
-            "Services:\t9\nService buckets:\t16 (4 bits, lfactor 0)\n\
+            "Services:\t9\nService buckets:\t16 (4 bits, lfactor -3)\n\
              Service buckets empty:\t8 (50%)\n\
              Service buckets len-1:\t6 (75%)\n\
              Service buckets len-3:\t1 (12%)\n\

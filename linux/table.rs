@@ -47,8 +47,9 @@ pub trait Hashed: Send + Sync + 'static {
 pub struct Sizing {
     /// The size at the start.
     pub initial_bits: u32,
-    /// The size for so many entries (one in two chains counts twice), if it isn't the present one.
-    pub wanted: fn(entries: usize, bits: u32) -> Option<u32>,
+    /// The size for so many entries (one in two chains counts twice), if it isn't the present one,
+    /// with this load factor: 0, unless the table's user has set one.
+    pub wanted: fn(entries: usize, bits: u32, load_factor: i32) -> Option<u32>,
 }
 
 // SAFETY: Two slots, two words.
@@ -170,6 +171,11 @@ impl<T: Hashed> Table<T> {
     /// sleep. What is resized meanwhile is counted as it is by then.
     pub fn chain_lengths<const L: usize>(&self) -> [usize; L] {
         self.chains.chain_lengths()
+    }
+
+    /// Has the next resize go by that load factor.
+    pub fn set_load_factor(&self, load_factor: i32) {
+        self.chains.set_load_factor(load_factor);
     }
 
     /// Grows or shrinks the table if its load asks for it. Sleeps.

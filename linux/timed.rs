@@ -367,6 +367,11 @@ impl<T: Entry> Table<T> {
         self.chains.chain_lengths()
     }
 
+    /// Has the next resize go by that load factor.
+    pub fn set_load_factor(&self, load_factor: i32) {
+        self.chains.set_load_factor(load_factor);
+    }
+
     /// Grows or shrinks the table if its load asks for it. Sleeps.
     pub fn resize(&self) -> Result {
         self.chains.resize()

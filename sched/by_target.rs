@@ -128,7 +128,7 @@ impl Hashed for Entry {
 /// Some links for each bucket when there are as many entries as there may be.
 const SIZING: Sizing = Sizing {
     initial_bits: 12,
-    wanted: |_, _| None,
+    wanted: |_, _, _| None,
 };
 
 /// Where sweeping is.

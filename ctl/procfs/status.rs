@@ -22,9 +22,13 @@ impl Single for Status {
         // The tables outlive the namespace's state as long as we look at them: that takes its time.
         let tables = rcu::read(|rcu| {
             let netns = Netns::of(net, rcu)?;
-            Some((netns.conn_tables(), netns.shared_model().clone()))
+            Some((
+                netns.conn_tables(),
+                netns.shared_model().clone(),
+                netns.settings.clone(),
+            ))
         });
-        let Some((conns, model)) = tables else {
+        let Some((conns, model, settings)) = tables else {
             return;
         };
         // The tables of both families are one to users.
@@ -37,12 +41,14 @@ impl Single for Status {
                 name: "Conn",
                 entries: conns.v4.count().saturating_add(conns.v6.count()),
                 buckets: conns.v4.size().saturating_add(conns.v6.size()),
+                lfactor: settings.conn_lfactor.get(),
                 lengths,
             },
             TableStatus {
                 name: "Service",
                 entries: model.services.count(),
                 buckets: model.services.size(),
+                lfactor: settings.svc_lfactor.get(),
                 lengths: model.services.chain_lengths(),
             },
         ];

@@ -22,6 +22,7 @@ use core::{
     marker::PhantomData,
     ptr::NonNull,
     sync::atomic::{
+        AtomicI32,
         AtomicPtr,
         AtomicUsize,
         Ordering, //
@@ -147,6 +148,7 @@ pub(crate) struct Chains<N: Node> {
     seconds: AtomicUsize,
     seed: Seed,
     sizing: Sizing,
+    load_factor: AtomicI32,
     #[pin]
     locks: [SpinLockBh<()>; LOCKS],
     /// Held for a resize.
@@ -174,6 +176,7 @@ impl<N: Node> Chains<N> {
                 seconds: AtomicUsize::new(0),
                 seed: [seed as u64, (seed >> 64) as u64],
                 sizing,
+                load_factor: AtomicI32::new(0),
                 locks <- pin_init::pin_init_array_from_fn(|_| new_spinlock_bh!((), "table")),
                 resizing <- new_mutex!((), "table_resize"),
                 _nodes: PhantomData,
@@ -416,6 +419,11 @@ impl<N: Node> Chains<N> {
         self.wanted_bits(self.current(rcu).mask).is_some()
     }
 
+    /// What [`Sizing::wanted`] gets from now on.
+    pub(crate) fn set_load_factor(&self, load_factor: i32) {
+        self.load_factor.store(load_factor, Ordering::Relaxed);
+    }
+
     /// The size that the load asks for, if it isn't the present one.
     #[inline]
     fn wanted_bits(&self, mask: usize) -> Option<u32> {
@@ -423,7 +431,8 @@ impl<N: Node> Chains<N> {
             .count()
             .wrapping_add(self.seconds.load(Ordering::Relaxed));
         let bits = mask.wrapping_add(1).trailing_zeros();
-        let wanted = (self.sizing.wanted)(entries, bits)?.max(LOCK_BITS);
+        let load_factor = self.load_factor.load(Ordering::Relaxed);
+        let wanted = (self.sizing.wanted)(entries, bits, load_factor)?.max(LOCK_BITS);
         (wanted != bits).then_some(wanted)
     }
 

@@ -49,7 +49,7 @@ pub(crate) fn hash_of(key: u32, seed: &Seed) -> u32 {
 }
 
 /// Two items to a bucket at most, and one to two buckets at least.
-fn wanted(entries: usize, bits: u32) -> Option<u32> {
+fn wanted(entries: usize, bits: u32, _load_factor: i32) -> Option<u32> {
     let size = 1usize << bits;
     let fitting = entries.max(1).ilog2().max(LEAST_BITS);
     (entries > 2 * size || entries < size / 2).then_some(fitting)
@@ -64,7 +64,7 @@ pub(crate) const SMALL: Sizing = Sizing {
 /// A small table that grows by a factor that no memory has room for.
 pub(crate) const GREEDY: Sizing = Sizing {
     initial_bits: LEAST_BITS,
-    wanted: |_, _| Some(40),
+    wanted: |_, _, _| Some(40),
 };
 
 /// A table that no memory has room for.

@@ -12,6 +12,7 @@ from collections import Counter
 from lib.lab import CIP, RIP, VIP, Lab
 from lib.packet import udp
 from lib.tap import equal, eventually, main, test
+from lib.vs import Settings
 
 VPORT, MANY = 53, 2000
 
@@ -89,6 +90,29 @@ def status(lab):
     with lab.director:
         equal(os.stat("/proc/thread-self/net/ip_vs_status").st_mode & 0o777,
               0o440)
+
+
+@test("conn_lfactor and svc_lfactor set how many there are for a bucket")
+def load_factors(lab):
+    settings = Settings(lab.director)
+    for setting, name, count in (("conn_lfactor", "Conn", 2 * MANY),
+                                 ("svc_lfactor", "Service", 1)):
+        before = settings[setting]
+        for factor in (-8, 8, -5, before):
+            settings[setting] = factor
+
+            def fits():
+                found = re.match(r"(\d+) \(\d+ bits, lfactor (-?\d+)\)$",
+                                 lab.status()[f"{name} buckets"])
+                size = int(found[1])
+                # The C module has no more than 4096 unless it is told to;
+                # ours a table for each family, and no less than 256 for each.
+                right = (count << 8) // (1 << (factor + 8))
+                return (int(found[2]) == factor and
+                        size >= min(right, 4096) and
+                        size <= max(4 * right, 256) + 256)
+            eventually(fits, f"{setting}={factor}")
+    equal(lab.reader(1 << 20), Counter(lab.made), "connections afterwards")
 
 
 # The C module ends the list where it is when it installs a new table.

@@ -14,6 +14,7 @@ pub(crate) fn run(data: &[u8]) {
     let limits = Limits {
         min_bits: a.min(b),
         max_bits: a.max(b),
+        load_factor: i32::from(input.u8() % 17) - 8,
     };
     any_numbers(input.u32(), input.u32(), input.u64());
     overload(&mut input);
@@ -22,15 +23,16 @@ pub(crate) fn run(data: &[u8]) {
     while !input.is_empty() {
         let count = input.u64() >> (input.u8() % 64);
         let Some(new) = limits.resize(count, bits) else {
-            // It fits: no more than one for each bucket, no fewer than one for eight.
-            assert!(bits == limits.max_bits || count <= 1 << bits);
-            assert!(bits == limits.min_bits || count >= (1 << bits) / 8);
+            // It fits: no more than it is for, and no fewer than an eighth of that.
+            assert!(bits == limits.max_bits || count <= load(limits, bits));
+            let least = bits == limits.min_bits || bits == limits.size_for(count);
+            assert!(least || count >= load(limits, bits) / 8);
             continue;
         };
         assert_ne!(new, bits);
         assert!((limits.min_bits..=limits.max_bits).contains(&new));
         assert_eq!(new, limits.size_for(count));
-        assert_eq!(new > bits, count > 1 << bits);
+        assert_eq!(new > bits, count > load(limits, bits));
         bits = new;
         // Once is enough, and it takes as many again, or half as few, for the next time.
         assert_eq!(limits.resize(count, bits), None);
@@ -40,13 +42,26 @@ pub(crate) fn run(data: &[u8]) {
             None
         );
         assert!(bits == limits.max_bits || doubled <= limits.thresholds(bits).grow_above);
-        assert!(limits.thresholds(bits).shrink_below <= count / 2 + 1);
+        let bucket = load(limits, 0).max(1);
+        assert!(limits.thresholds(bits).shrink_below <= count / 2 + bucket);
+    }
+}
+
+/// How many elements 2^`bits` buckets are for.
+fn load(limits: Limits, bits: u32) -> u64 {
+    match u32::try_from(limits.load_factor) {
+        Ok(more) => 1 << (bits + more),
+        Err(_) => (1 << bits) >> limits.load_factor.unsigned_abs(),
     }
 }
 
 /// Nonsense is answered too.
 fn any_numbers(min_bits: u32, max_bits: u32, count: u64) {
-    let limits = Limits { min_bits, max_bits };
+    let limits = Limits {
+        min_bits,
+        max_bits,
+        load_factor: max_bits as i32,
+    };
     limits.resize(count, max_bits);
     limits.resize(count, min_bits);
     limits.thresholds(count as u32);

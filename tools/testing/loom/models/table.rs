@@ -33,7 +33,7 @@ impl Deref for Shareable {
 }
 
 /// A table of two buckets that wants to have `bits`.
-fn table(initial_bits: u32, wanted: fn(usize, u32) -> Option<u32>) -> Arc<Shareable> {
+fn table(initial_bits: u32, wanted: fn(usize, u32, i32) -> Option<u32>) -> Arc<Shareable> {
     let sizing = Sizing {
         initial_bits,
         wanted,
@@ -43,11 +43,11 @@ fn table(initial_bits: u32, wanted: fn(usize, u32) -> Option<u32>) -> Arc<Sharea
 }
 
 fn growing() -> Arc<Shareable> {
-    table(1, |_, _| Some(2))
+    table(1, |_, _, _| Some(2))
 }
 
 fn shrinking() -> Arc<Shareable> {
-    table(2, |_, _| Some(1))
+    table(2, |_, _, _| Some(1))
 }
 
 fn insert(table: &Table<Object>, number: u32) -> bool {
@@ -116,7 +116,7 @@ fn what_is_there_is_found_while_the_table_shrinks() {
 #[test]
 fn of_two_equal_objects_one_is_inserted() {
     explore(3, || {
-        let table = table(1, |_, _| None);
+        let table = table(1, |_, _, _| None);
         let other = Arc::clone(&table);
         let inserter = thread::spawn(move || insert(&other, 1));
         let mine = insert(&table, 1);
@@ -160,7 +160,7 @@ fn what_is_inserted_while_the_table_grows_is_found() {
 #[test]
 fn a_reader_comes_by_an_object_that_is_just_inserted() {
     explore(3, || {
-        let table = table(1, |_, _| None);
+        let table = table(1, |_, _, _| None);
         assert!(insert(&table, SAME[0]));
         let other = Arc::clone(&table);
         let inserter = thread::spawn(move || assert!(insert(&other, SAME[1])));
@@ -173,7 +173,7 @@ fn a_reader_comes_by_an_object_that_is_just_inserted() {
 #[test]
 fn of_two_who_remove_an_object_one_has_it() {
     explore(3, || {
-        let table = table(1, |_, _| None);
+        let table = table(1, |_, _, _| None);
         let (object, dropped) = new_object(1, Some(3));
         assert!(table.insert(object.clone(), |_| false).is_ok());
         let (other, clone) = (Arc::clone(&table), object.clone());
@@ -191,7 +191,7 @@ fn of_two_who_remove_an_object_one_has_it() {
 #[test]
 fn a_reader_may_look_at_what_is_removed() {
     explore(3, || {
-        let table = table(1, |_, _| None);
+        let table = table(1, |_, _, _| None);
         assert!(insert(&table, SAME[0]));
         let (object, dropped) = new_object(SAME[1], Some(SAME[2]));
         assert!(table.insert(object.clone(), |_| false).is_ok());

@@ -94,7 +94,7 @@ type Mortals = sync::Arc<Table<Mortal>>;
 fn table() -> Mortals {
     let sizing = Sizing {
         initial_bits: 1,
-        wanted: |_, _| None,
+        wanted: |_, _, _| None,
     };
     let init = slab::Cache::new(c"mortals").unwrap();
     // SAFETY: Writes all of it.
