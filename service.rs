@@ -34,6 +34,7 @@ use ipvs_core::{
 };
 use kernel::prelude::*;
 use linux::{
+    jiffies::HZ,
     rcu::{
         Borrowed,
         Reader,
@@ -55,6 +56,7 @@ pub(crate) struct Service {
     key: ServiceKey,
     protocol: u8,
     flags: AtomicU32,
+    /// In ticks.
     timeout: AtomicU32,
     netmask: AtomicU32,
     /// The servers.
@@ -96,7 +98,7 @@ impl Service {
     /// Takes over what a user asks for, but for the scheduler. Under the configuration lock.
     pub(crate) fn configure(&self, spec: &ServiceSpec<'_>) {
         self.flags.store(spec.flags.apply(self.flags()), Relaxed);
-        self.timeout.store(spec.timeout, Relaxed);
+        self.timeout.store(spec.timeout.wrapping_mul(HZ), Relaxed);
         self.netmask.store(spec.netmask.raw(), Relaxed);
     }
 
@@ -148,9 +150,10 @@ impl Service {
         self.flags.load(Relaxed) | IP_VS_SVC_F_HASHED
     }
 
-    /// Timeout of persistence in seconds, as set by users.
+    /// Timeout of persistence in seconds, as set by users: of more than 32 bits of ticks, what is
+    /// left of them, as with C.
     pub(crate) fn timeout_secs(&self) -> u32 {
-        self.timeout.load(Relaxed)
+        self.timeout.load(Relaxed).checked_div(HZ).unwrap_or(0)
     }
 
     /// Netmask of persistence, as set by users.
