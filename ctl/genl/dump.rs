@@ -4,6 +4,7 @@
 
 use super::{
     attributes,
+    failure::Failure,
     sink::Sink, //
 };
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     walk::Cursor, //
 };
 use ipvs_core::netlink::{
+    attr::Attrs,
     dump,
     service,
     *, //
@@ -75,11 +77,22 @@ pub(super) fn services(request: &Request<'_>, out: &mut Dump<'_, Position>) {
 }
 
 /// Shows servers of a service, as many as there is room for. A request that names no service, or none
-/// that is there, gets an empty answer instead of an error: it always did.
+/// that is there, gets an empty answer instead of an error: it always did. If its attributes can't
+/// be read, it is told why.
 pub(super) fn dests(request: &Request<'_>, out: &mut Dump<'_, Position>) {
-    let id =
-        attributes(request).and_then(|[_, service, ..]| service::parse_id(service, has_ipv6()));
-    let Ok(id) = id else {
+    let service = match attributes(request) {
+        Ok([_, service, ..]) => {
+            if Attrs::new(request.attrs(), Request::ATTRS_OFFSET).has_rest() {
+                request.explain("bytes are left over after the attributes");
+            }
+            service
+        }
+        Err(error) => {
+            let _ = Failure::from(error).tell(request);
+            return;
+        }
+    };
+    let Ok(id) = service::parse_id(service, has_ipv6()) else {
         return;
     };
     rcu::read(|rcu| {

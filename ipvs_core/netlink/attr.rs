@@ -162,6 +162,12 @@ impl<'a> Attrs<'a> {
     pub const fn new(data: &'a [u8], offset: usize) -> Self {
         Self { rest: data, offset }
     }
+
+    /// Whether there are bytes at the end that are no attribute.
+    pub fn has_rest(mut self) -> bool {
+        self.by_ref().for_each(drop);
+        !self.rest.is_empty()
+    }
 }
 
 impl<'a> Iterator for Attrs<'a> {
@@ -349,6 +355,16 @@ mod tests {
             assert_eq!(check(kind, &vec![1; len + 1]), Ok(()));
             assert_eq!(check(kind, &vec![1; len - 1]), Err(Errno::RANGE));
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_attribute_are_left_over() {
+        let whole = [attr(1, &[1]), attr(4, b"ab\0")].concat();
+        for (cut, rest) in [(0, false), (1, false), (2, true), (whole.len(), false)] {
+            let data = &whole[..whole.len() - cut];
+            assert_eq!(Attrs::new(data, 0).has_rest(), rest, "{cut} bytes less");
+        }
+        assert!(Attrs::new(&[whole, vec![0; 3]].concat(), 0).has_rest());
     }
 
     #[test]
