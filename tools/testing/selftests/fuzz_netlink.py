@@ -23,6 +23,7 @@ from lib import genl
 from lib.chance import chance, number
 from lib.genl import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Genl
 from lib.lab import CIP, RIP, VIP, Lab
+from lib.module import no_autoload
 from lib.mutate import NUMBERS, Requests
 from lib.packet import udp
 from lib.rules import Rules
@@ -51,20 +52,16 @@ class FuzzLab(Lab):
         self.beside = self.namespace("beside", {})
         self.links = [Genl(self.director), Genl(self.beside)]
         self.answers = {}
-        # A module for each scheduler's name that comes up would be looked for.
-        with open("/proc/sys/kernel/modprobe", "r+", encoding="ascii") as file:
-            self.modprobe = file.read()
-            file.write("\n")
+        self.quiet = no_autoload()
+        self.quiet.__enter__()
 
     def __exit__(self, *error):
         for link in getattr(self, "links", []):
             if not error[0]:
                 link.request(genl.FLUSH)
             link.close()
-        if hasattr(self, "modprobe"):
-            with open("/proc/sys/kernel/modprobe", "w",
-                      encoding="ascii") as file:
-                file.write(self.modprobe)
+        if hasattr(self, "quiet"):
+            self.quiet.__exit__(None, None, None)
         super().__exit__(*error)
 
     def count(self, error):

@@ -8,7 +8,7 @@ by whom. What they do is in sysctl_effects.py."""
 import os
 
 from lib.lab import Lab
-from lib.netns import Netns
+from lib.netns import Netns, become_owner
 from lib.tap import equal, main, module_under_test, test
 from lib.vs import PATH, Settings
 
@@ -135,12 +135,7 @@ def in_child(function):
 def in_user_namespace(function):
     """The same, as root of a user namespace and a network namespace in it."""
     def inside():
-        uid, gid = os.getuid(), os.getgid()
-        os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
-        for file, row in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"),
-                          ("gid_map", f"0 {gid} 1")):
-            with open(f"/proc/self/{file}", "w", encoding="ascii") as out:
-                out.write(row)
+        become_owner()
         return function()
     return in_child(inside)
 

@@ -10,7 +10,7 @@ from .tap import TIME_FACTOR
 
 NETLINK_GENERIC, SOL_NETLINK, NETLINK_EXT_ACK = 16, 270, 11
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
-NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLMSG_NOOP, NLMSG_ERROR, NLMSG_DONE = 1, 2, 3
 NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
 NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS = 1, 2
 NLMSGERR_ATTR_MISS_TYPE, NLMSGERR_ATTR_MISS_NEST = 5, 6
@@ -40,6 +40,7 @@ class Reply(NamedTuple):
     message: str        # of the extended ack
     offset: int         # of the offending attribute in the request
     missing: int        # type of the attribute that is missing
+    heads: tuple = ()   # (netlink's flags, command, version) of each payload
 
 
 def attr(kind, payload, length=None):
@@ -136,13 +137,19 @@ class Genl:
         data = struct.pack("=IHHIIBBH", 20 + len(body), family, flags,
                            self.sequence, 0, command, version, 0) + body
         self.socket.send(data)
-        messages = []
+        if not flags & NLM_F_ACK and (flags & (NLM_F_DUMP | NLM_F_REQUEST) !=
+                                      NLM_F_DUMP | NLM_F_REQUEST):
+            # Nothing may be said of it; this is, and when all has been.
+            self.socket.send(struct.pack("=IHHII", 16, NLMSG_NOOP,
+                                         NLM_F_REQUEST | NLM_F_ACK,
+                                         self.sequence, 0))
+        messages, heads = [], []
         while True:
-            done = self._receive(messages)
+            done = self._receive(messages, heads)
             if done:
-                return done
+                return done._replace(heads=tuple(heads))
 
-    def _receive(self, messages):
+    def _receive(self, messages, heads):
         data = self.socket.recv(1 << 20)
         while len(data) >= 16:
             size, kind, flags, sequence, _pid = struct.unpack_from(
@@ -153,6 +160,7 @@ class Genl:
             if kind in (NLMSG_ERROR, NLMSG_DONE):
                 return self._done(kind, flags, body, messages)
             messages.append(body[4:])
+            heads.append((flags, *body[:2]))
         return None
 
     @staticmethod

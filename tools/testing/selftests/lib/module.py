@@ -4,6 +4,7 @@
 import ctypes
 import os
 import subprocess
+from contextlib import contextmanager
 
 from .tap import Skip, eventually, module_under_test
 
@@ -50,6 +51,20 @@ def load(*parameters):
         return
     run("modprobe", "ip_vs", *parameters)
     run("modprobe", "-a", *MODULES)
+
+
+@contextmanager
+def no_autoload():
+    """While this lasts, the kernel looks for no module by itself: it would for
+    each scheduler's name that comes up."""
+    with open("/proc/sys/kernel/modprobe", "r+", encoding="ascii") as file:
+        path = file.read()
+        file.write("\n")
+    try:
+        yield
+    finally:
+        with open("/proc/sys/kernel/modprobe", "w", encoding="ascii") as file:
+            file.write(path)
 
 
 def files():

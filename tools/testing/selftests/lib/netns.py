@@ -1,23 +1,54 @@
 # SPDX-License-Identifier: GPL-2.0
 """Network namespaces that this process steps into and out of."""
 
+import fcntl
 import os
+import socket
+import struct
 import subprocess
 
 from .module import run
 
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
-class Netns:
-    """A named namespace. Inside `with namespace:` all that is opened, read
-    under /proc or started as a child belongs to it; a socket stays in the
+
+def up(name="lo"):
+    """Set a device of the current namespace up."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = struct.pack("16sH14x", name.encode(), IFF_UP)
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, request)
+
+
+def become_owner():
+    """Leave for a network namespace in a user namespace, root of which this
+    process is from now on. There is no way back."""
+    uid, gid = os.getuid(), os.getgid()
+    os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
+    for file, row in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"),
+                      ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{file}", "w", encoding="ascii") as out:
+            out.write(row)
+
+
+class Space:
+    """A namespace by its open file. Inside `with space:` all that is opened,
+    read under /proc or started as a child belongs to it; a socket stays in the
     namespace that it was opened in.
     """
 
-    def __init__(self, name):
-        self.name = name
-        run("ip", "netns", "add", name)
-        self.handle = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, path):
+        self.handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.outer = []
+
+    @classmethod
+    def new(cls):
+        """One without a name. It goes when the last of its users does."""
+        here = cls("/proc/thread-self/ns/net")
+        os.unshare(os.CLONE_NEWNET)
+        space = cls("/proc/thread-self/ns/net")
+        os.setns(here.handle, os.CLONE_NEWNET)
+        here.close()
+        return space
 
     def __enter__(self):
         self.outer.append(os.open("/proc/thread-self/ns/net",
@@ -30,9 +61,22 @@ class Netns:
         os.setns(outer, os.CLONE_NEWNET)
         os.close(outer)
 
+    def close(self):
+        """Be no user of it any more."""
+        os.close(self.handle)
+
+
+class Netns(Space):
+    """A namespace with a name, as ip(8) has it."""
+
+    def __init__(self, name):
+        self.name = name
+        run("ip", "netns", "add", name)
+        super().__init__(f"/run/netns/{name}")
+
     def delete(self):
         """The namespace goes when the last of its users does."""
-        os.close(self.handle)
+        self.close()
         run("ip", "netns", "del", self.name)
 
     def ip(self, *commands):
