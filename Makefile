@@ -72,6 +72,11 @@ fuzz-kernel: $(needs_module_of_kernel) ## N=10000 requests and packets by chance
 		$(call hunt,$$(($(or $(N),10000) / 5 + 600))) N=$(or $(N),10000) \
 			tools/testing/selftests/fuzz_$$test.py || exit; done
 
+.PHONY: differential
+differential: $(needs_module_of_kernel) ## do N=5000 operations by chance on both modules, and compare; SEED=, KERNEL=
+	@$(call hunt,$$(($(or $(N),5000) / 10 + 600))) N=$(or $(N),5000) \
+		tools/testing/differential/differential.py
+
 .PHONY: fault-injection
 fault-injection: KERNEL = debug
 fault-injection: $(if $(filter c,$(M)),,module-debug) ## each allocation fails once, on the kernel that looks for bugs
@@ -103,4 +108,4 @@ update: ## take the newest kernel and packages, and drop what they supersede fro
 
 .PHONY: help
 help: ## this list
-	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
