@@ -78,6 +78,8 @@ impl<R: Route> Deref for Owned<R> {
     type Target = R;
 
     fn deref(&self) -> &R {
+        // What it is in may be gone, too.
+        memory::check(self);
         // SAFETY: Owns a reference.
         unsafe { self.0.as_ref() }
     }
