@@ -8,9 +8,11 @@
 mod bindings;
 
 pub mod capability;
+pub mod cpumask;
 pub mod genetlink;
 pub mod icmp;
 pub mod jiffies;
+pub mod kthread;
 pub mod memory;
 pub mod module;
 pub mod net;

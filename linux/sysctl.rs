@@ -65,9 +65,24 @@ impl Int {
 /// One setting of a `T`, and its file.
 pub struct Entry<T: 'static> {
     name: &'static CStr,
-    number: fn(&T) -> &Int,
-    set: Option<fn(&T, i32) -> Result>,
+    kind: Kind<T>,
     is_limit: bool,
+}
+
+/// What a setting is.
+enum Kind<T: 'static> {
+    /// A number.
+    Int(fn(&T) -> &Int),
+    /// A number that is checked.
+    Checked {
+        number: fn(&T) -> &Int,
+        set: fn(&T, i32) -> Result,
+    },
+    /// A line of text.
+    Text {
+        show: fn(&T, &mut [u8]) -> usize,
+        set: fn(&T, &[u8]) -> Result,
+    },
 }
 
 impl<T> Entry<T> {
@@ -75,8 +90,7 @@ impl<T> Entry<T> {
     pub const fn int(name: &'static CStr, number: fn(&T) -> &Int) -> Self {
         Self {
             name,
-            number,
-            set: None,
+            kind: Kind::Int(number),
             is_limit: false,
         }
     }
@@ -90,8 +104,24 @@ impl<T> Entry<T> {
     ) -> Self {
         Self {
             name,
-            number,
-            set: Some(set),
+            kind: Kind::Checked { number, set },
+            is_limit: false,
+        }
+    }
+
+    /// A setting that is a line of text.
+    ///
+    /// `show` writes it into a buffer, as far as there is room for it and a NUL, and returns its
+    /// length without one. `set` gets all that was written at once, or refuses it with an errno
+    /// that the user sees. Both are called by who uses the file, and may sleep.
+    pub const fn text(
+        name: &'static CStr,
+        show: fn(&T, &mut [u8]) -> usize,
+        set: fn(&T, &[u8]) -> Result,
+    ) -> Self {
+        Self {
+            name,
+            kind: Kind::Text { show, set },
             is_limit: false,
         }
     }
@@ -140,17 +170,19 @@ impl<T: Send + Sync + 'static> Table<T> {
         let mut rows = KVec::with_capacity(entries.len(), GFP_KERNEL)?;
         for entry in entries {
             let writable = !entry.is_limit || net.is_of_init_user_ns();
+            let (number, handler): (_, Handler) = match &entry.kind {
+                Kind::Int(number) => (Some(number), bindings::proc_dointvec),
+                Kind::Checked { number, .. } => (Some(number), checked::<T>),
+                Kind::Text { .. } => (None, text::<T>),
+            };
             let row = bindings::ctl_table {
                 procname: entry.name.as_char_ptr(),
-                data: core::ptr::from_ref((entry.number)(&value))
-                    .cast_mut()
-                    .cast(),
+                data: number.map_or(core::ptr::null_mut(), |number| {
+                    core::ptr::from_ref(number(&value)).cast_mut().cast()
+                }),
                 maxlen: size_of::<Int>() as c_int,
                 mode: if writable { 0o644 } else { 0o444 },
-                proc_handler: Some(match entry.set {
-                    None => bindings::proc_dointvec,
-                    Some(_) => checked::<T>,
-                }),
+                proc_handler: Some(handler),
                 poll: core::ptr::null_mut(),
                 extra1: core::ptr::from_ref(entry).cast_mut().cast(),
                 extra2: core::ptr::from_ref(&*value).cast_mut().cast(),
@@ -159,7 +191,8 @@ impl<T: Send + Sync + 'static> Table<T> {
         }
         // SAFETY: The namespace and the path are valid, and so are the rows, which stay where they
         // are until `drop`: they belong to a vector that does not change. `proc_dointvec` reads and
-        // writes the number with single accesses, as atomics are; `checked` fits what it gets.
+        // writes the number with single accesses, as atomics are; `checked` and `text` fit what they
+        // get.
         let header = unsafe {
             bindings::register_net_sysctl_sz(
                 net.as_ptr(),
@@ -184,6 +217,29 @@ impl<T: Send + Sync> Drop for Table<T> {
     }
 }
 
+type Handler = unsafe extern "C" fn(
+    *const bindings::ctl_table,
+    c_int,
+    *mut c_void,
+    *mut usize,
+    *mut bindings::loff_t,
+) -> c_int;
+
+/// The entry of a row, and the value that the setting is in.
+///
+/// # Safety
+///
+/// The row must be one that [`Table::<T>::new`] made, and still exist during `'a`.
+unsafe fn origin<'a, T>(row: *const bindings::ctl_table) -> (&'a Entry<T>, &'a T) {
+    // SAFETY: The row has these from `new`; both are shared only, and live as long as it.
+    unsafe {
+        (
+            &*(*row).extra1.cast::<Entry<T>>(),
+            &*(*row).extra2.cast::<T>(),
+        )
+    }
+}
+
 /// The handler of a setting that is checked.
 ///
 /// # Safety
@@ -197,14 +253,12 @@ unsafe extern "C" fn checked<T: 'static>(
     len: *mut usize,
     pos: *mut bindings::loff_t,
 ) -> c_int {
-    // SAFETY: The row has these from `new`; both are shared only, and live as long as it.
-    let (entry, value) = unsafe {
-        (
-            &*(*row).extra1.cast::<Entry<T>>(),
-            &*(*row).extra2.cast::<T>(),
-        )
+    // SAFETY: By the safety requirement; the row stays until its users are gone.
+    let (entry, value) = unsafe { origin::<T>(row) };
+    let Kind::Checked { number, set } = &entry.kind else {
+        return EINVAL.to_errno();
     };
-    let mut number = (entry.number)(value).get();
+    let mut number = number(value).get();
     if write == 0 {
         // SAFETY: The core's arguments.
         return unsafe { transfer(row, &mut number, write, buffer, len, pos) };
@@ -231,10 +285,54 @@ unsafe extern "C" fn checked<T: 'static>(
             break;
         }
     }
-    match (entry.set, written) {
-        (Some(set), Some(number)) => set(value, number).map_or_else(|e| e.to_errno(), |()| 0),
-        _ => 0,
+    match written {
+        Some(number) => set(value, number).map_or_else(|e| e.to_errno(), |()| 0),
+        None => 0,
     }
+}
+
+/// The handler of a setting that is text. All of it is read or written at once: what comes later
+/// through the same file is the end, or is ignored.
+///
+/// # Safety
+///
+/// As for [`checked`].
+unsafe extern "C" fn text<T: 'static>(
+    row: *const bindings::ctl_table,
+    write: c_int,
+    buffer: *mut c_void,
+    len: *mut usize,
+    pos: *mut bindings::loff_t,
+) -> c_int {
+    // SAFETY: By the safety requirement; the row stays until its users are gone.
+    let (entry, value) = unsafe { origin::<T>(row) };
+    // SAFETY: The core passes valid pointers, for this call alone.
+    let (len, pos) = unsafe { (&mut *len, &mut *pos) };
+    let Kind::Text { show, set } = &entry.kind else {
+        return EINVAL.to_errno();
+    };
+    if *pos != 0 || *len == 0 {
+        *len = 0;
+        return 0;
+    }
+    if write != 0 {
+        // SAFETY: What was written is that long.
+        let written = unsafe { core::slice::from_raw_parts(buffer.cast::<u8>(), *len) };
+        if let Err(error) = set(value, written) {
+            return error.to_errno();
+        }
+    } else {
+        // SAFETY: The core has room for one byte more than it asks for, and has zeroed all.
+        let room =
+            unsafe { core::slice::from_raw_parts_mut(buffer.cast::<u8>(), len.saturating_add(1)) };
+        let shown = show(value, room);
+        if let Some(end) = room.get_mut(shown) {
+            *end = b'\n';
+        }
+        *len = shown.saturating_add(1).min(*len);
+    }
+    *pos = pos.saturating_add(*len as bindings::loff_t);
+    0
 }
 
 /// Reads or writes `number` as [`proc_dointvec`](bindings::proc_dointvec) does for the core.

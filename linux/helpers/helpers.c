@@ -12,7 +12,9 @@
 #endif
 
 #include "bh.c"
+#include "cpumask.c"
 #include "genetlink.c"
+#include "kthread.c"
 #include "memory.c"
 #include "net.c"
 #include "netfilter.c"

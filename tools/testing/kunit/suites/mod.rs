@@ -2,6 +2,7 @@
 
 //! The suites.
 
+mod kthread;
 mod net;
 mod numbers;
 mod percpu;

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sets of CPUs that are kept, and their text: `0-3,8`.
+//!
+//! C header: [`include/linux/cpumask.h`](srctree/include/linux/cpumask.h)
+
+use crate::{
+    bindings,
+    rcu::Reader, //
+};
+use core::ops::Deref;
+use kernel::{
+    alloc::KVVec,
+    cpumask::{
+        Cpumask,
+        CpumaskVar, //
+    },
+    error::to_result,
+    prelude::*, //
+};
+
+/// A set of CPUs, which does not change.
+pub struct Cpus(CpumaskVar);
+
+// SAFETY: It owns its bits, which are freed by any thread.
+unsafe impl Send for Cpus {}
+// SAFETY: Through a `&Cpus` its bits are only read.
+unsafe impl Sync for Cpus {}
+
+impl Cpus {
+    /// Those that a text lists and that the current process may run on. It ends at a NUL, if there
+    /// is one. C: `cpulist_parse()`. Process context; may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` and `ERANGE` for what is no list, `ERANGE` also for CPUs that the machine can't
+    /// have; `EOVERFLOW` for numbers that are none of an `unsigned int`; `ENOMEM`.
+    pub fn parse_allowed(text: &[u8]) -> Result<Self> {
+        let mut string = KVVec::with_capacity(text.len().saturating_add(1), GFP_KERNEL)?;
+        string.extend_from_slice(text, GFP_KERNEL)?;
+        string.push(0u8, GFP_KERNEL)?;
+        let cpus = CpumaskVar::new_zero(GFP_KERNEL)?;
+        // SAFETY: The string ends with a NUL; the mask is valid and ours alone.
+        to_result(unsafe {
+            bindings::ipvs_cpulist_parse(string.as_ptr().cast_mut().cast(), cpus.as_raw())
+        })?;
+        // SAFETY: As above.
+        unsafe { bindings::ipvs_cpumask_and_current(cpus.as_raw()) };
+        Ok(Self(cpus))
+    }
+}
+
+impl Deref for Cpus {
+    type Target = Cpumask;
+
+    fn deref(&self) -> &Cpumask {
+        &self.0
+    }
+}
+
+/// The CPUs that the machine has for kernel threads.
+pub fn housekeeping(_rcu: Reader<'_>) -> &Cpumask {
+    // SAFETY: The mask is valid within the read-side critical section.
+    unsafe { Cpumask::from_raw(bindings::ipvs_housekeeping_kthread_mask()) }
+}
+
+/// Writes the list of the set's CPUs and a NUL, as far as there is room. Returns the length of the
+/// list, without the NUL.
+pub fn print_list(cpus: &Cpumask, buffer: &mut [u8]) -> usize {
+    // SAFETY: The buffer is valid for its length, and the mask is valid.
+    let length = unsafe {
+        bindings::ipvs_cpulist_print(buffer.as_mut_ptr().cast(), buffer.len(), cpus.as_raw())
+    };
+    usize::try_from(length).unwrap_or(0)
+}
