@@ -2,9 +2,11 @@
 
 //! Rates: every two seconds, all statistics of a namespace take a step. C: `ip_vs_est.c`.
 //!
-//! It rests while there is no service (see [`crate::control`]), or if users want it to (sysctl
-//! `run_estimation`). The C module spreads the work over kernel threads and limits it; here a step
-//! costs no more than reading counters, and anyone else may run between two services.
+//! A kernel thread of the namespace does it, from the first service on (see [`crate::control`]), as
+//! long as users want it to (sysctls `run_estimation` and `est_cpulist`). After the last service has
+//! gone, the rates of the namespace still have to go down. The C module spreads the work over
+//! several threads and limits it; here a step costs no more than reading counters, and anyone else
+//! may run between two services.
 
 use crate::{
     netns::Model,
@@ -17,70 +19,266 @@ use core::sync::atomic::{
     Ordering::Relaxed, //
 };
 use ipvs_core::est::PERIOD_SECS;
-use kernel::sync::Arc;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
 use linux::{
+    cpumask::{
+        self,
+        Cpus, //
+    },
     jiffies::{
         self,
         HZ, //
     },
-    rcu,
-    work::{
-        Next,
-        Run, //
+    kthread::{
+        self,
+        Main,
+        This,
+        Thread, //
     },
+    rcu,
 };
 
 /// Ticks from one step to the next.
-pub(crate) const PERIOD: usize = PERIOD_SECS as usize * HZ as usize;
+const PERIOD: usize = PERIOD_SECS as usize * HZ as usize;
 
 /// What makes a namespace's rates go on.
+///
+/// It belongs to users, who may start and stop it at the same time; the thread takes no lock that
+/// they hold meanwhile.
+#[pin_data]
 pub(crate) struct Estimation {
-    model: Arc<Model>,
+    rates: Arc<Rates>,
     settings: Arc<Settings>,
-    /// When the step that comes next is due.
-    due: AtomicUsize,
+    /// What the thread is called.
+    name: CString,
+    #[pin]
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Whether there has been a service.
+    begun: bool,
+    /// Where the thread runs, if users have said so.
+    cpus: Option<Cpus>,
+    thread: Option<Thread<Estimator>>,
+}
+
+/// What a thread is to be like.
+struct Plan<'a> {
+    begun: bool,
+    run: bool,
+    nice: i32,
+    cpus: Option<&'a Cpus>,
 }
 
 impl Estimation {
-    /// For the statistics in `model`.
-    pub(crate) fn new(model: Arc<Model>, settings: Arc<Settings>) -> Self {
-        Self {
-            model,
+    /// For the statistics in `model`, of the namespace with this number.
+    pub(crate) fn new(
+        model: Arc<Model>,
+        settings: Arc<Settings>,
+        number: u32,
+    ) -> Result<impl PinInit<Self, Error>> {
+        let rates = Arc::new(
+            Rates {
+                model,
+                due: AtomicUsize::new(jiffies::now()),
+            },
+            GFP_KERNEL,
+        )?;
+        let name = CString::try_from_fmt(fmt!("ipvs-e:{number}:0"))?;
+        Ok(try_pin_init!(Self {
+            rates,
             settings,
-            due: AtomicUsize::new(jiffies::now()),
+            name,
+            state <- new_mutex!(
+                State {
+                    begun: false,
+                    cpus: None,
+                    thread: None,
+                },
+                "ipvs_estimation"
+            ),
+        }? Error))
+    }
+
+    /// Lets rates go on, from now on: there is to be a service. May sleep.
+    ///
+    /// Errors: those of [`Thread::new`], and everything is as before.
+    pub(crate) fn start(&self) -> Result {
+        let mut state = self.state.lock();
+        if state.begun {
+            return Ok(());
+        }
+        let thread = self.thread(Plan {
+            begun: true,
+            ..self.plan(&state)
+        })?;
+        state.begun = true;
+        state.exchange(thread);
+        Ok(())
+    }
+
+    /// How many threads there are.
+    pub(crate) fn threads(&self) -> usize {
+        usize::from(self.state.lock().thread.is_some())
+    }
+
+    /// Says whether rates go on. C: `ipvs_proc_run_estimation()`.
+    ///
+    /// Errors: as for [`Self::start`].
+    pub(crate) fn set_run(&self, number: i32) -> Result {
+        let run = &self.settings.run_estimation;
+        let mut state = self.state.lock();
+        if run.get() == number {
+            return Ok(());
+        }
+        let thread = self.thread(Plan {
+            run: number != 0,
+            ..self.plan(&state)
+        })?;
+        run.set(number);
+        state.exchange(thread);
+        Ok(())
+    }
+
+    /// Sets the nice value of the thread. C: `ipvs_proc_est_nice()`.
+    ///
+    /// Errors: `EINVAL` for what is none; those of [`Self::start`].
+    pub(crate) fn set_nice(&self, number: i32) -> Result {
+        if !kthread::NICE.contains(&number) {
+            return Err(EINVAL);
+        }
+        let nice = &self.settings.est_nice;
+        let mut state = self.state.lock();
+        if nice.get() == number {
+            return Ok(());
+        }
+        let thread = self.thread(Plan {
+            nice: number,
+            ..self.plan(&state)
+        })?;
+        nice.set(number);
+        state.exchange(thread);
+        Ok(())
+    }
+
+    /// Sets the CPUs that the thread runs on, from a list of which those count that the writer may
+    /// run on; without any, there is no thread. C: `ipvs_proc_est_cpumask_set()`.
+    ///
+    /// Errors: those of [`Cpus::parse_allowed`] and [`Self::start`].
+    pub(crate) fn set_cpus(&self, list: &[u8]) -> Result {
+        let cpus = Cpus::parse_allowed(list)?;
+        let mut state = self.state.lock();
+        let thread = self.thread(Plan {
+            cpus: Some(&cpus),
+            ..self.plan(&state)
+        })?;
+        state.cpus = Some(cpus);
+        state.exchange(thread);
+        Ok(())
+    }
+
+    /// Writes the list of those CPUs as [`cpumask::print_list`] does. C:
+    /// `ipvs_proc_est_cpumask_get()`.
+    pub(crate) fn show_cpus(&self, buffer: &mut [u8]) -> usize {
+        match &self.state.lock().cpus {
+            Some(cpus) => cpumask::print_list(cpus, buffer),
+            None => rcu::read(|rcu| cpumask::print_list(cpumask::housekeeping(rcu), buffer)),
         }
     }
 
+    /// What is wanted now.
+    fn plan<'a>(&self, state: &'a State) -> Plan<'a> {
+        Plan {
+            begun: state.begun,
+            run: self.settings.run_estimation.is_set(),
+            nice: self.settings.est_nice.get(),
+            cpus: state.cpus.as_ref(),
+        }
+    }
+
+    /// A thread that is to be started, if one is wanted.
+    fn thread(&self, plan: Plan<'_>) -> Result<Option<Thread<Estimator>>> {
+        if !plan.begun || !plan.run || plan.cpus.is_some_and(|cpus| cpus.empty()) {
+            return Ok(None);
+        }
+        let settings = kthread::Settings {
+            nice: plan.nice,
+            cpus: plan.cpus.map(|cpus| &**cpus),
+        };
+        Thread::new(Estimator(self.rates.clone()), &self.name, settings).map(Some)
+    }
+}
+
+impl State {
+    /// Lets `thread` take the place of the one that there is, which ends first.
+    fn exchange(&mut self, thread: Option<Thread<Estimator>>) {
+        self.thread = None;
+        self.thread = thread;
+        if let Some(thread) = &self.thread {
+            thread.start();
+        }
+    }
+}
+
+/// What the threads of a namespace work on, one after the other.
+struct Rates {
+    model: Arc<Model>,
+    /// When the next step is due.
+    due: AtomicUsize,
+}
+
+impl Rates {
     /// How long to wait for the next step. Steps keep their distance on average, whatever holds up
     /// a single one; after a rest, they begin anew.
     fn pause(&self) -> usize {
         let now = jiffies::now();
-        let late = now.wrapping_sub(self.due.load(Relaxed));
-        let late = if late < PERIOD { late } else { 0 };
-        let pause = PERIOD.saturating_sub(late);
-
-        self.due.store(now.wrapping_add(pause), Relaxed);
-        pause
+        let due = self.due.load(Relaxed);
+        let ahead = due.wrapping_sub(now);
+        if ahead <= PERIOD {
+            return ahead;
+        }
+        if now.wrapping_sub(due) < PERIOD {
+            return 0;
+        }
+        self.due.store(now.wrapping_add(PERIOD), Relaxed);
+        PERIOD
     }
-}
 
-impl Run for Estimation {
-    fn run(&self) -> Next {
+    /// Lets all statistics take a step; ends early if the thread is to stop.
+    fn step(&self, this: &This) {
         let services = &self.model.services;
         let mut cursor = Cursor::default();
 
-        if !self.settings.run_estimation.is_set() || services.count() == 0 {
-            return Next::Done;
-        }
         self.model.stats.estimate();
-        while !cursor.ended() {
+        while !cursor.ended() && !this.should_stop() {
             rcu::read(|rcu| {
                 let batch = cursor
                     .take(|place, visit| services.scan(rcu, place, |service| visit(service.get())));
                 batch.into_iter().flatten().for_each(estimate);
             });
         }
-        Next::After(self.pause())
+        let due = self.due.load(Relaxed);
+        self.due.store(due.wrapping_add(PERIOD), Relaxed);
+    }
+}
+
+/// What one thread does.
+struct Estimator(Arc<Rates>);
+
+impl Main for Estimator {
+    fn main(&self, this: &This) {
+        while this.sleep(self.0.pause()) {
+            self.0.step(this);
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 //! # Locks, outermost first
 //!
 //! 1. [`Netns::config`]: all that users change. Sleeps.
-//! 2. The writer's lock of a service's list of servers; those of settings that depend on others.
-//!    Sleep.
+//! 2. The writer's lock of a service's list of servers; those of settings that depend on others,
+//!    and of the thread that estimates rates. Sleep.
 //! 3. A scheduler's memory; a server's overload flag; statistics; the tables' chains. Softirqs take
 //!    these, none within another.
 //!
@@ -251,8 +251,8 @@ pub(crate) struct Netns {
     /// What users change.
     #[pin]
     pub(crate) config: Mutex<Config>,
-    /// Lets rates go on, while there are services.
-    pub(crate) estimation: Arc<Work<Estimation>>,
+    /// Lets rates go on, from the first service on.
+    pub(crate) estimation: Arc<Estimation>,
     /// Lets schedulers forget, while there are such as remember.
     sweeper: Work<Sweeper>,
     /// Ends the connections of removed servers.
@@ -279,6 +279,8 @@ type ConnCache<F> = slab::Cache<PublishedConn<F>>;
 pub(crate) struct Common {
     v4: Arc<ConnCache<V4>>,
     v6: Arc<ConnCache<V6>>,
+    /// How many namespaces there have been (C: `ipvs_netns_cnt`).
+    born: AtomicU32,
 }
 
 impl Common {
@@ -287,6 +289,7 @@ impl Common {
         Ok(Self {
             v4: Arc::new(slab::Cache::new(c"ip_vs_conn")?, GFP_KERNEL)?,
             v6: Arc::new(slab::Cache::new(c"ip_vs_conn6")?, GFP_KERNEL)?,
+            born: AtomicU32::new(0),
         })
     }
 }
@@ -312,12 +315,9 @@ impl PerNet for Netns {
             )?,
             GFP_KERNEL,
         )?;
-        let estimation = Arc::new(
-            Work::new(
-                Estimation::new(model.clone(), settings.clone()),
-                c"ipvs_estimation",
-                kernel::static_lock_class!(),
-            )?,
+        let number = common.born.fetch_add(1, Relaxed);
+        let estimation = Arc::pin_init(
+            Estimation::new(model.clone(), settings.clone(), number)?,
             GFP_KERNEL,
         )?;
         let knobs = sysctl::Knobs {

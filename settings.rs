@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     /// What is done against floods.
     #[pin]
     pub(crate) defence: Defence,
+    /// The nice value of the thread that rates go on in.
+    pub(crate) est_nice: Int,
     /// Whether connections of removed servers end, and those of servers of weight 0 with the next
     /// SYN.
     pub(crate) expire_nodest_conn: Int,
@@ -87,6 +89,7 @@ impl Settings {
             conn_max_limit <- new_mutex!(limit, "ipvs_conn_max"),
             conn_reuse_mode: Int::new(1),
             defence <- Defence::new(),
+            est_nice: Int::new(0),
             expire_nodest_conn: Int::new(0),
             ignore_tunneled: Int::new(0),
             nat_icmp_send: Int::new(0),

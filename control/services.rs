@@ -22,7 +22,6 @@ use core::sync::atomic::{
     Ordering::Relaxed, //
 };
 use ipvs_core::{
-    est,
     flow::ServiceKey,
     ipv4::{
         PROTO_TCP,
@@ -47,7 +46,6 @@ use ipvs_core::{
 };
 use kernel::prelude::*;
 use linux::{
-    jiffies::HZ,
     module::InUse,
     netfilter::{
         self,
@@ -201,7 +199,8 @@ impl Netns {
     /// Adds a service.
     ///
     /// Errors: `EEXIST`; `ENOENT` for an unknown scheduler; `EINVAL` for an IPv6 prefix length that
-    /// makes no sense; `EPROTONOSUPPORT` and `ENOSYS` for what is not supported yet; `ENOMEM`.
+    /// makes no sense; `EPROTONOSUPPORT` and `ENOSYS` for what is not supported yet; `ENOMEM`;
+    /// those of [`linux::kthread::Thread::new`] for the first service.
     pub(crate) fn add_service(&self, spec: &ServiceSpec<'_>) -> Outcome {
         let mut config = self.config.lock();
         if config.closed {
@@ -231,6 +230,10 @@ impl Netns {
         )?;
         config.uses.reserve(1, GFP_KERNEL).map_err(Error::from)?;
         self.hook(&mut config, key.family())?;
+        if let Err(error) = self.estimation.start() {
+            self.unhook(&mut config, &key);
+            return Err(error.into());
+        }
 
         // Nothing fails from here on.
         self.sweep_later(&service);
@@ -244,8 +247,6 @@ impl Netns {
             .services
             .insert(service, |other| other.key() == &key);
         let _ = self.model().services.resize();
-        self.estimation
-            .schedule(est::PERIOD_SECS as usize * HZ as usize);
         Ok(())
     }
 
@@ -282,9 +283,6 @@ impl Netns {
         self.counter(key).fetch_sub(1, Relaxed);
         if is_any_port(key) {
             self.counts(key).any_port.fetch_sub(1, Relaxed);
-        }
-        if self.model().services.count() == 0 {
-            self.estimation.cancel();
         }
         self.unhook(config, key);
         service.scheduler.retire();

@@ -8,10 +8,7 @@ use crate::{
         self,
         Watch, //
     },
-    est::{
-        self,
-        Estimation, //
-    },
+    est::Estimation,
     family::{
         V4,
         V6, //
@@ -42,8 +39,8 @@ pub(crate) struct Knobs {
     pub(crate) settings: Arc<Settings>,
     /// To be woken when a defence is wanted.
     pub(crate) watch: Arc<Work<Watch>>,
-    /// To be woken when rates are to go on.
-    pub(crate) estimation: Arc<Work<Estimation>>,
+    /// What lets rates go on.
+    pub(crate) estimation: Arc<Estimation>,
     /// The tables of connections, and what gives them another size.
     pub(crate) conns: ConnTables,
     pub(crate) conn_resize4: Arc<Work<ConnResize<V4>>>,
@@ -81,14 +78,26 @@ static ENTRIES: &[Entry<Knobs>] = &[
         |k| &k.settings.defence.drop_packet,
         |k, number| k.set_mode(&k.settings.defence.drop_packet, number),
     ),
+    Entry::text(
+        c"est_cpulist",
+        |k: &Knobs, buffer| k.estimation.show_cpus(buffer),
+        |k, list| k.estimation.set_cpus(list),
+    )
+    .for_init_user_ns(),
+    Entry::checked(
+        c"est_nice",
+        |k: &Knobs| &k.settings.est_nice,
+        |k, number| k.estimation.set_nice(number),
+    )
+    .for_init_user_ns(),
     Entry::int(c"expire_nodest_conn", |k| &k.settings.expire_nodest_conn),
     Entry::int(c"ignore_tunneled", |k| &k.settings.ignore_tunneled),
     Entry::int(c"nat_icmp_send", |k| &k.settings.nat_icmp_send),
     Entry::int(c"pmtu_disc", |k| &k.settings.pmtu_disc),
     Entry::checked(
         c"run_estimation",
-        |k| &k.settings.run_estimation,
-        Knobs::set_run_estimation,
+        |k: &Knobs| &k.settings.run_estimation,
+        |k, number| k.estimation.set_run(number),
     )
     .for_init_user_ns(),
     Entry::int(c"schedule_icmp", |k| &k.settings.schedule_icmp),
@@ -136,15 +145,6 @@ impl Knobs {
         set_lfactor(&self.settings.svc_lfactor, number)?;
         self.model.services.set_load_factor(number);
         let _ = self.model.services.resize();
-        Ok(())
-    }
-
-    /// C: `ipvs_proc_run_estimation()`.
-    fn set_run_estimation(&self, number: i32) -> Result {
-        self.settings.run_estimation.set(number);
-        if number != 0 {
-            self.estimation.schedule(est::PERIOD);
-        }
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/net/ip_vs_status`: how full the tables are. C: `ip_vs_status_show()`.
+//! `/proc/net/ip_vs_status`: how full the tables are, and the thread. C: `ip_vs_status_show()`.
 
 use super::print;
 use crate::netns::Netns;
@@ -26,9 +26,10 @@ impl Single for Status {
                 netns.conn_tables(),
                 netns.shared_model().clone(),
                 netns.settings.clone(),
+                netns.estimation.clone(),
             ))
         });
-        let Some((conns, model, settings)) = tables else {
+        let Some((conns, model, settings, estimation)) = tables else {
             return;
         };
         // The tables of both families are one to users.
@@ -55,5 +56,9 @@ impl Single for Status {
         for table in tables {
             print(seq, |f| table.write(f));
         }
+        let threads = estimation.threads();
+        print(seq, |f| {
+            writeln!(f, "Stats thread slots:\t{threads} (max 1)")
+        });
     }
 }

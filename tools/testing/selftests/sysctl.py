@@ -7,6 +7,7 @@ by whom. What they do is in sysctl_effects.py."""
 
 import os
 
+from lib.cpus import on_cpus
 from lib.lab import Lab
 from lib.netns import Netns, become_owner
 from lib.tap import equal, main, module_under_test, test
@@ -21,6 +22,7 @@ DEFAULTS = {
     "conn_reuse_mode": 1,
     "drop_entry": 0,
     "drop_packet": 0,
+    "est_nice": 0,
     "expire_nodest_conn": 0,
     "ignore_tunneled": 0,
     "nat_icmp_send": 0,
@@ -44,11 +46,14 @@ CHECKED = {
     "conn_max": (0, CONN_MAX),
     "drop_entry": (0, 3),
     "drop_packet": (0, 3),
+    "est_nice": (-20, 19),
     "secure_tcp": (0, 3),
     "svc_lfactor": (-8, 8),
 }
 # Read-only in namespaces of a user namespace.
-LIMITED = {"conn_lfactor", "run_estimation", "svc_lfactor"}
+LIMITED = {"conn_lfactor", "est_nice", "run_estimation", "svc_lfactor"}
+# The one that is no number is tested by itself.
+LIST = "est_cpulist"
 
 
 @test("each setting is there, with its default, in the first namespace and "
@@ -58,7 +63,7 @@ def defaults(lab):
                               (Settings(lab.director), DEFAULTS)):
         names = settings.names()
         if module_under_test() == "rust":
-            equal(names, set(DEFAULTS))
+            equal(names, set(DEFAULTS) | {LIST})
         else:
             equal(set(DEFAULTS) - names, set())
         equal({name: settings[name] for name in DEFAULTS}, numbers)
@@ -190,6 +195,70 @@ def connection_limit(_lab):
         equal(Settings(child).write("conn_max", 200), "")
         child.delete()
     equal(Settings()["conn_max"], CONN_MAX)
+
+
+def possible():
+    """The list of all CPUs that the machine may have."""
+    with open("/sys/devices/system/cpu/possible", encoding="ascii") as file:
+        return file.read()
+
+
+@test("est_cpulist: all CPUs by default; a list of those that the writer may "
+      "run on, or of none; and what is no list changes nothing")
+def cpu_list(lab):
+    settings, other = Settings(lab.director), Settings()
+    equal((settings.mode(LIST), settings.text(LIST), other.text(LIST)),
+          (0o644, possible(), possible()))
+    for cpus, lists in (
+            ((0, 1), {"0": "0", "1": "1", "0,1": "0-1", "1 0": "0-1",
+                      "0-1": "0-1", " 0-1 \n": "0-1", "0-0,1-1": "0-1",
+                      "\n": "", "all": "0-1", "N": "1", "0-1:1/2": "0",
+                      "1\0x": "1"}),
+            ((0,), {"0": "0", "1": "", "0-1": "0", "all": "0"}),
+            ((1,), {"0": "", "0-1": "1"})):
+        with on_cpus(*cpus):
+            for text, shown_list in lists.items():
+                equal(settings.write(LIST, text), "", repr(text))
+                equal(settings.text(LIST), f"{shown_list}\n", repr(text))
+    with on_cpus(0, 1):
+        for text, error in (("", ""), ("x", "EINVAL"), ("0x1", "EINVAL"),
+                            ("1-0", "EINVAL"), ("-1", "EINVAL"),
+                            ("0-", "EINVAL"),
+                            ("8192", "ERANGE"), ("0,8192", "ERANGE"),
+                            ("4294967296", "EOVERFLOW")):
+            equal(settings.write(LIST, text), error, repr(text))
+            equal(settings.text(LIST), "1\n", f"after {text!r}")
+        settings[LIST] = "0-1"
+    equal(other.text(LIST), possible())
+
+
+@test("est_cpulist is read in one piece, and written in one")
+def cpu_list_pieces(lab):
+    settings = Settings(lab.director)
+    with on_cpus(0, 1):
+        settings[LIST] = "0-1"
+        with lab.director:
+            handle = os.open(f"{PATH}/{LIST}", os.O_RDWR)
+        for size, piece in ((1, b"0"), (3, b"0-1"), (4, b"0-1\n"),
+                            (99, b"0-1\n")):
+            os.lseek(handle, 0, os.SEEK_SET)
+            equal((os.read(handle, 0), os.read(handle, size),
+                   os.read(handle, size)), (b"", piece, b""))
+        os.lseek(handle, 0, os.SEEK_SET)
+        equal((os.write(handle, b"1"), os.write(handle, b"0")), (1, 0))
+        os.close(handle)
+        equal(settings.text(LIST), "1\n")
+        settings[LIST] = "0-1"
+
+
+@test("est_cpulist: root of a user namespace may read it")
+def cpu_list_limited(_lab):
+    def inside():
+        settings = Settings()
+        return [settings.mode(LIST), settings.text(LIST),
+                settings.write(LIST, "0"), settings.text(LIST)]
+    equal(in_user_namespace(inside),
+          repr([0o444, possible(), "EACCES", possible()]))
 
 
 if __name__ == "__main__":

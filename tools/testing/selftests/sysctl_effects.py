@@ -4,10 +4,15 @@
 # timeout: 300
 """What the settings of net.ipv4.vs do to packets and connections."""
 
+import os
+import re
 import time
 from collections import Counter
 
+from lib.cpus import on_cpus
+from lib.ipvs import Ipvs
 from lib.lab import CIP, RIP, RIP2, VIP, Lab
+from lib.netns import Netns
 from lib.packet import (ACK, FIN, PSH, RST, SYN, Packet, Raw, icmp_error, tcp,
                         udp)
 from lib.tap import equal, eventually, main, test
@@ -366,27 +371,142 @@ def secure_tcp_auto(lab):
         equal(careful(lab, 116), False)
 
 
+def rates(lab, vport):
+    """The rates of a UDP service."""
+    for line in lab.ipvs.admin("-Ln", "--rate").splitlines():
+        if f"{VIP}:{vport} " in line:
+            return [int(number) for number in line.split()[2:]]
+    return None
+
+
+def send_many(lab, vport):
+    """First packets of 200 connections."""
+    for _ in range(200):
+        lab.client.send(udp(CIP, lab.port(), VIP, vport))
+    lab.settle()
+
+
+def stands_still(lab, vport):
+    """Rates stay as they are, whatever comes, for longer than they take for
+    two steps."""
+    # A step that has begun ends.
+    time.sleep(0.3)
+    before = rates(lab, vport)
+    send_many(lab, vport)
+    time.sleep(4.5)
+    equal(rates(lab, vport), before)
+
+
+def goes_on(lab, vport):
+    """Rates follow what comes."""
+    send_many(lab, vport)
+    eventually(lambda: rates(lab, vport)[0] > 0, "rates that go on")
+
+
 @test("run_estimation 0: rates stand still")
 def run_estimation(lab):
     lab.service(117, "m", "-u")
-
-    def rates():
-        for line in lab.ipvs.admin("-Ln", "--rate").splitlines():
-            if f"{VIP}:117" in line:
-                return [int(number) for number in line.split()[2:]]
-        return None
     with lab.settings.but(run_estimation=0):
-        # A step that has begun ends.
-        time.sleep(0.3)
-        for _ in range(200):
-            lab.client.send(udp(CIP, lab.port(), VIP, 117))
-        lab.settle()
-        time.sleep(4.5)
-        equal(rates(), [0] * 5)
-    for _ in range(200):
-        lab.client.send(udp(CIP, lab.port(), VIP, 117))
-    lab.settle()
-    eventually(lambda: rates()[0] > 0, "rates that go on")
+        stands_still(lab, 117)
+        equal(rates(lab, 117), [0] * 5)
+    goes_on(lab, 117)
+
+
+def threads():
+    """What the threads that estimate rates are like: name, nice value, CPUs,
+    by their numbers."""
+    found = {}
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+                name, _, fields = file.read().partition(") ")
+            with open(f"/proc/{pid}/status", encoding="ascii") as file:
+                status = dict(line.rstrip("\n").split(":\t", 1)
+                              for line in file if ":\t" in line)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        name = name.partition("(")[2]
+        if name.startswith("ipvs-e:"):
+            found[int(pid)] = (name, int(fields.split()[16]),
+                               status["Cpus_allowed_list"])
+    return found
+
+
+@test("a thread estimates rates, from the first service on; it follows "
+      "est_nice and est_cpulist, and run_estimation")
+def thread(lab):
+    # Other tests had services: this is about a new namespace.
+    new = Netns("ipvs-new")
+    settings, ipvs = Settings(new), Ipvs(new)
+    others = threads()
+    settings["est_nice"] = 5
+
+    def here():
+        return [entry for pid, entry in threads().items()
+                if pid not in others]
+
+    def slots():
+        return re.search(r"^Stats thread slots:\t(\d+) \(max [1-9]\d*\)$",
+                         new.proc("ip_vs_status"), re.M)[1]
+
+    def becomes(nice, cpus):
+        eventually(lambda: [entry[1:] for entry in here()] == [(nice, cpus)],
+                   f"one thread with {nice}, {cpus}")
+
+    all_cpus = lab.director.run("cat", "/sys/devices/system/cpu/possible")
+    equal(here(), [])
+    ipvs.service(f"{VIP}:80")
+    becomes(5, all_cpus.strip())
+    assert re.fullmatch(r"ipvs-e:\d+:0", here()[0][0]), here()
+    equal(slots(), "1")
+    for nice in (-20, 19, 0):
+        settings["est_nice"] = nice
+        becomes(nice, all_cpus.strip())
+    equal(settings.write("est_nice", 20), "EINVAL")
+    becomes(0, all_cpus.strip())
+    with on_cpus(0, 1):
+        for cpus in ("1", "0", "0-1", "0"):
+            settings["est_cpulist"] = cpus
+            becomes(0, cpus)
+        settings["est_nice"] = -3
+        becomes(-3, "0")
+        for off, on in ((("est_cpulist", "\n"), ("est_cpulist", "1")),
+                        (("run_estimation", 0), ("run_estimation", 2))):
+            settings[off[0]] = off[1]
+            eventually(lambda: not here(), "the thread's end")
+            settings[on[0]] = on[1]
+            becomes(-3, "1")
+    # It is there for the rates of the namespace, too.
+    ipvs.admin("-C")
+    time.sleep(0.3)
+    becomes(-3, "1")
+    new.delete()
+    eventually(lambda: not here(), "the thread's end")
+    equal(threads(), others)
+
+
+@test("est_cpulist without CPUs: rates stand still")
+def empty_cpu_list(lab):
+    lab.service(118, "m", "-u")
+    goes_on(lab, 118)
+    with on_cpus(0, 1):
+        lab.settings["est_cpulist"] = "\n"
+        stands_still(lab, 118)
+        lab.settings["est_cpulist"] = "0-1"
+    goes_on(lab, 118)
+
+
+@test("the rates of the namespace go down after its last service has gone")
+def rates_go_down(lab):
+    def total():
+        return [int(rate, 16) for rate in
+                lab.director.proc("ip_vs_stats").splitlines()[-1].split()]
+    lab.service(119, "m", "-u")
+    send_many(lab, 119)
+    eventually(lambda: total()[0] > 20, "rates")
+    high = total()
+    lab.ipvs.admin("-C")
+    eventually(lambda: total()[0] < high[0] // 2, "lower rates", 20)
 
 
 if __name__ == "__main__":

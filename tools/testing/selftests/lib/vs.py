@@ -15,9 +15,13 @@ class Settings:
     def __init__(self, namespace=nullcontext()):
         self.namespace = namespace
 
-    def __getitem__(self, name):
+    def text(self, name):
+        """What is read from the file."""
         with self.namespace, open(f"{PATH}/{name}", encoding="ascii") as file:
-            return int(file.read())
+            return file.read()
+
+    def __getitem__(self, name):
+        return int(self.text(name))
 
     def __setitem__(self, name, value):
         error = self.write(name, value)

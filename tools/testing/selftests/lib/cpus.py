@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Where this process runs."""
+
+import os
+from contextlib import contextmanager
+
+
+@contextmanager
+def on_cpus(*cpus):
+    """While this lasts, this process may run on these."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
