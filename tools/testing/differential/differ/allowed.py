@@ -17,10 +17,9 @@ from .operations import Read, Request, Set, Write
 from .outcome import Answer
 from .rows import COMMAND, unpack
 
-# Of features that come with their sysctls, and of such that never do.
+# They come with their features.
 MISSING_SETTINGS = {
-    "backup_only", "conntrack", "est_cpulist", "est_nice",
-    "expire_quiescent_template", "sloppy_sctp", "sync_persist_mode",
+    "backup_only", "conntrack", "expire_quiescent_template", "sloppy_sctp", "sync_persist_mode",
     "sync_ports", "sync_qlen_max", "sync_refresh_period", "sync_retries",
     "sync_sock_size", "sync_threshold", "sync_version"}
 MISSING_FILES = {"ip_vs_conn_sync", "ip_vs_app"}
