@@ -61,8 +61,15 @@ impl Limits {
     /// How many buckets that many elements would fill.
     const fn filled_by(self, elements: u64) -> u64 {
         match self.shift() {
-            (shift, false) => elements.div_ceil(1 << shift),
-            (shift, true) => elements.saturating_mul(1 << shift),
+            (shift, false) => {
+                let full = elements.wrapping_shr(shift);
+                if full.wrapping_shl(shift) == elements {
+                    full
+                } else {
+                    full.saturating_add(1)
+                }
+            }
+            (shift, true) => elements.saturating_mul(1u64.wrapping_shl(shift)),
         }
     }
 
