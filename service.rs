@@ -5,6 +5,7 @@
 use crate::{
     dest::Dest,
     sched::Scheduler,
+    settings::Settings,
     stats::Stats, //
 };
 use core::sync::atomic::{
@@ -32,7 +33,10 @@ use ipvs_core::{
         SchedulerKind, //
     },
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 use linux::{
     jiffies::HZ,
     rcu::{
@@ -81,6 +85,7 @@ impl Service {
         key: ServiceKey,
         protocol: u8,
         kind: Option<SchedulerKind>,
+        settings: Arc<Settings>,
     ) -> Result<impl PinInit<Self, Error>> {
         let stats = Shared::pin_init(Stats::new(), GFP_KERNEL)?;
         Ok(try_pin_init!(Self {
@@ -90,7 +95,7 @@ impl Service {
             timeout: AtomicU32::new(0),
             netmask: AtomicU32::new(0),
             dests <- Roster::new(),
-            scheduler: Scheduler::new(kind)?,
+            scheduler: Scheduler::new(kind, settings)?,
             stats,
         }? Error))
     }

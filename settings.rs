@@ -9,6 +9,10 @@ use crate::{
     defence::Defence,
     netns::Netns, //
 };
+use ipvs_core::sched::{
+    by_target::EXPIRATION_SECS,
+    ByTarget, //
+};
 use kernel::{
     new_mutex,
     prelude::*,
@@ -16,6 +20,7 @@ use kernel::{
 };
 use linux::{
     capability,
+    jiffies::HZ,
     net::{
         Net,
         OwnNet, //
@@ -30,6 +35,9 @@ const CONN_MAX: i32 = if cfg!(target_pointer_width = "64") {
 } else {
     1 << 24
 };
+
+/// How long schedulers remember, in ticks, unless users say something else.
+const EXPIRATION: i32 = (EXPIRATION_SECS * HZ) as i32;
 
 /// The settings of a namespace.
 #[pin_data]
@@ -56,6 +64,10 @@ pub(crate) struct Settings {
     pub(crate) expire_nodest_conn: Int,
     /// Whether a packet that was in one of no service's protocol is left alone.
     pub(crate) ignore_tunneled: Int,
+    /// How long the scheduler lblc remembers a server that nobody asks for, in ticks.
+    pub(crate) lblc_expiration: Int,
+    /// The same of lblcr; and how long it keeps a set of several servers as it is.
+    pub(crate) lblcr_expiration: Int,
     /// Whether a NAT server's packet of no connection is answered with port-unreachable.
     pub(crate) nat_icmp_send: Int,
     /// Whether rates go on.
@@ -92,6 +104,8 @@ impl Settings {
             est_nice: Int::new(0),
             expire_nodest_conn: Int::new(0),
             ignore_tunneled: Int::new(0),
+            lblc_expiration: Int::new(EXPIRATION),
+            lblcr_expiration: Int::new(EXPIRATION),
             nat_icmp_send: Int::new(0),
             run_estimation: Int::new(1),
             schedule_icmp: Int::new(0),
@@ -100,6 +114,15 @@ impl Settings {
             svc_lfactor: Int::new(0),
             pmtu_disc: Int::new(1),
         }? Error)
+    }
+
+    /// How long a scheduler remembers, in ticks; nothing, if it was set to less than that.
+    pub(crate) fn expiration(&self, kind: ByTarget) -> usize {
+        let setting = match kind {
+            ByTarget::Lblc => &self.lblc_expiration,
+            ByTarget::Lblcr => &self.lblcr_expiration,
+        };
+        usize::try_from(setting.get()).unwrap_or(0)
     }
 
     /// Sets the most connections that there may be. Who administers the machine sets the limit for

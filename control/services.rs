@@ -222,8 +222,8 @@ impl Netns {
             }
         }
 
-        let service =
-            Shared::pin_init(Service::new(key, spec.id.protocol as u8, kind)?, GFP_KERNEL)?;
+        let service = Service::new(key, spec.id.protocol as u8, kind, self.settings.clone())?;
+        let service = Shared::pin_init(service, GFP_KERNEL)?;
         service.configure(spec);
         let in_use = InUse::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(
             ControlError::new(ENOPROTOOPT, "the module is being unloaded"),

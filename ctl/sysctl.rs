@@ -92,6 +92,10 @@ static ENTRIES: &[Entry<Knobs>] = &[
     .for_init_user_ns(),
     Entry::int(c"expire_nodest_conn", |k| &k.settings.expire_nodest_conn),
     Entry::int(c"ignore_tunneled", |k| &k.settings.ignore_tunneled),
+    Entry::<Knobs>::ticks(c"lblc_expiration", |k| &k.settings.lblc_expiration)
+        .in_init_user_ns_only(),
+    Entry::<Knobs>::ticks(c"lblcr_expiration", |k| &k.settings.lblcr_expiration)
+        .in_init_user_ns_only(),
     Entry::int(c"nat_icmp_send", |k| &k.settings.nat_icmp_send),
     Entry::int(c"pmtu_disc", |k| &k.settings.pmtu_disc),
     Entry::checked(

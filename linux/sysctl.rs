@@ -67,12 +67,15 @@ pub struct Entry<T: 'static> {
     name: &'static CStr,
     kind: Kind<T>,
     is_limit: bool,
+    is_private: bool,
 }
 
 /// What a setting is.
 enum Kind<T: 'static> {
     /// A number.
     Int(fn(&T) -> &Int),
+    /// A time: a number of ticks, which users see in seconds.
+    Ticks(fn(&T) -> &Int),
     /// A number that is checked.
     Checked {
         number: fn(&T) -> &Int,
@@ -92,6 +95,19 @@ impl<T> Entry<T> {
             name,
             kind: Kind::Int(number),
             is_limit: false,
+            is_private: false,
+        }
+    }
+
+    /// A setting that is a time, in ticks; users see and set it in seconds.
+    ///
+    /// C: `proc_dointvec_jiffies()`.
+    pub const fn ticks(name: &'static CStr, number: fn(&T) -> &Int) -> Self {
+        Self {
+            name,
+            kind: Kind::Ticks(number),
+            is_limit: false,
+            is_private: false,
         }
     }
 
@@ -106,6 +122,7 @@ impl<T> Entry<T> {
             name,
             kind: Kind::Checked { number, set },
             is_limit: false,
+            is_private: false,
         }
     }
 
@@ -123,6 +140,7 @@ impl<T> Entry<T> {
             name,
             kind: Kind::Text { show, set },
             is_limit: false,
+            is_private: false,
         }
     }
 
@@ -131,6 +149,14 @@ impl<T> Entry<T> {
     pub const fn for_init_user_ns(self) -> Self {
         Self {
             is_limit: true,
+            ..self
+        }
+    }
+
+    /// For a setting that is not there at all in such namespaces.
+    pub const fn in_init_user_ns_only(self) -> Self {
+        Self {
+            is_private: true,
             ..self
         }
     }
@@ -169,9 +195,13 @@ impl<T: Send + Sync + 'static> Table<T> {
     ) -> Result<Self> {
         let mut rows = KVec::with_capacity(entries.len(), GFP_KERNEL)?;
         for entry in entries {
+            if entry.is_private && !net.is_of_init_user_ns() {
+                continue;
+            }
             let writable = !entry.is_limit || net.is_of_init_user_ns();
             let (number, handler): (_, Handler) = match &entry.kind {
                 Kind::Int(number) => (Some(number), bindings::proc_dointvec),
+                Kind::Ticks(number) => (Some(number), bindings::proc_dointvec_jiffies),
                 Kind::Checked { number, .. } => (Some(number), checked::<T>),
                 Kind::Text { .. } => (None, text::<T>),
             };
@@ -190,8 +220,8 @@ impl<T: Send + Sync + 'static> Table<T> {
             rows.push(row, GFP_KERNEL)?;
         }
         // SAFETY: The namespace and the path are valid, and so are the rows, which stay where they
-        // are until `drop`: they belong to a vector that does not change. `proc_dointvec` reads and
-        // writes the number with single accesses, as atomics are; `checked` and `text` fit what they
+        // are until `drop`: they belong to a vector that does not change. `proc_dointvec` and its
+        // like read and write the number with single accesses, as atomics are; `checked` and `text` fit what they
         // get.
         let header = unsafe {
             bindings::register_net_sysctl_sz(

@@ -6,7 +6,10 @@ use super::candidates::{
     Candidate,
     Candidates, //
 };
-use crate::dest::Dest;
+use crate::{
+    dest::Dest,
+    settings::Settings, //
+};
 use core::sync::atomic::{
     AtomicUsize,
     Ordering::Relaxed, //
@@ -20,7 +23,6 @@ use ipvs_core::{
             is_crowded,
             Sweep,
             Sweeps,
-            EXPIRATION_SECS,
             MAX_ENTRIES,
             STALE_SECS, //
         },
@@ -29,7 +31,10 @@ use ipvs_core::{
         ByTarget, //
     },
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 use linux::{
     jiffies::{
         self,
@@ -142,9 +147,8 @@ struct Sweeping {
 #[pin_data]
 pub(super) struct Memories {
     kind: ByTarget,
-    /// How long an entry, or a set of more than one server, stays without use or change, in ticks.
-    /// There is no sysctl for it yet.
-    expiration: AtomicUsize,
+    /// How long an entry, or a set of more than one server, stays without use or change.
+    settings: Arc<Settings>,
     #[pin]
     entries: Table<Entry>,
     /// Held while entries come, go, or get another set. The locks of the table are taken within.
@@ -154,11 +158,11 @@ pub(super) struct Memories {
 
 impl Memories {
     /// Sleeps.
-    pub(super) fn new(kind: ByTarget) -> Result<Pin<KBox<Self>>> {
+    pub(super) fn new(kind: ByTarget, settings: Arc<Settings>) -> Result<Pin<KBox<Self>>> {
         KBox::try_pin_init(
             try_pin_init!(Self {
                 kind,
-                expiration: AtomicUsize::new(EXPIRATION_SECS as usize * HZ as usize),
+                settings,
                 entries <- Table::new(SIZING),
                 writer <- new_spinlock_bh!(
                     Sweeping {
@@ -225,7 +229,7 @@ impl Memories {
 
     fn shrinks(&self, set: &Set) -> bool {
         let age = jiffies::now().wrapping_sub(set.since);
-        lblcr::shrinks(set.dests.len(), age, self.expiration.load(Relaxed))
+        lblcr::shrinks(set.dests.len(), age, self.settings.expiration(self.kind))
     }
 
     /// Takes the most loaded server out of an old set.
@@ -276,7 +280,7 @@ impl Memories {
         match due {
             Sweep::Nothing => {}
             Sweep::Stale(goal) => self.forget(STALE_SECS as usize * HZ as usize, goal),
-            Sweep::Expired => self.forget(self.expiration.load(Relaxed), usize::MAX),
+            Sweep::Expired => self.forget(self.settings.expiration(self.kind), usize::MAX),
         }
     }
 

@@ -12,7 +12,10 @@ use super::{
     many::Many,
     watch, //
 };
-use crate::dest::Dest;
+use crate::{
+    dest::Dest,
+    settings::Settings, //
+};
 use core::sync::atomic::{
     AtomicBool,
     Ordering::Relaxed, //
@@ -27,7 +30,10 @@ use ipvs_core::sched::{
     Least,
     SchedulerKind, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 use linux::{
     new_spinlock_bh,
     random,
@@ -70,7 +76,11 @@ impl Current {
     /// A scheduler of this kind, for the servers that there are. Sleeps.
     ///
     /// Errors: `ENOMEM`; `EINVAL` for more servers than the scheduler has room for.
-    pub(super) fn new(kind: SchedulerKind, dests: Option<&Roster<Dest>>) -> Result<Shared<Self>> {
+    pub(super) fn new(
+        kind: SchedulerKind,
+        dests: Option<&Roster<Dest>>,
+        settings: &Arc<Settings>,
+    ) -> Result<Shared<Self>> {
         let turn = linux::rcu::read(|rcu| match (kind, dests) {
             (SchedulerKind::InTurn(InTurn::Rr), _) => Turn::Rr(rr::State::new()),
             (SchedulerKind::InTurn(InTurn::Wrr), Some(dests)) => {
@@ -84,7 +94,7 @@ impl Current {
             map.exchange(Some(Map::new(kind, dests, None)?.ok_or(EINVAL)?));
         }
         let memories = match kind {
-            SchedulerKind::ByTarget(kind) => Some(Memories::new(kind)?),
+            SchedulerKind::ByTarget(kind) => Some(Memories::new(kind, settings.clone())?),
             _ => None,
         };
         Shared::pin_init(

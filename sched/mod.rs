@@ -22,7 +22,10 @@ mod many;
 pub(crate) mod sweep;
 pub(crate) mod watch;
 
-use crate::dest::Dest;
+use crate::{
+    dest::Dest,
+    settings::Settings, //
+};
 use by_hash::Map;
 use candidates::Candidates;
 use core::sync::atomic::Ordering::Relaxed;
@@ -36,7 +39,10 @@ use ipvs_core::sched::{
     SchedulerKind,
     Server, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 use linux::{
     rcu::{
         Borrowed,
@@ -84,16 +90,18 @@ pub(crate) struct Prepared {
 pub(crate) struct Scheduler {
     /// Nothing: without a scheduler no connection is made.
     current: SharedCell<Current>,
+    /// Those of the namespace.
+    settings: Arc<Settings>,
 }
 
 impl Scheduler {
     /// A scheduler for a service without servers. Sleeps.
-    pub(crate) fn new(kind: Option<SchedulerKind>) -> Result<Self> {
+    pub(crate) fn new(kind: Option<SchedulerKind>, settings: Arc<Settings>) -> Result<Self> {
         let current = SharedCell::empty();
         if let Some(kind) = kind {
-            current.exchange(Some(Current::new(kind, None)?));
+            current.exchange(Some(Current::new(kind, None, &settings)?));
         }
-        Ok(Self { current })
+        Ok(Self { current, settings })
     }
 
     fn current(&self) -> Option<Shared<Current>> {
@@ -113,7 +121,7 @@ impl Scheduler {
             return Ok(());
         }
         let new = kind
-            .map(|kind| Current::new(kind, Some(dests)))
+            .map(|kind| Current::new(kind, Some(dests), &self.settings))
             .transpose()?;
         let many = match kind {
             Some(kind) => Many::new(kind, dests.room())?,

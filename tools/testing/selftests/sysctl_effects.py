@@ -509,5 +509,38 @@ def rates_go_down(lab):
     eventually(lambda: total()[0] < high[0] // 2, "lower rates", 20)
 
 
+@test("lblcr_expiration: a set of servers that has not changed for that long "
+      "loses the busiest one")
+def lblcr_expiration(lab):
+    servers = {"server1": (lab.servers[0], RIP), "server2": (lab.servers[1],
+                                                             RIP2)}
+    for seconds, last, vport in (1, "server2", 121), (1000, "server1", 122):
+        def connect(port=vport):
+            """An established connection more, and where it goes."""
+            request = tcp(CIP, lab.port(), VIP, port)
+            [name] = lab.goes_to(request)
+            host, rip = servers[name]
+            host.send(request.back(src=rip).but(flags=SYN | ACK))
+            lab.client.send(request.but(flags=ACK))
+            lab.settle()
+            return name, request
+        with lab.settings.but(lblcr_expiration=seconds):
+            # Of equal ones, the one that was added last.
+            lab.ipvs.service(f"{VIP}:{vport}", f"{RIP2}:{vport} -m",
+                             f"{RIP}:{vport} -m", scheduler="lblcr")
+            # Two are one more than its weight.
+            first, second, third = (connect() for _ in range(3))
+            equal([first[0], second[0], third[0]],
+                  ["server1", "server1", "server2"])
+            time.sleep(1.3)
+            fourth = tcp(CIP, lab.port(), VIP, vport)
+            equal(lab.goes_to(fourth), ["server2"])
+            lab.servers[1].send(fourth.back(src=RIP2).but(flags=RST | ACK))
+            for _, request in (first, second):
+                lab.client.send(request.but(flags=RST))
+            lab.settle()
+            equal(lab.goes_to(tcp(CIP, lab.port(), VIP, vport)), [last])
+
+
 if __name__ == "__main__":
     main(SettingsLab)
