@@ -3,6 +3,7 @@
 //! Connections. C: `struct ip_vs_conn`, `ip_vs_conn.c`.
 
 mod bits;
+pub(crate) mod template;
 
 pub(crate) use bits::{
     Bits,
@@ -19,6 +20,7 @@ use crate::{
 };
 use bits::{
     AtomicBits,
+    F_CUT_OFF,
     F_HASHED, //
 };
 use core::sync::atomic::{
@@ -57,13 +59,17 @@ use linux::{
         Timed, //
     },
 };
+use template::{
+    Control,
+    TemplateTable, //
+};
 
 /// A connection of a client with a real server, by way of a virtual service.
 ///
 /// Packets read it under RCU, without a reference and without a lock. What identifies it is
 /// constant; [`Bits`] change in one atomic step, so that of several packets one does what a change
 /// of state entails. The order of fields is the compiler's; with the links of the table in front,
-/// all of them share one cache line for IPv4.
+/// they fill one cache line for IPv4.
 pub(crate) struct Conn<F: Family> {
     caddr: F::Addr,
     vaddr: F::Addr,
@@ -76,6 +82,7 @@ pub(crate) struct Conn<F: Family> {
     bits: AtomicBits,
     deadline: AtomicUsize,
     dest: Option<Shared<Dest>>,
+    control: Option<Control<F>>,
 }
 
 /// One more than what is few for a flood.
@@ -84,11 +91,40 @@ const MANY_PACKETS: u8 = FEW_PACKETS + 1;
 /// The table of a namespace's connections of a family.
 pub(crate) type ConnTable<F> = timed::Table<Conn<F>>;
 
+/// The tables of a family in a namespace.
+pub(crate) struct Tables<F: Family> {
+    pub(crate) conns: Arc<ConnTable<F>>,
+    pub(crate) templates: Arc<TemplateTable<F>>,
+}
+
+impl<F: Family> Tables<F> {
+    /// How many connections there are, as users count them: with templates.
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        self.conns.count().saturating_add(self.templates.count())
+    }
+
+    /// How full they get before they grow; see [`SIZING`].
+    pub(crate) fn set_load_factor(&self, load_factor: i32) {
+        self.conns.set_load_factor(load_factor);
+        self.templates.set_load_factor(load_factor);
+    }
+}
+
+impl<F: Family> Clone for Tables<F> {
+    fn clone(&self) -> Self {
+        Self {
+            conns: self.conns.clone(),
+            templates: self.templates.clone(),
+        }
+    }
+}
+
 /// The tables of both families in a namespace.
 #[derive(Clone)]
 pub(crate) struct ConnTables {
-    pub(crate) v4: Arc<ConnTable<V4>>,
-    pub(crate) v6: Arc<ConnTable<V6>>,
+    pub(crate) v4: Tables<V4>,
+    pub(crate) v6: Tables<V6>,
 }
 
 /// A connection in its table.
@@ -104,6 +140,8 @@ pub(crate) struct NewConn<F: Family> {
     pub(crate) dport: Be16,
     /// The server.
     pub(crate) dest: Option<Shared<Dest>>,
+    /// The template that it was made by, in use by this connection.
+    pub(crate) control: Option<Control<F>>,
     /// Flags as [`Dest::conn_flags`] has them.
     pub(crate) flags: u32,
     /// How long it lasts without a packet, in ticks.
@@ -133,6 +171,7 @@ impl<F: Family> Conn<F> {
             bits: AtomicBits::new(Bits(new.flags | F_HASHED)),
             deadline: AtomicUsize::new(jiffies::now().wrapping_add(new.timeout as usize)),
             dest: new.dest,
+            control: new.control,
         };
         ConnTable::alloc(table, conn).ok()
     }
@@ -290,6 +329,12 @@ impl<F: Family> Conn<F> {
         self.dest.as_deref()
     }
 
+    /// The template that it was made by (C: `cp->control`).
+    #[inline]
+    pub(crate) fn control(&self) -> Option<&Control<F>> {
+        self.control.as_ref()
+    }
+
     /// Flags and state.
     #[inline]
     pub(crate) fn bits(&self) -> Bits {
@@ -331,12 +376,7 @@ impl<F: Family> Conn<F> {
 
     /// How many ticks are left to it if no packet comes.
     pub(crate) fn remaining(&self) -> usize {
-        let left = self.deadline.load(Relaxed).wrapping_sub(jiffies::now());
-        if left as isize > 0 {
-            left
-        } else {
-            0
-        }
+        jiffies::left_until(self.deadline.load(Relaxed))
     }
 }
 
@@ -362,6 +402,15 @@ pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>) {
     restart_timer(conn, 0);
 }
 
+/// The same, and if it is the last one of a template whose clients have not shown that they are
+/// there, ends that too. Under RCU.
+///
+/// C: `ip_vs_conn_del()`.
+pub(crate) fn cut_off<F: Family>(conn: &PublishedConn<F>) {
+    conn.update(|bits| bits.with(F_HASHED, false).with(F_CUT_OFF, true));
+    restart_timer(conn, 0);
+}
+
 impl<F: Family> Hashed for Conn<F> {
     fn hash(&self, slot: usize, seed: &Seed) -> Option<u32> {
         let key = HashKey::new(*seed);
@@ -381,6 +430,8 @@ impl<F: Family> Hashed for Conn<F> {
 }
 
 impl<F: Family> timed::Entry for Conn<F> {
+    type Holds = ();
+
     fn deadline(&self) -> usize {
         self.deadline.load(Relaxed)
     }
@@ -393,6 +444,9 @@ impl<F: Family> timed::Entry for Conn<F> {
         let last = self.update(|bits| bits.with(F_HASHED, false));
         if let Some(dest) = self.dest() {
             dest.unbind(last.active());
+        }
+        if let Some(control) = self.control() {
+            template::leave(control, last.cut_off());
         }
     }
 }

@@ -10,7 +10,10 @@ mod list;
 mod services;
 
 use crate::{
-    conn::Conn,
+    conn::{
+        template::Template,
+        Conn, //
+    },
     family::Family,
     netns::Netns,
     service::Service, //
@@ -175,6 +178,18 @@ impl Netns {
         mut visit: impl FnMut(&'rcu Conn<F>),
     ) -> usize {
         F::state(self).conns.scan(rcu, cursor, |conn| visit(conn))
+    }
+
+    /// The same for templates of a family.
+    pub(crate) fn scan_templates<'rcu, F: Family>(
+        &self,
+        rcu: Reader<'rcu>,
+        cursor: usize,
+        mut visit: impl FnMut(&'rcu Template<F>),
+    ) -> usize {
+        F::state(self)
+            .templates
+            .scan(rcu, cursor, |template| visit(template))
     }
 }
 

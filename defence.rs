@@ -8,9 +8,13 @@
 use crate::{
     conn::{
         self,
-        ConnTable,
+        template::{
+            expire_template,
+            PublishedTemplate, //
+        },
         ConnTables,
-        PublishedConn, //
+        PublishedConn,
+        Tables, //
     },
     family::Family,
     netns::Timeouts,
@@ -191,40 +195,62 @@ impl Watch {
     }
 
     /// Drops connections that are not worth much, in one part of 32 of a table, at random.
-    fn drop_entries<F: Family>(&self, table: &ConnTable<F>) {
+    fn drop_entries<F: Family>(&self, tables: &Tables<F>) {
         let mut random = [0; size_of::<usize>()];
         random::fill(&mut random);
-        let mut cursor = usize::from_ne_bytes(random);
-        for _ in 0..table.size() / 32 {
+        let start = usize::from_ne_bytes(random);
+        let mut cursor = start;
+        for _ in 0..tables.conns.size() / 32 {
             cursor = rcu::read(|rcu| {
-                table.scan(rcu, cursor, |conn| {
+                tables.conns.scan(rcu, cursor, |conn| {
                     if self.is_expendable(conn) {
-                        conn::expire_now(conn);
+                        conn::cut_off(conn);
+                    }
+                })
+            });
+        }
+        cursor = start;
+        for _ in 0..tables.templates.size() / 32 {
+            cursor = rcu::read(|rcu| {
+                tables.templates.scan(rcu, cursor, |template| {
+                    if !template.has_conns() && self.is_expendable_template(template) {
+                        expire_template(template);
                     }
                 })
             });
         }
     }
 
+    /// Templates without connections are worth much if a client has shown that it is there; those for
+    /// packets one by one, if many came.
+    fn is_expendable_template<F: Family>(&self, template: &PublishedTemplate<F>) -> bool {
+        if template.is_one_packet() {
+            let idle = idle(template.timeout(), template.remaining());
+            return self.is_sampled(idle, template.packets());
+        }
+        !template.is_assured()
+    }
+
     fn is_expendable<F: Family>(&self, conn: &PublishedConn<F>) -> bool {
+        let is_sampled = || {
+            let timeout = proto::timeout(conn.protocol(), conn.bits(), &self.timeouts);
+            self.is_sampled(idle(timeout, conn.remaining()), conn.packets())
+        };
         if conn.protocol() != PROTO_TCP {
-            return self.is_sampled(conn);
+            return is_sampled();
         }
         match TcpState::from_number(conn.bits().state()) {
             Some(TcpState::SynRecv | TcpState::SynAck) => true,
-            Some(TcpState::Established) => self.is_sampled(conn),
+            Some(TcpState::Established) => is_sampled(),
             _ => false,
         }
     }
 
     /// C: `todrop_entry()`.
-    fn is_sampled<F: Family>(&self, conn: &PublishedConn<F>) -> bool {
-        let timeout = proto::timeout(conn.protocol(), conn.bits(), &self.timeouts);
-        let idle = (timeout as usize).saturating_sub(conn.remaining());
+    fn is_sampled(&self, idle: usize, packets: u8) -> bool {
         if idle < LONG_IDLE as usize {
             return false;
         }
-        let packets = conn.packets();
         let place = usize::from(packets).checked_sub(1);
         let Some(spared) = place.and_then(|place| self.spared.get(place)) else {
             return false;
@@ -233,6 +259,11 @@ impl Watch {
         spared.store(left, Relaxed);
         drop
     }
+}
+
+/// How long something has been idle, in ticks, if it lasts `timeout` after its last packet.
+fn idle(timeout: u32, remaining: usize) -> usize {
+    (timeout as usize).saturating_sub(remaining)
 }
 
 impl Run for Watch {

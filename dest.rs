@@ -97,6 +97,7 @@ pub(crate) struct Dest {
     available: AtomicBool,
     active: AtomicU32,
     total: AtomicU32,
+    templates: AtomicU32,
     /// Who is told when what schedulers look at has changed.
     pub(crate) watch: Watch,
     /// The tick at which the trash found it without connections, or 0.
@@ -196,6 +197,7 @@ impl Dest {
             available: AtomicBool::new(false),
             active: AtomicU32::new(0),
             total: AtomicU32::new(0),
+            templates: AtomicU32::new(0),
             watch: Watch::new(),
             idle_since: AtomicUsize::new(0),
             route4: RouteCache::new(),
@@ -268,9 +270,9 @@ impl Dest {
             .saturating_sub(self.active.load(Relaxed))
     }
 
-    /// Connection templates; there are none before persistence.
+    /// Templates.
     pub(crate) fn persist_conns(&self) -> u32 {
-        0
+        self.templates.load(Relaxed)
     }
 
     pub(crate) fn stats(&self) -> &Stats {
@@ -385,6 +387,16 @@ impl Dest {
         if self.thresholds().left(conns) {
             self.update_overload(|thresholds, conns, _| thresholds.after_remove(conns));
         }
+    }
+
+    /// Counts a new template, which schedulers and thresholds pass over. Any context.
+    pub(crate) fn bind_template(&self) {
+        self.templates.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a template out. Any context.
+    pub(crate) fn unbind_template(&self) {
+        self.templates.fetch_sub(1, Relaxed);
     }
 
     /// Counts a connection as active or as not active any more.

@@ -343,6 +343,10 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         {
             return true;
         }
+        // What a template has made goes on where that says.
+        if conn.control().is_some() {
+            return false;
+        }
         let mode = settings.conn_reuse_mode.get();
         let bits = conn.bits();
         match TcpState::from_number(bits.state()) {

@@ -15,9 +15,15 @@
 use crate::{
     conn::{
         self,
+        template::{
+            PublishedTemplate,
+            TemplateTable,
+            TEMPLATE_SIZING, //
+        },
         ConnTable,
         ConnTables,
-        PublishedConn, //
+        PublishedConn,
+        Tables, //
     },
     ctl::{
         procfs,
@@ -132,6 +138,8 @@ pub(crate) struct ServiceCounts {
     pub(crate) addr: AtomicU32,
     /// By address, with port 0.
     pub(crate) any_port: AtomicU32,
+    /// By address, with the port of FTP, whose data connections go to others.
+    pub(crate) ftp: AtomicU32,
 }
 
 impl ServiceCounts {
@@ -192,27 +200,34 @@ pub(crate) struct Config {
     pub(crate) closed: bool,
 }
 
-/// Fits the table of connections to its load.
-pub(crate) struct ConnResize<F: Family>(Arc<ConnTable<F>>);
+/// Fits the tables of connections and templates to their load.
+pub(crate) struct ConnResize<F: Family>(Tables<F>);
 
 impl<F: Family> Run for ConnResize<F> {
     fn run(&self) -> Next {
-        // Without memory the table stays as it is, longer chains and all.
-        let _ = self.0.resize();
-        if self.0.count() == 0 && self.0.size() <= 1 << conn::SIZING.initial_bits {
+        let Tables { conns, templates } = &self.0;
+        // Without memory a table stays as it is, longer chains and all.
+        let _ = conns.resize();
+        let _ = templates.resize();
+        if self.0.count() == 0
+            && conns.size() <= 1 << conn::SIZING.initial_bits
+            && templates.size() <= 1 << TEMPLATE_SIZING.initial_bits
+        {
             return Next::Done;
         }
-        // So that it shrinks again.
+        // So that they shrink again.
         Next::After(2 * HZ as usize)
     }
 }
 
 /// What a namespace has for each family. Fields are dropped in this order.
 pub(crate) struct PerFamily<F: Family> {
-    /// Resizes the table of connections.
+    /// Resizes the tables.
     pub(crate) conn_resize: Arc<Work<ConnResize<F>>>,
     /// The connections.
     pub(crate) conns: Arc<ConnTable<F>>,
+    /// Where the clients of persistent services go.
+    pub(crate) templates: Arc<TemplateTable<F>>,
     /// What connections are hashed with.
     pub(crate) conn_key: HashKey,
     /// How many services there are.
@@ -220,12 +235,19 @@ pub(crate) struct PerFamily<F: Family> {
 }
 
 impl<F: Family> PerFamily<F> {
-    fn new(cache: &Arc<ConnCache<F>>) -> Result<Self> {
-        let conns = Arc::pin_init(ConnTable::new(conn::SIZING, cache.clone()), GFP_KERNEL)?;
+    fn new(caches: &Caches<F>) -> Result<Self> {
+        let conns = ConnTable::new(conn::SIZING, caches.conns.clone());
+        let conns = Arc::pin_init(conns, GFP_KERNEL)?;
+        let templates = TemplateTable::new(TEMPLATE_SIZING, caches.templates.clone());
+        let templates = Arc::pin_init(templates, GFP_KERNEL)?;
+        let tables = Tables {
+            conns: conns.clone(),
+            templates: templates.clone(),
+        };
         Ok(Self {
             conn_resize: Arc::new(
                 Work::new(
-                    ConnResize(conns.clone()),
+                    ConnResize(tables),
                     c"ipvs_conn_resize",
                     kernel::static_lock_class!(),
                 )?,
@@ -233,8 +255,17 @@ impl<F: Family> PerFamily<F> {
             )?,
             conn_key: HashKey::new(*conns.seed()),
             conns,
+            templates,
             service_counts: ServiceCounts::default(),
         })
+    }
+
+    /// Its tables, to be kept.
+    fn tables(&self) -> Tables<F> {
+        Tables {
+            conns: self.conns.clone(),
+            templates: self.templates.clone(),
+        }
     }
 }
 
@@ -272,13 +303,25 @@ pub(crate) struct Netns {
 
 static REGISTRY: Registry = Registry::new();
 
-/// The cache that the connections of a family come from, in all namespaces.
-type ConnCache<F> = slab::Cache<PublishedConn<F>>;
+/// The caches that the connections and templates of a family come from, in all namespaces.
+struct Caches<F: Family> {
+    conns: Arc<slab::Cache<PublishedConn<F>>>,
+    templates: Arc<slab::Cache<PublishedTemplate<F>>>,
+}
+
+impl<F: Family> Caches<F> {
+    fn new(conns: &'static CStr, templates: &'static CStr) -> Result<Self> {
+        Ok(Self {
+            conns: Arc::new(slab::Cache::new(conns)?, GFP_KERNEL)?,
+            templates: Arc::new(slab::Cache::new(templates)?, GFP_KERNEL)?,
+        })
+    }
+}
 
 /// What namespaces have in common.
 pub(crate) struct Common {
-    v4: Arc<ConnCache<V4>>,
-    v6: Arc<ConnCache<V6>>,
+    v4: Caches<V4>,
+    v6: Caches<V6>,
     /// How many namespaces there have been (C: `ipvs_netns_cnt`).
     born: AtomicU32,
 }
@@ -287,8 +330,8 @@ impl Common {
     /// Without connections.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
-            v4: Arc::new(slab::Cache::new(c"ip_vs_conn")?, GFP_KERNEL)?,
-            v6: Arc::new(slab::Cache::new(c"ip_vs_conn6")?, GFP_KERNEL)?,
+            v4: Caches::new(c"ip_vs_conn", c"ip_vs_template")?,
+            v6: Caches::new(c"ip_vs_conn6", c"ip_vs_template6")?,
             born: AtomicU32::new(0),
         })
     }
@@ -304,8 +347,8 @@ impl PerNet for Netns {
         let settings = Arc::pin_init(Settings::new(&net), GFP_KERNEL)?;
         let timeouts = Arc::new(Timeouts::new(), GFP_KERNEL)?;
         let tables = ConnTables {
-            v4: v4.conns.clone(),
-            v6: v6.conns.clone(),
+            v4: v4.tables(),
+            v6: v6.tables(),
         };
         let watch = Arc::new(
             Work::new(
@@ -433,16 +476,26 @@ impl Netns {
     /// The tables of connections, to be kept.
     pub(crate) fn conn_tables(&self) -> ConnTables {
         ConnTables {
-            v4: self.v4.conns.clone(),
-            v6: self.v6.conns.clone(),
+            v4: self.v4.tables(),
+            v6: self.v6.tables(),
         }
     }
 
-    /// How many connections there are.
+    /// How many connections there are, as users count them: with templates.
     #[inline]
     pub(crate) fn conn_count(&self) -> usize {
         let (v4, v6) = (self.v4.conns.count(), self.v6.conns.count());
         v4.saturating_add(v6)
+            .saturating_add(self.v4.templates.count())
+            .saturating_add(self.v6.templates.count())
+    }
+
+    /// Whether there may be one more. Packets that are here at the same time may each see room for the
+    /// last one.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        let max = usize::try_from(self.settings.conn_max.get()).unwrap_or(0);
+        self.conn_count() < max
     }
 
     /// The number of buckets for connections, as users are told: that of the larger of the tables.

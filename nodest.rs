@@ -6,8 +6,9 @@
 use crate::{
     conn::{
         self,
-        ConnTable,
-        ConnTables, //
+        template::expire_template,
+        ConnTables,
+        Tables, //
     },
     family::Family,
 };
@@ -30,13 +31,29 @@ impl Run for Expiry {
     }
 }
 
-fn expire<F: Family>(table: &ConnTable<F>) {
+fn expire<F: Family>(tables: &Tables<F>) {
+    // First, so that those go with their connections that have some.
     let mut cursor = 0;
     loop {
         cursor = rcu::read(|rcu| {
-            table.scan(rcu, cursor, |conn| {
+            tables.templates.scan(rcu, cursor, |template| {
+                if !template.dest().available() {
+                    template.forsake();
+                    if !template.has_conns() {
+                        expire_template(template);
+                    }
+                }
+            })
+        });
+        if cursor == 0 {
+            break;
+        }
+    }
+    loop {
+        cursor = rcu::read(|rcu| {
+            tables.conns.scan(rcu, cursor, |conn| {
                 if conn.dest().is_some_and(|dest| !dest.available()) {
-                    conn::expire_now(conn);
+                    conn::cut_off(conn);
                 }
             })
         });

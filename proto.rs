@@ -137,11 +137,27 @@ pub(crate) fn step<F: Family>(
             return;
         };
         let table = netns.settings.defence.tcp_table();
-        conn.update(|bits| tcp_step(bits, table, direction, flags))
+        let before = conn.bits();
+        let bits = conn.update(|bits| tcp_step(bits, table, direction, flags));
+        if bits != before && tcp_state(bits) == TcpState::Established {
+            assure_control(conn);
+        }
+        bits
     } else {
+        if direction == Direction::Output {
+            assure_control(conn);
+        }
         conn.bits()
     };
     restart_timer(conn, timeout(conn.protocol(), bits, &netns.timeouts));
+}
+
+/// Tells the template of a connection, if it has one, that its client is there.
+#[inline]
+fn assure_control<F: Family>(conn: &PublishedConn<F>) {
+    if let Some(control) = conn.control() {
+        control.assure();
+    }
 }
 
 /// How long a connection lasts without a packet, in ticks.

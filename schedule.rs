@@ -2,6 +2,8 @@
 
 //! New connections: from a client's first packet to a server. C: `ip_vs_schedule()`.
 
+mod persist;
+
 use crate::{
     conn::{
         Conn,
@@ -21,7 +23,11 @@ use ipvs_core::{
         Flow,
         ServiceKey, //
     },
-    net::Be16,
+    ipv4::PROTO_TCP,
+    net::{
+        Address,
+        Be16, //
+    },
     sched::Arrival, //
 };
 use kernel::prelude::*;
@@ -41,6 +47,9 @@ use linux::{
 
 /// Where FTP servers send data from (C: `FTPDATA`).
 const FTPDATA: Be16 = Be16::new(20);
+
+/// Where FTP servers listen (C: `FTPPORT`).
+pub(crate) const FTPPORT: Be16 = Be16::new(21);
 
 /// How long a connection lasts until its protocol says something (C: `3 * HZ`).
 const INITIAL_TIMEOUT: u32 = 3 * HZ;
@@ -113,23 +122,19 @@ fn schedule<'rcu, F: Family>(
     if is_of_this_host && Conn::is_reply_of_service(&state.conns, &state.conn_key, rcu, flow) {
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
+    if service.is_persistent() {
+        return persist::schedule(netns, skb, flow, service, cause, rcu);
+    }
     if service.fwmark() == 0 && service.port() != flow.dst_port {
-        pr_err!(
-            "Schedule: port zero only supported in persistent services, check your ipvs \
-             configuration\n"
-        );
+        if service.port() == Be16::ZERO {
+            pr_err!(
+                "Schedule: port zero only supported in persistent services, check your ipvs \
+                 configuration\n"
+            );
+        }
         return leave(netns, skb, flow, &service, cause, rcu);
     }
-    let arrival = Arrival {
-        client: flow.src.into(),
-        client_port: flow.src_port,
-        target: match cause {
-            Cause::Request => flow.dst.into(),
-            // C's schedulers by destination take that of the embedded packet, which is the client.
-            Cause::Error => flow.src.into(),
-        },
-    };
-    let Some(dest) = service.schedule(&arrival, rcu) else {
+    let Some(dest) = service.schedule(&arrival(flow, cause), rcu) else {
         return leave(netns, skb, flow, &service, cause, rcu);
     };
 
@@ -143,18 +148,42 @@ fn schedule<'rcu, F: Family>(
             },
             flags: dest.conn_flags(),
             dest: Some(shared),
+            control: None,
             timeout: INITIAL_TIMEOUT,
         };
-        publish(netns, new, rcu)
+        connect(netns, service.get(), new, rcu)
     });
     match conn {
-        Some((conn, true)) => {
-            Accounts([dest.get().stats(), service.get().stats(), netns.stats()]).connection();
-            Scheduled::Conn(skb, conn)
-        }
-        Some((conn, false)) => Scheduled::Conn(skb, conn),
+        Some((conn, _)) => Scheduled::Conn(skb, conn),
         None => Scheduled::Verdict(Verdict::Drop(skb)),
     }
+}
+
+/// What a scheduler needs to know of a flow.
+fn arrival<A: Address>(flow: &Flow<A>, cause: Cause) -> Arrival {
+    Arrival {
+        client: flow.src.into(),
+        client_port: flow.src_port,
+        target: match cause {
+            Cause::Request => flow.dst.into(),
+            // C's schedulers by destination take that of the embedded packet, which is the client.
+            Cause::Error => flow.src.into(),
+        },
+    }
+}
+
+/// Makes a connection and counts it, or finds it made; says which.
+fn connect<'rcu, F: Family>(
+    netns: &'rcu Netns,
+    service: &Service,
+    new: NewConn<F>,
+    rcu: Reader<'rcu>,
+) -> Option<(&'rcu PublishedConn<F>, bool)> {
+    let (conn, is_new) = publish(netns, new, rcu)?;
+    if let (true, Some(dest)) = (is_new, conn.dest()) {
+        Accounts([dest.stats(), service.stats(), netns.stats()]).connection();
+    }
+    Some((conn, is_new))
 }
 
 /// Makes a connection; or finds that another packet of the client has just made it, which the C
@@ -166,9 +195,7 @@ fn publish<'rcu, F: Family>(
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
     let state = F::state(netns);
     let conns = &state.conns;
-    // Packets that are here at the same time may each see room for the last one.
-    let max = usize::try_from(netns.settings.conn_max.get()).unwrap_or(0);
-    if netns.conn_count() >= max {
+    if !netns.has_room() {
         return None;
     }
     let Some(conn) = Conn::new(conns, new) else {
@@ -191,10 +218,9 @@ fn publish<'rcu, F: Family>(
     }
 }
 
-/// The service for a packet: by its firewall mark, by its address and port, by its address alone.
-///
-/// C looks for an FTP service too, whose data connections go to any port; without persistence it
-/// lets their packets pass, which is what comes of finding none. C: `ip_vs_service_find()`.
+/// The service for a packet: by its firewall mark, by its address and port, by its address and the
+/// port of FTP, whose data connections may go to any that needs no privilege, by its address alone.
+/// C: `ip_vs_service_find()`.
 fn find_service<'rcu, F: Family>(
     netns: &'rcu Netns,
     mark: u32,
@@ -222,11 +248,21 @@ fn find_service<'rcu, F: Family>(
         };
         netns.find_service(&key, rcu)
     };
-    by_port(flow.dst_port).or_else(|| {
-        (counts.any_port.load(Relaxed) != 0)
-            .then(|| by_port(Be16::ZERO))
-            .flatten()
-    })
+    let port = flow.dst_port;
+    if let Some(service) = by_port(port) {
+        return Some(service);
+    }
+    if counts.ftp.load(Relaxed) != 0
+        && flow.protocol == PROTO_TCP
+        && (port == FTPDATA || port.host() >= netns.net().first_unprivileged_port())
+    {
+        if let Some(service) = by_port(FTPPORT) {
+            return Some(service);
+        }
+    }
+    (counts.any_port.load(Relaxed) != 0)
+        .then(|| by_port(Be16::ZERO))
+        .flatten()
 }
 
 /// What becomes of a packet whose service has no server for it. C: `ip_vs_leave()`.
@@ -239,14 +275,19 @@ fn leave<'rcu, F: Family>(
     cause: Cause,
     rcu: Reader<'rcu>,
 ) -> Scheduled<'rcu, F> {
-    if cause == Cause::Error {
-        return Scheduled::Verdict(Verdict::Drop(skb));
-    }
-    if !netns.settings.cache_bypass.is_set()
+    if cause == Cause::Error
+        || !netns.settings.cache_bypass.is_set()
         || service.fwmark() == 0
         || !F::is_unicast(netns.net(), flow.dst)
     {
-        return Scheduled::Verdict(refuse(skb, netns));
+        // By its address alone it may have come to a service of FTP, and be for others.
+        return Scheduled::Verdict(if service.port() == FTPPORT && flow.dst_port != FTPPORT {
+            Verdict::Accept(skb)
+        } else if cause == Cause::Error {
+            Verdict::Drop(skb)
+        } else {
+            refuse(skb, netns)
+        });
     }
     let new = NewConn {
         flow: *flow,
@@ -254,6 +295,7 @@ fn leave<'rcu, F: Family>(
         dport: Be16::ZERO,
         flags: FwdMethod::Bypass.number(),
         dest: None,
+        control: None,
         timeout: INITIAL_TIMEOUT,
     };
     match publish(netns, new, rcu) {

@@ -26,7 +26,9 @@ use ipvs_core::{
     netlink::{
         service::ServiceSpec,
         AF_INET6,
-        IP_VS_SVC_F_HASHED, //
+        IP_VS_SVC_F_HASHED,
+        IP_VS_SVC_F_ONEPACKET,
+        IP_VS_SVC_F_PERSISTENT, //
     },
     sched::{
         Arrival,
@@ -155,10 +157,27 @@ impl Service {
         self.flags.load(Relaxed) | IP_VS_SVC_F_HASHED
     }
 
+    /// Whether the clients of a network stay with a server.
+    #[inline]
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.flags.load(Relaxed) & IP_VS_SVC_F_PERSISTENT != 0
+    }
+
+    /// Whether datagrams are scheduled one by one.
+    #[inline]
+    pub(crate) fn is_one_packet(&self) -> bool {
+        self.flags.load(Relaxed) & IP_VS_SVC_F_ONEPACKET != 0
+    }
+
+    /// Timeout of persistence in ticks.
+    pub(crate) fn timeout(&self) -> u32 {
+        self.timeout.load(Relaxed)
+    }
+
     /// Timeout of persistence in seconds, as set by users: of more than 32 bits of ticks, what is
     /// left of them, as with C.
     pub(crate) fn timeout_secs(&self) -> u32 {
-        self.timeout.load(Relaxed).checked_div(HZ).unwrap_or(0)
+        self.timeout().checked_div(HZ).unwrap_or(0)
     }
 
     /// Netmask of persistence, as set by users.

@@ -62,6 +62,8 @@ pub(crate) struct Settings {
     /// Whether connections of removed servers end, and those of servers of weight 0 with the next
     /// SYN.
     pub(crate) expire_nodest_conn: Int,
+    /// Whether new connections of a network go elsewhere than before if its server has weight 0.
+    pub(crate) expire_quiescent_template: Int,
     /// Whether a packet that was in one of no service's protocol is left alone.
     pub(crate) ignore_tunneled: Int,
     /// How long the scheduler lblc remembers a server that nobody asks for, in ticks.
@@ -103,6 +105,7 @@ impl Settings {
             defence <- Defence::new(),
             est_nice: Int::new(0),
             expire_nodest_conn: Int::new(0),
+            expire_quiescent_template: Int::new(0),
             ignore_tunneled: Int::new(0),
             lblc_expiration: Int::new(EXPIRATION),
             lblcr_expiration: Int::new(EXPIRATION),

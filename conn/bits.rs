@@ -75,6 +75,9 @@ const F_NOOUTPUT: u32 = 0x80;
 /// It does not count as active (C: `IP_VS_CONN_F_INACTIVE`).
 const F_INACTIVE: u32 = 0x100;
 
+/// Nobody waited for its end: users never see this one.
+pub(super) const F_CUT_OFF: u32 = 1 << 23;
+
 /// Flags and protocol state of a connection, which change together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bits(pub(super) u32);
@@ -121,6 +124,10 @@ impl Bits {
     #[inline]
     pub(super) const fn hashed(self) -> bool {
         self.0 & F_HASHED != 0
+    }
+
+    pub(super) const fn cut_off(self) -> bool {
+        self.0 & F_CUT_OFF != 0
     }
 
     #[inline]

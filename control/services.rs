@@ -15,6 +15,7 @@ use crate::{
         Netns,
         ServiceCounts, //
     },
+    schedule::FTPPORT,
     service::Service, //
 };
 use core::sync::atomic::{
@@ -39,8 +40,7 @@ use ipvs_core::{
         IPVS_SVC_ATTR_PE_NAME,
         IPVS_SVC_ATTR_PROTOCOL,
         IPVS_SVC_ATTR_SCHED_NAME,
-        IP_VS_SVC_F_ONEPACKET,
-        IP_VS_SVC_F_PERSISTENT, //
+        IP_VS_SVC_F_ONEPACKET, //
     },
     sched::SchedulerKind, //
 };
@@ -110,13 +110,6 @@ fn check_service(spec: &ServiceSpec<'_>, old_flags: u32) -> Outcome<Option<Sched
         ));
     }
     let flags = spec.flags.apply(old_flags);
-    if flags & IP_VS_SVC_F_PERSISTENT != 0 {
-        return Err(ControlError::about(
-            IPVS_SVC_ATTR_FLAGS,
-            ENOSYS,
-            "persistent services are not supported yet",
-        ));
-    }
     if flags & IP_VS_SVC_F_ONEPACKET != 0 {
         return Err(ControlError::about(
             IPVS_SVC_ATTR_FLAGS,
@@ -125,16 +118,6 @@ fn check_service(spec: &ServiceSpec<'_>, old_flags: u32) -> Outcome<Option<Sched
         ));
     }
     Ok(kind)
-}
-
-fn is_any_port(key: &ServiceKey) -> bool {
-    matches!(
-        key,
-        ServiceKey::Addr {
-            port: Be16::ZERO,
-            ..
-        }
-    )
 }
 
 impl Netns {
@@ -165,10 +148,19 @@ impl Netns {
         }
     }
 
-    fn counter(&self, key: &ServiceKey) -> &AtomicU32 {
-        match key {
-            ServiceKey::Fwmark { .. } => &self.counts(key).fwmark,
-            ServiceKey::Addr { .. } => &self.counts(key).addr,
+    /// The counters that a service with this key counts for.
+    fn counters(&self, key: &ServiceKey) -> (&AtomicU32, Option<&AtomicU32>) {
+        let counts = self.counts(key);
+        match *key {
+            ServiceKey::Fwmark { .. } => (&counts.fwmark, None),
+            ServiceKey::Addr { port, .. } => {
+                let also = match port {
+                    Be16::ZERO => Some(&counts.any_port),
+                    FTPPORT => Some(&counts.ftp),
+                    _ => None,
+                };
+                (&counts.addr, also)
+            }
         }
     }
 
@@ -238,9 +230,10 @@ impl Netns {
         // Nothing fails from here on.
         self.sweep_later(&service);
         let _ = config.uses.push_within_capacity(in_use);
-        self.counter(&key).fetch_add(1, Relaxed);
-        if is_any_port(&key) {
-            self.counts(&key).any_port.fetch_add(1, Relaxed);
+        let (counter, also) = self.counters(&key);
+        counter.fetch_add(1, Relaxed);
+        if let Some(counter) = also {
+            counter.fetch_add(1, Relaxed);
         }
         let _ = self
             .model()
@@ -280,9 +273,10 @@ impl Netns {
             return;
         }
         let key = service.key();
-        self.counter(key).fetch_sub(1, Relaxed);
-        if is_any_port(key) {
-            self.counts(key).any_port.fetch_sub(1, Relaxed);
+        let (counter, also) = self.counters(key);
+        counter.fetch_sub(1, Relaxed);
+        if let Some(counter) = also {
+            counter.fetch_sub(1, Relaxed);
         }
         self.unhook(config, key);
         service.scheduler.retire();

@@ -91,6 +91,9 @@ static ENTRIES: &[Entry<Knobs>] = &[
     )
     .for_init_user_ns(),
     Entry::int(c"expire_nodest_conn", |k| &k.settings.expire_nodest_conn),
+    Entry::int(c"expire_quiescent_template", |k| {
+        &k.settings.expire_quiescent_template
+    }),
     Entry::int(c"ignore_tunneled", |k| &k.settings.ignore_tunneled),
     Entry::<Knobs>::ticks(c"lblc_expiration", |k| &k.settings.lblc_expiration)
         .in_init_user_ns_only(),

@@ -42,6 +42,14 @@ pub trait Address: Copy + Eq + Default + Debug + Into<Addr> + Send + Sync + 'sta
 
     /// `sum` with the words of the address taken away.
     fn take_from(self, sum: Sum) -> Sum;
+
+    /// The network that the address is in. As services have it, the netmask of IPv6 is the length of
+    /// the prefix, as the integer that the bytes form in memory; what is longer than an address is all
+    /// of it.
+    fn network(self, netmask: Be32) -> Self;
+
+    /// What stands in the place of an address for a firewall mark (C: `{ .ip = htonl(fwmark) }`).
+    fn of_mark(mark: u32) -> Self;
 }
 
 impl Address for Be32 {
@@ -62,6 +70,14 @@ impl Address for Be32 {
     fn take_from(self, sum: Sum) -> Sum {
         sum.sub32(self)
     }
+
+    fn network(self, netmask: Be32) -> Self {
+        Self(self.0 & netmask.0)
+    }
+
+    fn of_mark(mark: u32) -> Self {
+        Self::new(mark)
+    }
 }
 
 impl Address for Be128 {
@@ -81,6 +97,17 @@ impl Address for Be128 {
     #[inline]
     fn take_from(self, sum: Sum) -> Sum {
         self.words().iter().fold(sum, |sum, &word| sum.sub32(word))
+    }
+
+    fn network(self, netmask: Be32) -> Self {
+        let rest = 128u32.saturating_sub(netmask.raw());
+        // A shift by all bits leaves nothing.
+        let mask = u128::MAX.checked_shl(rest).unwrap_or(0);
+        Self::new(self.host() & mask)
+    }
+
+    fn of_mark(mark: u32) -> Self {
+        Self::new(u128::from(mark) << 96)
     }
 }
 
@@ -196,6 +223,31 @@ mod tests {
             (Be32::of(v6.into()), Be128::of(v6.into())),
             (None, Some(v6))
         );
+    }
+
+    #[test]
+    fn a_network_is_what_the_mask_leaves() {
+        let addr = Be32::from_bytes([10, 1, 2, 3]);
+        let mask = Be32::from_bytes([255, 255, 0, 0]);
+        assert_eq!(addr.network(mask).to_bytes(), [10, 1, 0, 0]);
+        assert_eq!(addr.network(Be32::new(u32::MAX)), addr);
+        assert_eq!(addr.network(Be32::ZERO), Be32::ZERO);
+
+        let addr = Be128::new(u128::MAX);
+        for len in 0..=128 {
+            let network = addr.network(Be32::from_raw(len)).host();
+            assert_eq!(network.leading_ones(), len);
+            assert_eq!(network.count_ones(), len);
+        }
+        assert_eq!(addr.network(Be32::from_raw(u32::MAX)), addr);
+    }
+
+    #[test]
+    fn a_mark_is_the_first_word_of_an_address() {
+        assert_eq!(Be32::of_mark(0x0102_0304).to_bytes(), [1, 2, 3, 4]);
+        let words = Be128::of_mark(0x0102_0304).words();
+        let rest = [Be32::ZERO; 3];
+        assert_eq!((words[0], &words[1..]), (Be32::new(0x0102_0304), &rest[..]));
     }
 
     #[test]

@@ -22,6 +22,17 @@ pub const fn after(a: usize, b: usize) -> bool {
     (b.wrapping_sub(a) as isize) < 0
 }
 
+/// The ticks that are left until `point`, 0 if it has passed.
+#[inline]
+pub fn left_until(point: usize) -> usize {
+    let left = point.wrapping_sub(now());
+    if left as isize > 0 {
+        left
+    } else {
+        0
+    }
+}
+
 /// The seconds that `ticks` last, rounded down.
 #[inline]
 pub const fn to_secs(ticks: usize) -> usize {

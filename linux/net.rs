@@ -64,6 +64,16 @@ impl Net {
         core::ptr::eq(user_ns, &raw const bindings::init_user_ns)
     }
 
+    /// The first port that needs no privilege: 1024, unless its users set another.
+    #[inline]
+    pub fn first_unprivileged_port(&self) -> u16 {
+        // SAFETY: The field may change at any time, as a whole.
+        let port = unsafe {
+            core::ptr::read_volatile(&raw const (*self.as_ptr()).ipv4.sysctl_ip_prot_sock)
+        };
+        port as u16
+    }
+
     /// Whether this is the namespace that the machine started with.
     pub fn is_init(&self) -> bool {
         core::ptr::eq(self.as_ptr(), &raw const bindings::init_net)

@@ -9,6 +9,8 @@
 //!
 //! An object is retired by its timer, or by [`Table::clear`] in process context, which waits for
 //! the timer. So nobody touches the timer of an object that has been retired.
+//!
+//! Others may keep the memory of an object beyond that, if its type allows it: see [`Held`].
 
 use crate::{
     bindings, jiffies,
@@ -29,7 +31,13 @@ use core::{
     mem::ManuallyDrop,
     ops::Deref,
     ptr::NonNull,
-    sync::atomic::AtomicUsize, //
+    sync::atomic::{
+        AtomicU32, AtomicUsize,
+        Ordering::{
+            AcqRel,
+            Relaxed, //
+        },
+    },
 };
 use kernel::{
     prelude::*,
@@ -39,6 +47,9 @@ use kernel::{
 
 /// An object with a deadline.
 pub trait Entry: Hashed {
+    /// Who keeps its memory: the table alone (`()`), or each [`Held`] too ([`Counted`]).
+    type Holds: Holds;
+
     /// The tick (see [`jiffies`]) at which the object ends. It may move at any time; if it moves
     /// to an earlier one, [`Timed::hasten`] has to be told.
     fn deadline(&self) -> usize;
@@ -52,12 +63,69 @@ pub trait Entry: Hashed {
     fn retired(&self);
 }
 
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// How it is known when nobody keeps the memory of an object any more.
+///
+/// # Safety
+///
+/// `put` must return `true` exactly once: for as many calls as there were of `get`, and one.
+pub unsafe trait Holds: sealed::Sealed + Send + Sync + 'static {
+    /// Kept by one.
+    #[doc(hidden)]
+    fn new() -> Self;
+
+    /// One keeps it less; whether that was the last.
+    #[doc(hidden)]
+    fn put(&self) -> bool;
+}
+
+impl sealed::Sealed for () {}
+
+// SAFETY: The table puts once, and there is no `get`.
+unsafe impl Holds for () {
+    #[inline]
+    fn new() -> Self {}
+
+    #[inline]
+    fn put(&self) -> bool {
+        true
+    }
+}
+
+/// A count of those who keep the memory of an object.
+pub struct Counted(AtomicU32);
+
+impl Counted {
+    /// One keeps it more. Somebody does already.
+    fn get(&self) {
+        // 2^32 holders do not fit in memory.
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+impl sealed::Sealed for Counted {}
+
+// SAFETY: The count is 0 after as many calls.
+unsafe impl Holds for Counted {
+    fn new() -> Self {
+        Self(AtomicU32::new(1))
+    }
+
+    fn put(&self) -> bool {
+        self.0.fetch_sub(1, AcqRel) == 1
+    }
+}
+
 /// The memory of an [`Entry`].
 #[repr(C)]
 pub struct Timed<T: Entry> {
     links: [AtomicUsize; 2],
     // Right behind the links: what a lookup compares is in the first cache line.
     value: T,
+    holds: T::Holds,
     table: NonNull<Table<T>>,
     timer: Opaque<bindings::timer_list>,
     rcu: Opaque<bindings::callback_head>,
@@ -119,19 +187,79 @@ impl<T: Entry> Timed<T> {
     }
 }
 
-/// Drops and frees an object after its last reader.
+/// Gives up an object for its table after its last reader.
 ///
 /// # Safety
 ///
 /// `rcu` must be that field of a retired [`Timed<T>`].
 unsafe extern "C" fn free_after_readers<T: Entry>(rcu: *mut bindings::callback_head) {
     let offset = core::mem::offset_of!(Timed<T>, rcu);
-    // SAFETY: By the safety requirement.
-    let entry = unsafe { rcu.byte_sub(offset) }.cast::<Timed<T>>();
-    // SAFETY: No reader is left, so that the memory is ours alone.
+    // SAFETY: By the safety requirement; a field's object is not at null.
+    let entry = unsafe { NonNull::new_unchecked(rcu.byte_sub(offset).cast::<Timed<T>>()) };
+    // SAFETY: No reader is left that came by the table, which kept it until now.
+    unsafe { put(entry) };
+}
+
+/// One keeps an object less; the last one drops and frees it.
+///
+/// # Safety
+///
+/// The caller must keep it, and not use it again.
+unsafe fn put<T: Entry>(entry: NonNull<Timed<T>>) {
+    // SAFETY: By the safety requirement it is still there.
+    if !unsafe { entry.as_ref() }.holds.put() {
+        return;
+    }
+    // SAFETY: Nobody keeps it and no reader is left, so that the memory is ours alone.
     unsafe {
-        core::ptr::drop_in_place(&raw mut (*entry).value);
-        slab::free(NonNull::new_unchecked(entry));
+        core::ptr::drop_in_place(&raw mut (*entry.as_ptr()).value);
+        slab::free(entry);
+    }
+}
+
+/// Keeps the memory of an object, which may have been retired meanwhile.
+///
+/// Whoever is last frees it: the destructor of `T` must not sleep. All have to be gone before
+/// [`slab::Cache`], where it came from, is dropped, or be on their way by RCU callbacks.
+///
+/// # Invariants
+///
+/// The object is valid, and this is counted as one that keeps it.
+pub struct Held<T: Entry<Holds = Counted>> {
+    entry: NonNull<Timed<T>>,
+}
+
+// SAFETY: It gives out only `&Timed<T>`, and may drop `T`, which is `Send + Sync`, on another CPU.
+unsafe impl<T: Entry<Holds = Counted>> Send for Held<T> {}
+// SAFETY: As above.
+unsafe impl<T: Entry<Holds = Counted>> Sync for Held<T> {}
+
+impl<T: Entry<Holds = Counted>> Held<T> {
+    /// Keeps a published object. Any context.
+    pub fn new(entry: &Timed<T>) -> Self {
+        // Whoever sees it does so while its table keeps it, or another holder.
+        entry.holds.get();
+        // INVARIANT: Just counted.
+        Self {
+            entry: NonNull::from(entry),
+        }
+    }
+}
+
+impl<T: Entry<Holds = Counted>> Deref for Held<T> {
+    type Target = Timed<T>;
+
+    #[inline]
+    fn deref(&self) -> &Timed<T> {
+        // SAFETY: By the type invariant.
+        unsafe { self.entry.as_ref() }
+    }
+}
+
+impl<T: Entry<Holds = Counted>> Drop for Held<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { put(self.entry) };
     }
 }
 
@@ -280,6 +408,7 @@ impl<T: Entry> Table<T> {
         let new = Timed {
             links: [const { AtomicUsize::new(0) }; 2],
             value,
+            holds: T::Holds::new(),
             table: NonNull::from(&**table),
             timer: Opaque::uninit(),
             rcu: Opaque::uninit(),

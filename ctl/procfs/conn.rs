@@ -4,7 +4,10 @@
 
 use super::print;
 use crate::{
-    conn::Conn,
+    conn::{
+        template::Template,
+        Conn, //
+    },
     family::{
         Family,
         V4,
@@ -37,12 +40,15 @@ const PATIENCE: usize = 256;
 
 pub(super) struct Conns;
 
-/// Where a reader is: before the head, among the IPv4 connections, or among those of IPv6.
+/// Where a reader is: before the head, among the IPv4 connections, among those of IPv6, or among the
+/// templates of either.
 #[derive(Clone, Copy, Zeroable)]
 pub(super) struct Position {
     begun: bool,
     v4: Cursor,
     v6: Cursor,
+    templates4: Cursor,
+    templates6: Cursor,
 }
 
 impl Records for Conns {
@@ -58,28 +64,75 @@ impl Records for Conns {
             return Step::Continue;
         }
         if !position.v4.ended() {
-            show_some::<V4>(&netns, rcu, &mut position.v4, seq);
+            show_conns::<V4>(&netns, rcu, &mut position.v4, seq);
+        } else if !position.v6.ended() {
+            show_conns::<V6>(&netns, rcu, &mut position.v6, seq);
+        } else if !position.templates4.ended() {
+            show_templates::<V4>(&netns, rcu, &mut position.templates4, seq);
         } else {
-            show_some::<V6>(&netns, rcu, &mut position.v6, seq);
+            show_templates::<V6>(&netns, rcu, &mut position.templates6, seq);
         }
-        match position.v6.ended() {
+        match position.templates6.ended() {
             true => Step::End,
             false => Step::Continue,
         }
     }
 }
 
-fn show_some<F: Family>(netns: &Netns, rcu: Reader<'_>, cursor: &mut Cursor, seq: &SeqFile) {
+fn show_conns<'rcu, F: Family>(
+    netns: &Netns,
+    rcu: Reader<'rcu>,
+    cursor: &mut Cursor,
+    seq: &SeqFile,
+) {
+    show_some(cursor, seq, line, |place, visit: &mut dyn FnMut(_)| {
+        netns.scan_conns::<F>(rcu, place, visit)
+    });
+}
+
+fn show_templates<'rcu, F: Family>(
+    netns: &Netns,
+    rcu: Reader<'rcu>,
+    cursor: &mut Cursor,
+    seq: &SeqFile,
+) {
+    show_some(
+        cursor,
+        seq,
+        template_line,
+        |place, visit: &mut dyn FnMut(_)| netns.scan_templates::<F>(rcu, place, visit),
+    );
+}
+
+/// Shows a line for each of the next entries.
+fn show_some<'rcu, T: 'rcu>(
+    cursor: &mut Cursor,
+    seq: &SeqFile,
+    line: impl Fn(&'rcu T) -> ConnLine<'static>,
+    scan: impl Fn(usize, &mut dyn FnMut(&'rcu T)) -> usize,
+) {
     for _ in 0..PATIENCE {
-        let batch = cursor.take(|place, visit| netns.scan_conns::<F>(rcu, place, visit));
+        let batch = cursor.take(|place, visit| scan(place, visit));
         let mut shown = false;
-        for conn in batch.into_iter().flatten() {
-            print(seq, |f| line(conn).write(f, None));
+        for entry in batch.into_iter().flatten() {
+            print(seq, |f| line(entry).write(f, None));
             shown = true;
         }
         if shown || cursor.ended() {
             break;
         }
+    }
+}
+
+fn template_line<F: Family>(template: &Template<F>) -> ConnLine<'static> {
+    let key = template.key();
+    ConnLine {
+        protocol: key.protocol.into(),
+        client: (key.src.into(), key.src_port),
+        virt: (key.dst.into(), key.dst_port),
+        dest: (template.dest().addr(), template.dport()),
+        state: template.state_name(),
+        expires: jiffies::to_secs(template.remaining()) as u32,
     }
 }
 

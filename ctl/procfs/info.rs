@@ -20,7 +20,6 @@ use kernel::{
     seq_file::SeqFile, //
 };
 use linux::{
-    jiffies::HZ,
     net::Net,
     rcu::Reader,
     seq_file::{
@@ -75,7 +74,7 @@ fn show_service(rcu: Reader<'_>, service: &Service, seq: &SeqFile) {
             label,
             service.scheduler_name(),
             service.flags(),
-            service.timeout_secs().wrapping_mul(HZ),
+            service.timeout(),
             service.netmask(),
         )
     });

@@ -32,16 +32,30 @@ impl Single for Status {
         let Some((conns, model, settings, estimation)) = tables else {
             return;
         };
-        // The tables of both families are one to users.
-        let mut lengths: [usize; LENGTHS] = conns.v4.chain_lengths();
-        for (sum, more) in lengths.iter_mut().zip(conns.v6.chain_lengths::<LENGTHS>()) {
-            *sum = sum.saturating_add(more);
+        // The tables of both families are one to users; those of templates too, while there are any.
+        let mut lengths = [0; LENGTHS];
+        let mut buckets = 0usize;
+        let mut add = |more: [usize; LENGTHS], size: usize| {
+            for (sum, more) in lengths.iter_mut().zip(more) {
+                *sum = usize::saturating_add(*sum, more);
+            }
+            buckets = buckets.saturating_add(size);
+        };
+        add(conns.v4.conns.chain_lengths(), conns.v4.conns.size());
+        add(conns.v6.conns.chain_lengths(), conns.v6.conns.size());
+        if conns.v4.templates.count() != 0 {
+            let templates = &conns.v4.templates;
+            add(templates.chain_lengths(), templates.size());
+        }
+        if conns.v6.templates.count() != 0 {
+            let templates = &conns.v6.templates;
+            add(templates.chain_lengths(), templates.size());
         }
         let tables = [
             TableStatus {
                 name: "Conn",
                 entries: conns.v4.count().saturating_add(conns.v6.count()),
-                buckets: conns.v4.size().saturating_add(conns.v6.size()),
+                buckets,
                 lfactor: settings.conn_lfactor.get(),
                 lengths,
             },

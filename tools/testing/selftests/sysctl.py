@@ -24,6 +24,7 @@ DEFAULTS = {
     "drop_packet": 0,
     "est_nice": 0,
     "expire_nodest_conn": 0,
+    "expire_quiescent_template": 0,
     "ignore_tunneled": 0,
     "lblc_expiration": DAY,
     "lblcr_expiration": DAY,

@@ -26,7 +26,9 @@ use linux::{
         Seed, //
     },
     timed::{
+        Counted,
         Entry,
+        Held,
         Table, //
     },
 };
@@ -63,6 +65,8 @@ impl Hashed for Item {
 }
 
 impl Entry for Item {
+    type Holds = Counted;
+
     fn deadline(&self) -> usize {
         self.deadline.load(Ordering::Relaxed)
     }
@@ -298,6 +302,35 @@ mod cases {
         });
         assert!(hastened.is_some());
         assert!(wait::until(|| stage.retired() == 1));
+        assert!(stage.in_order());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_held_outlives_its_table() -> Result {
+        let stage = Stage::new(2)?;
+        for number in 0..2 {
+            let mut item = stage.item(number, wait::NEVER);
+            item.punctual = false;
+            stage.publish(item)?;
+        }
+        let (Some(held), Some(again)) = (stage.with(0, 1, Held::new), stage.with(0, 1, Held::new))
+        else {
+            return Err(ENOENT);
+        };
+        stage.table.clear();
+        rcu::drain();
+        assert!(stage.retired() == 2);
+        assert!(stage.ledger.order_is(&[0]));
+        // Its timer is gone, and does not come back.
+        held.set_deadline(1);
+        held.hasten();
+        wait::a_while();
+        drop(held);
+        assert!(again.keys.token.number() == 1);
+        assert!(stage.ledger.order_is(&[0]));
+        drop(again);
+        assert!(stage.ledger.order_is(&[0, 1]));
         assert!(stage.in_order());
         Ok(())
     }

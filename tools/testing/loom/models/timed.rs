@@ -76,6 +76,8 @@ impl Hashed for Mortal {
 }
 
 impl Entry for Mortal {
+    type Holds = ();
+
     fn deadline(&self) -> usize {
         self.deadline.load(Relaxed)
     }

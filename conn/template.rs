@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Templates: which server the clients of a network go to. C: connections with
+//! `IP_VS_CONN_F_TEMPLATE`, `ip_vs_ct_in_get()`, `ip_vs_check_template()`.
+//!
+//! They are no connections here, and in a table of their own: packets of connections don't pass
+//! them. A connection that was made by one keeps it, and its time is over only when it has none.
+
+use crate::{
+    dest::Dest,
+    family::Family,
+    settings::Settings, //
+};
+use core::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU8, AtomicUsize,
+    Ordering::{
+        AcqRel,
+        Acquire,
+        Relaxed, //
+    },
+};
+use ipvs_core::{
+    flow::{
+        Flow,
+        HashKey, //
+    },
+    net::Be16,
+    resize::Limits,
+    sched::Server, //
+};
+use kernel::sync::Arc;
+use linux::{
+    jiffies::{
+        self,
+        HZ, //
+    },
+    rcu::{
+        Reader,
+        Shared, //
+    },
+    table::{
+        Hashed,
+        Seed,
+        Sizing, //
+    },
+    timed::{
+        self,
+        Counted,
+        Held,
+        Timed, //
+    },
+};
+
+/// Where the clients of a network go for a service.
+///
+/// Packets read it under RCU; connections that it made keep it. What it is found by is constant.
+pub(crate) struct Template<F: Family> {
+    key: TemplateKey<F>,
+    dport: Be16,
+    dest: Shared<Dest>,
+    /// Whether its service schedules packets one by one.
+    one_packet: bool,
+    /// Whether new connections may go by it.
+    valid: AtomicBool,
+    /// Whether a client has shown that it is there.
+    assured: AtomicBool,
+    /// Whether it ends with its last connection, since its server does not come back.
+    forsaken: AtomicBool,
+    packets: AtomicU8,
+    /// Its connections, or [`ENDED`].
+    conns: AtomicU32,
+    /// How long it lasts after it was used, in ticks.
+    timeout: AtomicU32,
+    deadline: AtomicUsize,
+}
+
+/// Its time was over while it had no connection, and it gets none any more.
+const ENDED: u32 = u32::MAX;
+
+/// When it is looked again whether connections are left, in ticks.
+const AGAIN: u32 = 60 * HZ;
+
+/// What a template is found by: the network and, in the place of the service's address and port, what
+/// [`crate::schedule`] says. The source port is 0.
+pub(crate) type TemplateKey<F> = Flow<<F as Family>::Addr>;
+
+/// The table of a namespace's templates of a family.
+pub(crate) type TemplateTable<F> = timed::Table<Template<F>>;
+
+/// A template in its table.
+pub(crate) type PublishedTemplate<F> = Timed<Template<F>>;
+
+/// What is known when a template is made.
+pub(crate) struct NewTemplate<F: Family> {
+    pub(crate) key: TemplateKey<F>,
+    /// The server.
+    pub(crate) dest: Shared<Dest>,
+    /// The server's port, as users see it.
+    pub(crate) dport: Be16,
+    /// Whether its service schedules packets one by one.
+    pub(crate) one_packet: bool,
+    /// How long it lasts after it was used, in ticks.
+    pub(crate) timeout: u32,
+}
+
+/// A template that does not end, since a connection is being made.
+pub(crate) struct InUse<'rcu, F: Family>(&'rcu PublishedTemplate<F>);
+
+impl<'rcu, F: Family> InUse<'rcu, F> {
+    /// The template.
+    pub(crate) fn get(&self) -> &'rcu PublishedTemplate<F> {
+        self.0
+    }
+
+    /// It lasts its time from now on.
+    pub(crate) fn restart(&self) {
+        if self.0.forsaken.load(Relaxed) {
+            self.0.forsaken.store(false, Relaxed);
+        }
+        restart(self.0, self.0.timeout());
+    }
+
+    /// Leaves it in use by the connection that was made, until [`leave`].
+    pub(crate) fn keep(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl<F: Family> Drop for InUse<'_, F> {
+    fn drop(&mut self) {
+        leave(self.0, false);
+    }
+}
+
+impl<F: Family> Template<F> {
+    /// The template with this key, if connections may go by it. Under RCU.
+    pub(crate) fn find<'rcu>(
+        table: &TemplateTable<F>,
+        rcu: Reader<'rcu>,
+        key: &TemplateKey<F>,
+    ) -> Option<InUse<'rcu, F>> {
+        let hash = key.hash(&HashKey::new(*table.seed()));
+        table.find(rcu, hash, |template, _| {
+            template.takes(key).then(|| begin(template)).flatten()
+        })
+    }
+
+    /// Makes a template; or finds that another packet has just made it. Under RCU. `None` if there is
+    /// no memory.
+    pub(crate) fn publish<'rcu>(
+        table: &Arc<TemplateTable<F>>,
+        rcu: Reader<'rcu>,
+        new: NewTemplate<F>,
+    ) -> Option<InUse<'rcu, F>> {
+        let NewTemplate {
+            key,
+            dest,
+            dport,
+            one_packet,
+            timeout,
+        } = new;
+        let template = Self {
+            key,
+            dport,
+            dest,
+            one_packet,
+            valid: AtomicBool::new(true),
+            assured: AtomicBool::new(false),
+            forsaken: AtomicBool::new(false),
+            packets: AtomicU8::new(0),
+            // In use by whoever gets it here.
+            conns: AtomicU32::new(1),
+            timeout: AtomicU32::new(timeout),
+            deadline: AtomicUsize::new(jiffies::now().wrapping_add(timeout as usize)),
+        };
+        let new = TemplateTable::alloc(table, template).ok()?;
+        match new.publish(rcu, |other| other.takes(&key)) {
+            Ok(template) => {
+                template.dest.bind_template();
+                Some(InUse(template))
+            }
+            // It may have ended by now: then the client's next packet makes another one.
+            Err(other) => begin(other),
+        }
+    }
+
+    fn takes(&self, key: &TemplateKey<F>) -> bool {
+        self.key == *key && self.valid.load(Relaxed) && self.conns.load(Relaxed) != ENDED
+    }
+
+    /// Its network, and what stands for its service.
+    pub(crate) fn key(&self) -> &TemplateKey<F> {
+        &self.key
+    }
+
+    /// The server.
+    pub(crate) fn dest(&self) -> &Shared<Dest> {
+        &self.dest
+    }
+
+    /// The server's port, as users see it: 0xffff if no connection goes by it any more.
+    pub(crate) fn dport(&self) -> Be16 {
+        if self.valid.load(Relaxed) {
+            self.dport
+        } else {
+            Be16::new(0xffff)
+        }
+    }
+
+    /// The name of its state, as users see it.
+    pub(crate) fn state_name(&self) -> &'static str {
+        if self.is_assured() {
+            "ASSURED"
+        } else {
+            "NONE"
+        }
+    }
+
+    /// Whether new connections may go to its server. If not, none goes by it any more. C:
+    /// `ip_vs_check_template()`.
+    pub(crate) fn check(&self, settings: &Settings) -> bool {
+        let quiescent = settings.expire_quiescent_template.is_set() && self.dest.weight() == 0;
+        let good = self.dest.available() && !quiescent;
+        if !good {
+            self.valid.store(false, Relaxed);
+        }
+        good
+    }
+
+    /// Whether a client has shown that it is there.
+    pub(crate) fn is_assured(&self) -> bool {
+        self.assured.load(Relaxed)
+    }
+
+    /// A client has shown that it is there. C: `ip_vs_control_assure_ct()`.
+    #[inline]
+    pub(crate) fn assure(&self) {
+        if !self.is_assured() {
+            self.assured.store(true, Relaxed);
+        }
+    }
+
+    /// Whether its service schedules packets one by one.
+    pub(crate) fn is_one_packet(&self) -> bool {
+        self.one_packet
+    }
+
+    /// Whether connections go by it.
+    pub(crate) fn has_conns(&self) -> bool {
+        self.conns.load(Relaxed) != 0
+    }
+
+    /// It ends with its last connection.
+    pub(crate) fn forsake(&self) {
+        self.forsaken.store(true, Relaxed);
+    }
+
+    /// How long it lasts after it was used, in ticks.
+    pub(crate) fn timeout(&self) -> u32 {
+        self.timeout.load(Relaxed)
+    }
+
+    /// How many packets went by it one by one, as far as anyone asks.
+    pub(crate) fn packets(&self) -> u8 {
+        self.packets.load(Relaxed)
+    }
+
+    /// How many ticks are left to it.
+    pub(crate) fn remaining(&self) -> usize {
+        jiffies::left_until(self.deadline.load(Relaxed))
+    }
+}
+
+/// A connection is being made by a template. `None` if it has ended.
+fn begin<F: Family>(template: &PublishedTemplate<F>) -> Option<InUse<'_, F>> {
+    template
+        .conns
+        .fetch_update(AcqRel, Acquire, |conns| {
+            (conns != ENDED).then(|| conns.wrapping_add(1))
+        })
+        .ok()?;
+    Some(InUse(template))
+}
+
+/// Lets it last `timeout` more ticks.
+fn restart<F: Family>(template: &PublishedTemplate<F>, timeout: u32) {
+    let deadline = jiffies::now().wrapping_add(timeout as usize);
+    let old = template.deadline.swap(deadline, Relaxed);
+    if jiffies::after(old, deadline) {
+        template.hasten();
+    }
+}
+
+/// Ends a template as soon as possible, unless connections go by it.
+pub(crate) fn expire_template<F: Family>(template: &PublishedTemplate<F>) {
+    restart(template, 0);
+}
+
+/// A connection that went by a template has ended. If it was cut off, so is the template if it was
+/// the last one and no client has ever shown that it is there. Any context.
+pub(super) fn leave<F: Family>(template: &PublishedTemplate<F>, cut_off: bool) {
+    let left = template.conns.fetch_sub(1, AcqRel).wrapping_sub(1);
+    let forsaken = template.forsaken.load(Relaxed);
+    if left == 0 && (forsaken || (cut_off && !template.is_assured())) {
+        expire_template(template);
+    }
+}
+
+/// Keeps the template of a connection.
+pub(crate) type Control<F> = Held<Template<F>>;
+
+impl<F: Family> Hashed for Template<F> {
+    fn hash(&self, slot: usize, seed: &Seed) -> Option<u32> {
+        (slot == 0).then(|| self.key.hash(&HashKey::new(*seed)))
+    }
+}
+
+impl<F: Family> timed::Entry for Template<F> {
+    type Holds = Counted;
+
+    fn deadline(&self) -> usize {
+        self.deadline.load(Relaxed)
+    }
+
+    /// Not while it has connections: those keep their client at its server.
+    fn may_end(&self) -> bool {
+        if self
+            .conns
+            .compare_exchange(0, ENDED, AcqRel, Relaxed)
+            .is_ok()
+        {
+            return true;
+        }
+        self.timeout.store(AGAIN, Relaxed);
+        let deadline = jiffies::now().wrapping_add(AGAIN as usize);
+        self.deadline.store(deadline, Relaxed);
+        false
+    }
+
+    fn retired(&self) {
+        self.dest.unbind_template();
+    }
+}
+
+/// The smallest and the largest table, as powers of two.
+const BITS: core::ops::RangeInclusive<u32> = 6..=27;
+
+/// How the table grows and shrinks.
+pub(crate) const TEMPLATE_SIZING: Sizing = Sizing {
+    initial_bits: *BITS.start(),
+    wanted: |entries, bits, load_factor| {
+        let limits = Limits {
+            min_bits: *BITS.start(),
+            max_bits: *BITS.end(),
+            load_factor,
+        };
+        limits.resize(entries as u64, bits)
+    },
+};

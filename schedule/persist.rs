@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! New connections of persistent services: to the server that the client's network went to last. C:
+//! `ip_vs_sched_persist()`.
+
+use super::{
+    arrival,
+    connect,
+    leave,
+    Cause,
+    Scheduled,
+    FTPPORT,
+    INITIAL_TIMEOUT, //
+};
+use crate::{
+    conn::{
+        template::{
+            Control,
+            InUse,
+            NewTemplate,
+            Template,
+            TemplateKey, //
+        },
+        NewConn, //
+    },
+    family::Family,
+    netns::Netns,
+    service::Service, //
+};
+use ipvs_core::{
+    flow::Flow,
+    net::{
+        Address,
+        Be16, //
+    },
+};
+use linux::{
+    netfilter::Verdict,
+    rcu::{
+        Borrowed,
+        Reader, //
+    },
+    skb::Skb, //
+};
+
+/// Why there is no template for a packet.
+enum Missing {
+    /// No server takes it.
+    NoServer,
+    /// There is no memory, or no room for another connection.
+    NoRoom,
+}
+
+/// Makes a connection to the server that a template says, or the scheduler if there is none.
+pub(super) fn schedule<'rcu, F: Family>(
+    netns: &'rcu Netns,
+    skb: Skb,
+    flow: &Flow<F::Addr>,
+    service: Borrowed<'rcu, Service>,
+    cause: Cause,
+    rcu: Reader<'rcu>,
+) -> Scheduled<'rcu, F> {
+    let template = match template(netns, service.get(), flow, cause, rcu) {
+        Ok(template) => template,
+        Err(Missing::NoServer) => return leave(netns, skb, flow, service.get(), cause, rcu),
+        Err(Missing::NoRoom) => return Scheduled::Verdict(Verdict::Drop(skb)),
+    };
+    template.restart();
+    let dest = template.get().dest();
+    let new = NewConn {
+        flow: *flow,
+        daddr: dest.addr(),
+        dport: match dest.port() {
+            Be16::ZERO => flow.dst_port,
+            port if flow.dst_port == service.port() => port,
+            _ => flow.dst_port,
+        },
+        flags: dest.conn_flags(),
+        dest: Some(dest.clone()),
+        control: Some(Control::new(template.get())),
+        timeout: INITIAL_TIMEOUT,
+    };
+    match connect(netns, service.get(), new, rcu) {
+        Some((conn, is_new)) => {
+            if is_new {
+                template.keep();
+            }
+            Scheduled::Conn(skb, conn)
+        }
+        None => Scheduled::Verdict(Verdict::Drop(skb)),
+    }
+}
+
+/// What the template for a client's flow is found by.
+///
+/// One for all ports has port 0: that of FTP, whose data connections may go to any, and that of a
+/// service for all ports. One for a firewall mark has protocol 0, and the mark for an address.
+fn key<F: Family>(service: &Service, flow: &Flow<F::Addr>) -> TemplateKey<F> {
+    let all = Flow {
+        protocol: flow.protocol,
+        src: flow.src.network(service.netmask()),
+        src_port: Be16::ZERO,
+        dst: flow.dst,
+        dst_port: Be16::ZERO,
+    };
+    if is_for_its_port(service, flow) {
+        return Flow {
+            dst_port: flow.dst_port,
+            ..all
+        };
+    }
+    match service.fwmark() {
+        mark if mark != 0 && flow.dst_port != service.port() => Flow {
+            protocol: 0,
+            dst: F::Addr::of_mark(mark),
+            ..all
+        },
+        _ => all,
+    }
+}
+
+/// Whether the template for a flow is for the service's port alone.
+fn is_for_its_port<A>(service: &Service, flow: &Flow<A>) -> bool {
+    flow.dst_port == service.port() && service.port() != FTPPORT
+}
+
+fn template<'rcu, F: Family>(
+    netns: &'rcu Netns,
+    service: &Service,
+    flow: &Flow<F::Addr>,
+    cause: Cause,
+    rcu: Reader<'rcu>,
+) -> Result<InUse<'rcu, F>, Missing> {
+    let state = F::state(netns);
+    let key = key::<F>(service, flow);
+    if let Some(template) = Template::find(&state.templates, rcu, &key) {
+        if template.get().check(&netns.settings) {
+            return Ok(template);
+        }
+    }
+    let arrival = arrival(flow, cause);
+    let dest = service.schedule(&arrival, rcu).ok_or(Missing::NoServer)?;
+    if !netns.has_room() {
+        return Err(Missing::NoRoom);
+    }
+    let new = NewTemplate {
+        key,
+        dest: dest.share().ok_or(Missing::NoRoom)?,
+        dport: if is_for_its_port(service, flow) {
+            dest.port()
+        } else {
+            Be16::ZERO
+        },
+        one_packet: service.is_one_packet(),
+        timeout: service.timeout(),
+    };
+    let template = Template::publish(&state.templates, rcu, new).ok_or(Missing::NoRoom)?;
+    if state.templates.unbalanced(rcu) {
+        state.conn_resize.hurry();
+    }
+    Ok(template)
+}
