@@ -159,7 +159,17 @@ pub(crate) enum Found<'rcu, F: Family> {
 impl<F: Family> Conn<F> {
     /// Makes a connection of `table` that nobody sees yet. `None` if there is no memory.
     pub(crate) fn new(table: &Arc<ConnTable<F>>, new: NewConn<F>) -> Option<timed::New<'_, Self>> {
-        let conn = Self {
+        ConnTable::alloc(table, Self::with_bits(new, F_HASHED)).ok()
+    }
+
+    /// Makes what stands for a connection for as long as a single packet is sent: nobody finds it, and
+    /// it counts for nobody. C: `IP_VS_CONN_F_ONE_PACKET`.
+    pub(crate) fn one_packet(new: NewConn<F>) -> Self {
+        Self::with_bits(new, 0)
+    }
+
+    fn with_bits(new: NewConn<F>, bits: u32) -> Self {
+        Self {
             caddr: new.flow.src,
             vaddr: new.flow.dst,
             daddr: F::Addr::of(new.daddr).unwrap_or_default(),
@@ -168,12 +178,11 @@ impl<F: Family> Conn<F> {
             dport: new.dport,
             protocol: new.flow.protocol,
             packets: AtomicU8::new(0),
-            bits: AtomicBits::new(Bits(new.flags | F_HASHED)),
+            bits: AtomicBits::new(Bits(new.flags | bits)),
             deadline: AtomicUsize::new(jiffies::now().wrapping_add(new.timeout as usize)),
             dest: new.dest,
             control: new.control,
-        };
-        ConnTable::alloc(table, conn).ok()
+        }
     }
 
     /// The connection that a packet belongs to. An answer comes before a request, should one packet

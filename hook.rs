@@ -361,6 +361,10 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     fn new_request(&self, skb: Skb, packet: &Packet<F>) -> Verdict {
         match schedule::request(self.netns, skb, packet, self.rcu) {
             Scheduled::Conn(skb, conn) => self.send(skb, packet, conn),
+            Scheduled::OnePacket(skb, conn) => {
+                self.count_request(&conn, &skb);
+                ipvs_xmit::transmit(skb, &conn, &packet.header, self.netns, self.rcu)
+            }
             Scheduled::Verdict(verdict) => verdict,
         }
     }

@@ -23,7 +23,10 @@ use ipvs_core::{
         Flow,
         ServiceKey, //
     },
-    ipv4::PROTO_TCP,
+    ipv4::{
+        PROTO_TCP,
+        PROTO_UDP, //
+    },
     net::{
         Address,
         Be16, //
@@ -58,6 +61,8 @@ const INITIAL_TIMEOUT: u32 = 3 * HZ;
 pub(crate) enum Scheduled<'rcu, F: Family> {
     /// It has one now.
     Conn(Skb, &'rcu PublishedConn<F>),
+    /// It has one for itself.
+    OnePacket(Skb, Conn<F>),
     /// It gets none, and this is what becomes of it.
     Verdict(Verdict),
 }
@@ -138,25 +143,51 @@ fn schedule<'rcu, F: Family>(
         return leave(netns, skb, flow, &service, cause, rcu);
     };
 
-    let conn = dest.share().and_then(|shared| {
-        let new = NewConn {
-            flow: *flow,
-            daddr: dest.addr(),
-            dport: match dest.port() {
-                Be16::ZERO => flow.dst_port,
-                port => port,
-            },
-            flags: dest.conn_flags(),
-            dest: Some(shared),
-            control: None,
-            timeout: INITIAL_TIMEOUT,
-        };
-        connect(netns, service.get(), new, rcu)
-    });
-    match conn {
+    let Some(shared) = dest.share() else {
+        return Scheduled::Verdict(Verdict::Drop(skb));
+    };
+    let new = NewConn {
+        flow: *flow,
+        daddr: dest.addr(),
+        dport: match dest.port() {
+            Be16::ZERO => flow.dst_port,
+            port => port,
+        },
+        flags: dest.conn_flags(),
+        dest: Some(shared),
+        control: None,
+        timeout: INITIAL_TIMEOUT,
+    };
+    if is_one_packet(service.get(), flow) {
+        return one_packet(netns, service.get(), skb, new);
+    }
+    match connect(netns, service.get(), new, rcu) {
         Some((conn, _)) => Scheduled::Conn(skb, conn),
         None => Scheduled::Verdict(Verdict::Drop(skb)),
     }
+}
+
+/// Whether each packet of a flow is scheduled by itself: those of UDP, if the service says so.
+fn is_one_packet<A>(service: &Service, flow: &Flow<A>) -> bool {
+    flow.protocol == PROTO_UDP && service.is_one_packet()
+}
+
+/// Gives a packet a connection for itself, which is in no table and allocates nothing.
+fn one_packet<'rcu, F: Family>(
+    netns: &Netns,
+    service: &Service,
+    skb: Skb,
+    new: NewConn<F>,
+) -> Scheduled<'rcu, F> {
+    // It counts as one while it is sent.
+    if !netns.has_room() {
+        return Scheduled::Verdict(Verdict::Drop(skb));
+    }
+    let conn = Conn::one_packet(new);
+    if let Some(dest) = conn.dest() {
+        Accounts([dest.stats(), service.stats(), netns.stats()]).connection();
+    }
+    Scheduled::OnePacket(skb, conn)
 }
 
 /// What a scheduler needs to know of a flow.
@@ -298,6 +329,9 @@ fn leave<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
+    if is_one_packet(service, flow) {
+        return one_packet(netns, service, skb, new);
+    }
     match publish(netns, new, rcu) {
         Some((conn, _)) => Scheduled::Conn(skb, conn),
         None => Scheduled::Verdict(Verdict::Drop(skb)),

@@ -6,6 +6,7 @@
 //! They are no connections here, and in a table of their own: packets of connections don't pass
 //! them. A connection that was made by one keeps it, and its time is over only when it has none.
 
+use super::MANY_PACKETS;
 use crate::{
     dest::Dest,
     family::Family,
@@ -253,6 +254,14 @@ impl<F: Family> Template<F> {
     /// It ends with its last connection.
     pub(crate) fn forsake(&self) {
         self.forsaken.store(true, Relaxed);
+    }
+
+    /// Counts a packet that goes by it alone. Nothing is written once there are many.
+    pub(crate) fn count_packet(&self) {
+        let packets = self.packets.load(Relaxed);
+        if packets < MANY_PACKETS {
+            self.packets.store(packets.wrapping_add(1), Relaxed);
+        }
     }
 
     /// How long it lasts after it was used, in ticks.

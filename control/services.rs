@@ -35,12 +35,10 @@ use ipvs_core::{
             ServiceSpec, //
         },
         AF_INET6,
-        IPVS_SVC_ATTR_FLAGS,
         IPVS_SVC_ATTR_NETMASK,
         IPVS_SVC_ATTR_PE_NAME,
         IPVS_SVC_ATTR_PROTOCOL,
-        IPVS_SVC_ATTR_SCHED_NAME,
-        IP_VS_SVC_F_ONEPACKET, //
+        IPVS_SVC_ATTR_SCHED_NAME, //
     },
     sched::SchedulerKind, //
 };
@@ -88,11 +86,8 @@ fn scheduler(name: &[u8]) -> Outcome<Option<SchedulerKind>> {
         ))
 }
 
-/// Refuses what can't be had yet.
-///
-/// C has all that is `ENOSYS` here, so it has no errno for it; `EOPNOTSUPP`, the usual one, is shown
-/// by ipvsadm as a matter of IPv6.
-fn check_service(spec: &ServiceSpec<'_>, old_flags: u32) -> Outcome<Option<SchedulerKind>> {
+/// Refuses what makes no sense, or can't be had yet.
+fn check_service(spec: &ServiceSpec<'_>) -> Outcome<Option<SchedulerKind>> {
     let kind = scheduler(spec.sched_name)?;
     if spec.pe_name.is_some_and(|name| !name.is_empty()) {
         return Err(ControlError::about(
@@ -107,14 +102,6 @@ fn check_service(spec: &ServiceSpec<'_>, old_flags: u32) -> Outcome<Option<Sched
             IPVS_SVC_ATTR_NETMASK,
             EINVAL,
             "the prefix length of an IPv6 service is not within 1 to 128",
-        ));
-    }
-    let flags = spec.flags.apply(old_flags);
-    if flags & IP_VS_SVC_F_ONEPACKET != 0 {
-        return Err(ControlError::about(
-            IPVS_SVC_ATTR_FLAGS,
-            ENOSYS,
-            "one-packet scheduling is not supported yet",
         ));
     }
     Ok(kind)
@@ -201,7 +188,7 @@ impl Netns {
         if self.service(&spec.id).is_ok() {
             return Err(ControlError::new(EEXIST, "the service exists"));
         }
-        let kind = check_service(spec, 0)?;
+        let kind = check_service(spec)?;
         const PROTOCOL: ControlError = ControlError::about(
             IPVS_SVC_ATTR_PROTOCOL,
             EPROTONOSUPPORT,
@@ -249,7 +236,7 @@ impl Netns {
     pub(crate) fn edit_service(&self, spec: &ServiceSpec<'_>) -> Outcome {
         let _config = self.config.lock();
         let service = self.service(&spec.id)?;
-        let kind = check_service(spec, service.flags())?;
+        let kind = check_service(spec)?;
         service.scheduler.set(kind, &service.dests)?;
         self.sweep_later(&service);
         service.configure(spec);

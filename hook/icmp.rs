@@ -146,6 +146,7 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
         Some(Found::Request(conn)) if takes_requests => from_client(cx, skb, conn, related),
         None if schedules => match schedule::request_of_error(cx.netns, skb, &flow, cx.rcu) {
             Scheduled::Conn(skb, conn) => from_client(cx, skb, conn, related),
+            Scheduled::OnePacket(skb, conn) => from_client(cx, skb, &conn, related),
             Scheduled::Verdict(verdict) => verdict,
         },
         _ => Verdict::Accept(skb),
@@ -175,7 +176,7 @@ fn from_server<F: Family>(
 fn from_client<F: Family>(
     cx: &Context<'_, F>,
     mut skb: Skb,
-    conn: &PublishedConn<F>,
+    conn: &Conn<F>,
     related: Related<'_, F>,
 ) -> Verdict {
     if conn.fwd_method() == FwdMethod::Masq && !skb.checksum_is_valid(related.offset, F::PROTO_ICMP)

@@ -6,7 +6,9 @@
 use super::{
     arrival,
     connect,
+    is_one_packet,
     leave,
+    one_packet,
     Cause,
     Scheduled,
     FTPPORT,
@@ -77,8 +79,16 @@ pub(super) fn schedule<'rcu, F: Family>(
         },
         flags: dest.conn_flags(),
         dest: Some(dest.clone()),
-        control: Some(Control::new(template.get())),
+        control: None,
         timeout: INITIAL_TIMEOUT,
+    };
+    if is_one_packet(service.get(), flow) {
+        template.get().count_packet();
+        return one_packet(netns, service.get(), skb, new);
+    }
+    let new = NewConn {
+        control: Some(Control::new(template.get())),
+        ..new
     };
     match connect(netns, service.get(), new, rcu) {
         Some((conn, is_new)) => {
