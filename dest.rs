@@ -39,6 +39,7 @@ use linux::{
     netdevice::Device,
     new_spinlock_bh,
     rcu::{
+        Borrowed,
         Reader,
         Shared,
         SharedCell, //
@@ -158,28 +159,26 @@ pub(crate) fn is_tunnel_end(
         .is_some()
 }
 
-/// Whether there is a server for `protocol` at `addr` and `port` whose packets are translated. Under
-/// RCU. C: `ip_vs_has_real_service()`.
-pub(crate) fn is_translated(
+/// The server for `protocol` at `addr` and `port` whose packets are translated, if there is one. Under
+/// RCU. C: `ip_vs_find_real_service()`, `ip_vs_has_real_service()`.
+pub(crate) fn translated<'rcu>(
     dests: &Table<Dest>,
     protocol: u8,
     addr: Addr,
     port: Be16,
-    rcu: Reader<'_>,
-) -> bool {
+    rcu: Reader<'rcu>,
+) -> Option<Borrowed<'rcu, Dest>> {
     let serves = |dest: &Dest| match dest.key.service {
         ServiceKey::Fwmark { .. } => true,
         ServiceKey::Addr { protocol: own, .. } => own == protocol,
     };
-    dests
-        .find(rcu, masq_hash(addr, port, dests.seed()), |dest, slot| {
-            slot == OWN_SLOT
-                && FwdMethod::from_flags(dest.conn_flags()) == FwdMethod::Masq
-                && dest.addr() == addr
-                && dest.port() == port
-                && serves(dest)
-        })
-        .is_some()
+    dests.find(rcu, masq_hash(addr, port, dests.seed()), |dest, slot| {
+        slot == OWN_SLOT
+            && FwdMethod::from_flags(dest.conn_flags()) == FwdMethod::Masq
+            && dest.addr() == addr
+            && dest.port() == port
+            && serves(dest)
+    })
 }
 
 impl Dest {

@@ -36,13 +36,18 @@ use crate::{
     },
     schedule::{
         self,
+        out::Outgoing,
         Scheduled, //
     },
     stats::Accounts, //
 };
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    sync::atomic::Ordering::Relaxed, //
+};
 use ipvs_core::{
     flow::Flow,
+    ipv4::PROTO_UDP,
     sched::Server,
     tcp::{
         Direction,
@@ -261,7 +266,19 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             flow,
         };
         let (netns, state) = (self.netns, self.state());
-        match Conn::find(&state.conns, &state.conn_key, self.rcu, &flow) {
+        let found = Conn::find(&state.conns, &state.conn_key, self.rcu, &flow);
+        if let Some(Found::Answer(conn)) = found {
+            return self.answer(skb, &packet, conn);
+        }
+        let skb = if state.service_counts.conn_out.load(Relaxed) != 0 {
+            match self.started_by_server(skb, &packet) {
+                Ok(verdict) => return verdict,
+                Err(skb) => skb,
+            }
+        } else {
+            skb
+        };
+        match found {
             Some(Found::Answer(conn)) => self.answer(skb, &packet, conn),
             _ if netns.settings.nat_icmp_send.is_set() && self.is_lost_answer(&packet) => {
                 schedule::refuse(skb, netns)
@@ -282,28 +299,55 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             src_port,
             ..
         } = packet.flow;
-        dest::is_translated(
+        dest::translated(
             &self.netns.model().dests,
             protocol,
             src.into(),
             src_port,
             self.rcu,
-        ) && !packet.transport.is_reset()
+        )
+        .is_some()
+            && !packet.transport.is_reset()
+    }
+
+    /// A packet that is no answer, but may come from a server all the same: one that starts a
+    /// connection, or answers a packet that had one for itself. Otherwise it is given back.
+    #[cold]
+    fn started_by_server(&self, mut skb: Skb, packet: &Packet<F>) -> Result<Verdict, Skb> {
+        if packet.flow.protocol != PROTO_UDP || self.hook == HookNum::LocalIn {
+            return Err(skb);
+        }
+        match schedule::out::of_server(self.netns, &mut skb, packet, self.rcu) {
+            Some(Outgoing::Conn(conn)) => Ok(self.answer(skb, packet, conn)),
+            Some(Outgoing::OnePacket(conn)) => Ok(match self.give_back(skb, packet, &conn) {
+                Some(skb) => Verdict::Accept(skb),
+                None => Verdict::Stolen,
+            }),
+            None => Err(skb),
+        }
     }
 
     /// A packet of a server to a client. C: `handle_response()`.
     #[inline]
-    fn answer(&self, mut skb: Skb, packet: &Packet<F>, conn: &'rcu PublishedConn<F>) -> Verdict {
-        if conn.fwd_method() == FwdMethod::Masq
-            && ipvs_xmit::snat(&mut skb, conn, &packet.header, self.netns, self.hook).is_err()
-        {
+    fn answer(&self, skb: Skb, packet: &Packet<F>, conn: &'rcu PublishedConn<F>) -> Verdict {
+        let Some(skb) = self.give_back(skb, packet, conn) else {
             return Verdict::Stolen;
+        };
+        proto::step(conn, Direction::Output, &packet.transport, self.netns);
+        Verdict::Accept(skb)
+    }
+
+    /// Makes a server's packet one of the virtual service, and counts it. Without memory, or if it
+    /// finds no way to the client, it is freed.
+    #[inline]
+    fn give_back(&self, mut skb: Skb, packet: &Packet<F>, conn: &Conn<F>) -> Option<Skb> {
+        if conn.fwd_method() == FwdMethod::Masq {
+            ipvs_xmit::snat(&mut skb, conn, &packet.header, self.netns, self.hook).ok()?;
         }
         self.count_answer(conn, &skb);
-        proto::step(conn, Direction::Output, &packet.transport, self.netns);
         skb.set_ipvs_property();
         skb.set_untracked();
-        Verdict::Accept(skb)
+        Some(skb)
     }
 
     /// A packet of a client to a server, of a connection that was found.

@@ -21,6 +21,7 @@ mod hook;
 mod ipvs_xmit;
 mod netns;
 mod nodest;
+mod pe;
 mod proto;
 mod sched;
 mod schedule;

@@ -138,6 +138,8 @@ pub(crate) struct ServiceCounts {
     pub(crate) addr: AtomicU32,
     /// By address, with port 0.
     pub(crate) any_port: AtomicU32,
+    /// With a persistence engine, which makes connections of servers' packets.
+    pub(crate) conn_out: AtomicU32,
     /// By address, with the port of FTP, whose data connections go to others.
     pub(crate) ftp: AtomicU32,
 }

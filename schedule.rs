@@ -2,6 +2,7 @@
 
 //! New connections: from a client's first packet to a server. C: `ip_vs_schedule()`.
 
+pub(crate) mod out;
 mod persist;
 
 use crate::{
@@ -172,22 +173,34 @@ fn is_one_packet<A>(service: &Service, flow: &Flow<A>) -> bool {
     flow.protocol == PROTO_UDP && service.is_one_packet()
 }
 
-/// Gives a packet a connection for itself, which is in no table and allocates nothing.
+/// Gives a packet a connection for itself.
 fn one_packet<'rcu, F: Family>(
     netns: &Netns,
     service: &Service,
     skb: Skb,
     new: NewConn<F>,
 ) -> Scheduled<'rcu, F> {
-    // It counts as one while it is sent.
+    match one_packet_conn(netns, service, new) {
+        Some(conn) => Scheduled::OnePacket(skb, conn),
+        None => Scheduled::Verdict(Verdict::Drop(skb)),
+    }
+}
+
+/// Makes a connection for a packet, which is in no table and allocates nothing, and counts it. `None`
+/// if there is no room: it would be one more for as long as that takes.
+fn one_packet_conn<F: Family>(
+    netns: &Netns,
+    service: &Service,
+    new: NewConn<F>,
+) -> Option<Conn<F>> {
     if !netns.has_room() {
-        return Scheduled::Verdict(Verdict::Drop(skb));
+        return None;
     }
     let conn = Conn::one_packet(new);
     if let Some(dest) = conn.dest() {
         Accounts([dest.stats(), service.stats(), netns.stats()]).connection();
     }
-    Scheduled::OnePacket(skb, conn)
+    Some(conn)
 }
 
 /// What a scheduler needs to know of a flow.

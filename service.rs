@@ -10,6 +10,7 @@ use crate::{
 };
 use core::sync::atomic::{
     AtomicU32,
+    AtomicU8,
     Ordering::Relaxed, //
 };
 use ipvs_core::{
@@ -30,6 +31,7 @@ use ipvs_core::{
         IP_VS_SVC_F_ONEPACKET,
         IP_VS_SVC_F_PERSISTENT, //
     },
+    pe::PeKind,
     sched::{
         Arrival,
         SchedulerKind, //
@@ -65,6 +67,8 @@ pub(crate) struct Service {
     /// In ticks.
     timeout: AtomicU32,
     netmask: AtomicU32,
+    /// Its place in [`PeKind::ALL`], counted from 1; 0 for none.
+    pe: AtomicU8,
     /// The servers.
     #[pin]
     pub(crate) dests: Roster<Dest>,
@@ -96,6 +100,7 @@ impl Service {
             flags: AtomicU32::new(0),
             timeout: AtomicU32::new(0),
             netmask: AtomicU32::new(0),
+            pe: AtomicU8::new(0),
             dests <- Roster::new(),
             scheduler: Scheduler::new(kind, settings)?,
             stats,
@@ -103,7 +108,9 @@ impl Service {
     }
 
     /// Takes over what a user asks for, but for the scheduler. Under the configuration lock.
-    pub(crate) fn configure(&self, spec: &ServiceSpec<'_>) {
+    pub(crate) fn configure(&self, spec: &ServiceSpec<'_>, pe: Option<PeKind>) {
+        let pe = pe.map_or(0, |kind| (kind as u8).wrapping_add(1));
+        self.pe.store(pe, Relaxed);
         self.flags.store(spec.flags.apply(self.flags()), Relaxed);
         self.timeout.store(spec.timeout.wrapping_mul(HZ), Relaxed);
         self.netmask.store(spec.netmask.raw(), Relaxed);
@@ -167,6 +174,13 @@ impl Service {
     #[inline]
     pub(crate) fn is_one_packet(&self) -> bool {
         self.flags.load(Relaxed) & IP_VS_SVC_F_ONEPACKET != 0
+    }
+
+    /// The persistence engine.
+    #[inline]
+    pub(crate) fn pe(&self) -> Option<PeKind> {
+        let place = usize::from(self.pe.load(Relaxed)).checked_sub(1)?;
+        PeKind::ALL.get(place).copied()
     }
 
     /// Timeout of persistence in ticks.

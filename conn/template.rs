@@ -10,6 +10,7 @@ use super::MANY_PACKETS;
 use crate::{
     dest::Dest,
     family::Family,
+    pe::PeData,
     settings::Settings, //
 };
 use core::sync::atomic::{
@@ -57,6 +58,7 @@ use linux::{
 /// Packets read it under RCU; connections that it made keep it. What it is found by is constant.
 pub(crate) struct Template<F: Family> {
     key: TemplateKey<F>,
+    pe: Option<PeData>,
     dport: Be16,
     dest: Shared<Dest>,
     /// Whether its service schedules packets one by one.
@@ -94,6 +96,8 @@ pub(crate) type PublishedTemplate<F> = Timed<Template<F>>;
 /// What is known when a template is made.
 pub(crate) struct NewTemplate<F: Family> {
     pub(crate) key: TemplateKey<F>,
+    /// What the service's persistence engine has found, which it is found by too.
+    pub(crate) pe: Option<PeData>,
     /// The server.
     pub(crate) dest: Shared<Dest>,
     /// The server's port, as users see it.
@@ -139,10 +143,11 @@ impl<F: Family> Template<F> {
         table: &TemplateTable<F>,
         rcu: Reader<'rcu>,
         key: &TemplateKey<F>,
+        pe: Option<&PeData>,
     ) -> Option<InUse<'rcu, F>> {
-        let hash = key.hash(&HashKey::new(*table.seed()));
-        table.find(rcu, hash, |template, _| {
-            template.takes(key).then(|| begin(template)).flatten()
+        table.find(rcu, hash::<F>(key, pe, table.seed()), |template, _| {
+            let takes = template.takes(key, pe);
+            takes.then(|| begin(template)).flatten()
         })
     }
 
@@ -155,6 +160,7 @@ impl<F: Family> Template<F> {
     ) -> Option<InUse<'rcu, F>> {
         let NewTemplate {
             key,
+            pe,
             dest,
             dport,
             one_packet,
@@ -162,6 +168,7 @@ impl<F: Family> Template<F> {
         } = new;
         let template = Self {
             key,
+            pe: pe.clone(),
             dport,
             dest,
             one_packet,
@@ -175,7 +182,7 @@ impl<F: Family> Template<F> {
             deadline: AtomicUsize::new(jiffies::now().wrapping_add(timeout as usize)),
         };
         let new = TemplateTable::alloc(table, template).ok()?;
-        match new.publish(rcu, |other| other.takes(&key)) {
+        match new.publish(rcu, |other| other.takes(&key, pe.as_ref())) {
             Ok(template) => {
                 template.dest.bind_template();
                 Some(InUse(template))
@@ -185,13 +192,21 @@ impl<F: Family> Template<F> {
         }
     }
 
-    fn takes(&self, key: &TemplateKey<F>) -> bool {
-        self.key == *key && self.valid.load(Relaxed) && self.conns.load(Relaxed) != ENDED
+    fn takes(&self, key: &TemplateKey<F>, pe: Option<&PeData>) -> bool {
+        self.key == *key
+            && self.pe() == pe
+            && self.valid.load(Relaxed)
+            && self.conns.load(Relaxed) != ENDED
     }
 
     /// Its network, and what stands for its service.
     pub(crate) fn key(&self) -> &TemplateKey<F> {
         &self.key
+    }
+
+    /// What its service's persistence engine has found.
+    pub(crate) fn pe(&self) -> Option<&PeData> {
+        self.pe.as_ref()
     }
 
     /// The server.
@@ -217,11 +232,13 @@ impl<F: Family> Template<F> {
         }
     }
 
-    /// Whether new connections may go to its server. If not, none goes by it any more. C:
-    /// `ip_vs_check_template()`.
-    pub(crate) fn check(&self, settings: &Settings) -> bool {
+    /// Whether new connections may go to its server, which must be `wanted` if there is one. If not,
+    /// none goes by it any more. C: `ip_vs_check_template()`.
+    pub(crate) fn check(&self, settings: &Settings, wanted: Option<&Dest>) -> bool {
         let quiescent = settings.expire_quiescent_template.is_set() && self.dest.weight() == 0;
-        let good = self.dest.available() && !quiescent;
+        let good = self.dest.available()
+            && !quiescent
+            && wanted.is_none_or(|wanted| self.dest.same(wanted));
         if !good {
             self.valid.store(false, Relaxed);
         }
@@ -318,9 +335,14 @@ pub(super) fn leave<F: Family>(template: &PublishedTemplate<F>, cut_off: bool) {
 /// Keeps the template of a connection.
 pub(crate) type Control<F> = Held<Template<F>>;
 
+fn hash<F: Family>(key: &TemplateKey<F>, pe: Option<&PeData>, seed: &Seed) -> u32 {
+    let seed = HashKey::new(*seed);
+    key.hash(&seed) ^ pe.map_or(0, |data| data.hash(&seed))
+}
+
 impl<F: Family> Hashed for Template<F> {
     fn hash(&self, slot: usize, seed: &Seed) -> Option<u32> {
-        (slot == 0).then(|| self.key.hash(&HashKey::new(*seed)))
+        (slot == 0).then(|| hash::<F>(&self.key, self.pe(), seed))
     }
 }
 

@@ -40,6 +40,7 @@ use ipvs_core::{
         IPVS_SVC_ATTR_PROTOCOL,
         IPVS_SVC_ATTR_SCHED_NAME, //
     },
+    pe::PeKind,
     sched::SchedulerKind, //
 };
 use kernel::prelude::*;
@@ -86,16 +87,22 @@ fn scheduler(name: &[u8]) -> Outcome<Option<SchedulerKind>> {
         ))
 }
 
-/// Refuses what makes no sense, or can't be had yet.
-fn check_service(spec: &ServiceSpec<'_>) -> Outcome<Option<SchedulerKind>> {
-    let kind = scheduler(spec.sched_name)?;
-    if spec.pe_name.is_some_and(|name| !name.is_empty()) {
-        return Err(ControlError::about(
+/// The persistence engine of this name; an empty one names none.
+fn persistence_engine(name: Option<&[u8]>) -> Outcome<Option<PeKind>> {
+    match name {
+        None | Some([]) => Ok(None),
+        Some(name) => PeKind::from_name(name).map(Some).ok_or(ControlError::about(
             IPVS_SVC_ATTR_PE_NAME,
             ENOENT,
             "there is no such persistence engine",
-        ));
+        )),
     }
+}
+
+/// Refuses what makes no sense.
+fn check_service(spec: &ServiceSpec<'_>) -> Outcome<(Option<SchedulerKind>, Option<PeKind>)> {
+    let kind = scheduler(spec.sched_name)?;
+    let pe = persistence_engine(spec.pe_name)?;
     // For IPv6 it is the length of a prefix.
     if spec.id.family == AF_INET6 && !matches!(spec.netmask.raw(), 1..=128) {
         return Err(ControlError::about(
@@ -104,7 +111,7 @@ fn check_service(spec: &ServiceSpec<'_>) -> Outcome<Option<SchedulerKind>> {
             "the prefix length of an IPv6 service is not within 1 to 128",
         ));
     }
-    Ok(kind)
+    Ok((kind, pe))
 }
 
 impl Netns {
@@ -188,7 +195,7 @@ impl Netns {
         if self.service(&spec.id).is_ok() {
             return Err(ControlError::new(EEXIST, "the service exists"));
         }
-        let kind = check_service(spec)?;
+        let (kind, pe) = check_service(spec)?;
         const PROTOCOL: ControlError = ControlError::about(
             IPVS_SVC_ATTR_PROTOCOL,
             EPROTONOSUPPORT,
@@ -203,7 +210,7 @@ impl Netns {
 
         let service = Service::new(key, spec.id.protocol as u8, kind, self.settings.clone())?;
         let service = Shared::pin_init(service, GFP_KERNEL)?;
-        service.configure(spec);
+        service.configure(spec, pe);
         let in_use = InUse::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(
             ControlError::new(ENOPROTOOPT, "the module is being unloaded"),
         )?;
@@ -222,6 +229,9 @@ impl Netns {
         if let Some(counter) = also {
             counter.fetch_add(1, Relaxed);
         }
+        if pe.is_some() {
+            self.counts(&key).conn_out.fetch_add(1, Relaxed);
+        }
         let _ = self
             .model()
             .services
@@ -236,10 +246,17 @@ impl Netns {
     pub(crate) fn edit_service(&self, spec: &ServiceSpec<'_>) -> Outcome {
         let _config = self.config.lock();
         let service = self.service(&spec.id)?;
-        let kind = check_service(spec)?;
+        let (kind, pe) = check_service(spec)?;
         service.scheduler.set(kind, &service.dests)?;
         self.sweep_later(&service);
-        service.configure(spec);
+        let had_pe = service.pe().is_some();
+        service.configure(spec, pe);
+        let conn_out = &self.counts(service.key()).conn_out;
+        match (had_pe, pe) {
+            (false, Some(_)) => _ = conn_out.fetch_add(1, Relaxed),
+            (true, None) => _ = conn_out.fetch_sub(1, Relaxed),
+            _ => (),
+        }
         Ok(())
     }
 
@@ -264,6 +281,9 @@ impl Netns {
         counter.fetch_sub(1, Relaxed);
         if let Some(counter) = also {
             counter.fetch_sub(1, Relaxed);
+        }
+        if service.pe().is_some() {
+            self.counts(key).conn_out.fetch_sub(1, Relaxed);
         }
         self.unhook(config, key);
         service.scheduler.retire();

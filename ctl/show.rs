@@ -35,7 +35,7 @@ pub(super) fn service(service: &Service) -> ServiceDump<'static> {
             fwmark: service.fwmark(),
         },
         sched_name: service.scheduler_name().as_bytes(),
-        pe_name: None,
+        pe_name: service.pe().map(|pe| pe.name().as_bytes()),
         flags: service.flags() | IP_VS_SVC_F_HASHED,
         timeout: service.timeout_secs(),
         netmask: service.netmask(),

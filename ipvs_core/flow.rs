@@ -111,6 +111,21 @@ pub(crate) const fn hash_addr(key: &HashKey, addr: Addr) -> u32 {
     sip.finish() as u32
 }
 
+/// The hash of some bytes. All of its bits are equally good.
+pub fn hash_bytes(key: &HashKey, bytes: &[u8]) -> u32 {
+    let mut sip = Sip::new(key);
+    let mut chunks = bytes.chunks_exact(8);
+    for chunk in &mut chunks {
+        let word = chunk
+            .first_chunk()
+            .map_or(0, |word| u64::from_le_bytes(*word));
+        sip = sip.word(word);
+    }
+    let rest = chunks.remainder().iter().rev();
+    let rest = rest.fold(0u64, |word, &byte| (word << 8) | u64::from(byte));
+    sip.word(last_word(rest, bytes.len() as u8)).finish() as u32
+}
+
 /// A packet's 5-tuple, as it travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow<A> {
@@ -364,6 +379,16 @@ mod tests {
             let flow = flow(n);
             let expected = reference(1, 3, KEY, &bytes(&flow)) as u32;
             assert_eq!(flow.hash(&HashKey::new(KEY)), expected);
+        }
+    }
+
+    #[test]
+    fn bytes_are_hashed_by_siphash13() {
+        let bytes: Vec<u8> = (0..=255).chain(0..=255).collect();
+        for len in (0..40).chain([255, 256, 300]) {
+            let bytes = &bytes[..len];
+            let expected = reference(1, 3, KEY, bytes) as u32;
+            assert_eq!(hash_bytes(&HashKey::new(KEY), bytes), expected, "{len}");
         }
     }
 

@@ -28,6 +28,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod net;
 pub mod netlink;
+pub mod pe;
 pub mod resize;
 pub mod sched;
 pub mod sockopt;

@@ -221,13 +221,19 @@ impl ConnLine<'_> {
         )
     }
 
-    /// Writes the line of `ip_vs_conn`. `pe` is the persistence engine's name and what it has to
-    /// show, for connections that it has data for.
-    pub fn write(&self, out: &mut impl Write, pe: Option<(&str, &str)>) -> fmt::Result {
+    /// Writes the line of `ip_vs_conn`. `pe` is the persistence engine's name and what it has found,
+    /// for connections that it has data for. What is no text is shown as question marks.
+    pub fn write(&self, out: &mut impl Write, pe: Option<(&str, &[u8])>) -> fmt::Result {
         self.write_common(out)?;
         write!(out, "{:7}", self.expires)?;
         if let Some((name, data)) = pe {
-            write!(out, " {name} {data}")?;
+            write!(out, " {name} ")?;
+            for chunk in data.utf8_chunks() {
+                out.write_str(chunk.valid())?;
+                for _ in chunk.invalid() {
+                    out.write_char('?')?;
+                }
+            }
         }
         out.write_char('\n')
     }
@@ -393,8 +399,12 @@ mod tests {
             ..line
         };
         assert_eq!(
-            text(|out| template.write(out, Some(("sip", "id")))),
+            text(|out| template.write(out, Some(("sip", b"id")))),
             "IP  C0A80001 ABCD C0A80001 0050 C0A80001 0050 NONE            897 sip id\n"
+        );
+        assert_eq!(
+            text(|out| template.write(out, Some(("sip", b"a\xe4\xff@b")))),
+            "IP  C0A80001 ABCD C0A80001 0050 C0A80001 0050 NONE            897 sip a??@b\n"
         );
         assert_eq!(
             text(|out| line.write_sync(out, false)),

@@ -25,8 +25,10 @@ use crate::{
         },
         NewConn, //
     },
+    dest::Dest,
     family::Family,
     netns::Netns,
+    pe::PeData,
     service::Service, //
 };
 use ipvs_core::{
@@ -49,23 +51,24 @@ use linux::{
 enum Missing {
     /// No server takes it.
     NoServer,
-    /// There is no memory, or no room for another connection.
-    NoRoom,
+    /// There is no memory, or no room for another connection; or the service's persistence engine does
+    /// not know what to do with the packet.
+    Refused,
 }
 
 /// Makes a connection to the server that a template says, or the scheduler if there is none.
 pub(super) fn schedule<'rcu, F: Family>(
     netns: &'rcu Netns,
-    skb: Skb,
+    mut skb: Skb,
     flow: &Flow<F::Addr>,
     service: Borrowed<'rcu, Service>,
     cause: Cause,
     rcu: Reader<'rcu>,
 ) -> Scheduled<'rcu, F> {
-    let template = match template(netns, service.get(), flow, cause, rcu) {
+    let template = match template(netns, &mut skb, service.get(), flow, cause, rcu) {
         Ok(template) => template,
         Err(Missing::NoServer) => return leave(netns, skb, flow, service.get(), cause, rcu),
-        Err(Missing::NoRoom) => return Scheduled::Verdict(Verdict::Drop(skb)),
+        Err(Missing::Refused) => return Scheduled::Verdict(Verdict::Drop(skb)),
     };
     template.restart();
     let dest = template.get().dest();
@@ -136,37 +139,86 @@ fn is_for_its_port<A>(service: &Service, flow: &Flow<A>) -> bool {
 
 fn template<'rcu, F: Family>(
     netns: &'rcu Netns,
+    skb: &mut Skb,
     service: &Service,
     flow: &Flow<F::Addr>,
     cause: Cause,
     rcu: Reader<'rcu>,
 ) -> Result<InUse<'rcu, F>, Missing> {
-    let state = F::state(netns);
     let key = key::<F>(service, flow);
-    if let Some(template) = Template::find(&state.templates, rcu, &key) {
-        if template.get().check(&netns.settings) {
+    let pe = pe_data::<F>(service, skb)?;
+    if let Some(template) = Template::find(&F::state(netns).templates, rcu, &key, pe.as_ref()) {
+        if template.get().check(&netns.settings, None) {
             return Ok(template);
         }
     }
     let arrival = arrival(flow, cause);
     let dest = service.schedule(&arrival, rcu).ok_or(Missing::NoServer)?;
+    let dport = if is_for_its_port(service, flow) {
+        dest.port()
+    } else {
+        Be16::ZERO
+    };
+    make(netns, service, key, pe, dest, dport, rcu)
+}
+
+/// What the persistence engine of a service, if it has one, finds in a packet.
+fn pe_data<F: Family>(service: &Service, skb: &mut Skb) -> Result<Option<PeData>, Missing> {
+    let Some(kind) = service.pe() else {
+        return Ok(None);
+    };
+    let found = PeData::read::<F>(kind, skb).ok_or(Missing::Refused)?;
+    Ok(Some(found))
+}
+
+fn make<'rcu, F: Family>(
+    netns: &'rcu Netns,
+    service: &Service,
+    key: TemplateKey<F>,
+    pe: Option<PeData>,
+    dest: Borrowed<'rcu, Dest>,
+    dport: Be16,
+    rcu: Reader<'rcu>,
+) -> Result<InUse<'rcu, F>, Missing> {
+    let state = F::state(netns);
     if !netns.has_room() {
-        return Err(Missing::NoRoom);
+        return Err(Missing::Refused);
     }
     let new = NewTemplate {
         key,
-        dest: dest.share().ok_or(Missing::NoRoom)?,
-        dport: if is_for_its_port(service, flow) {
-            dest.port()
-        } else {
-            Be16::ZERO
-        },
+        pe,
+        dest: dest.share().ok_or(Missing::Refused)?,
+        dport,
         one_packet: service.is_one_packet(),
         timeout: service.timeout(),
     };
-    let template = Template::publish(&state.templates, rcu, new).ok_or(Missing::NoRoom)?;
+    let template = Template::publish(&state.templates, rcu, new).ok_or(Missing::Refused)?;
     if state.templates.unbalanced(rcu) {
         state.conn_resize.hurry();
     }
     Ok(template)
+}
+
+/// The template for a connection that a server starts, to itself. C: `ip_vs_new_conn_out()`.
+pub(super) fn of_server<'rcu, F: Family>(
+    netns: &'rcu Netns,
+    skb: &mut Skb,
+    service: &Service,
+    dest: Borrowed<'rcu, Dest>,
+    request: &Flow<F::Addr>,
+    dport: Be16,
+    rcu: Reader<'rcu>,
+) -> Option<InUse<'rcu, F>> {
+    let key = Flow {
+        src: request.src.network(service.netmask()),
+        src_port: Be16::ZERO,
+        ..*request
+    };
+    let pe = pe_data::<F>(service, skb).ok()?;
+    if let Some(template) = Template::find(&F::state(netns).templates, rcu, &key, pe.as_ref()) {
+        if template.get().check(&netns.settings, Some(dest.get())) {
+            return Some(template);
+        }
+    }
+    make(netns, service, key, pe, dest, dport, rcu).ok()
 }

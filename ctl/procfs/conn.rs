@@ -85,7 +85,8 @@ fn show_conns<'rcu, F: Family>(
     cursor: &mut Cursor,
     seq: &SeqFile,
 ) {
-    show_some(cursor, seq, line, |place, visit: &mut dyn FnMut(_)| {
+    let show = |conn: &Conn<F>| print(seq, |f| line(conn).write(f, None));
+    show_some(cursor, show, |place, visit: &mut dyn FnMut(_)| {
         netns.scan_conns::<F>(rcu, place, visit)
     });
 }
@@ -96,26 +97,26 @@ fn show_templates<'rcu, F: Family>(
     cursor: &mut Cursor,
     seq: &SeqFile,
 ) {
-    show_some(
-        cursor,
-        seq,
-        template_line,
-        |place, visit: &mut dyn FnMut(_)| netns.scan_templates::<F>(rcu, place, visit),
-    );
+    let show = |template: &Template<F>| {
+        let pe = template.pe().map(|data| data.shown());
+        print(seq, |f| template_line(template).write(f, pe));
+    };
+    show_some(cursor, show, |place, visit: &mut dyn FnMut(_)| {
+        netns.scan_templates::<F>(rcu, place, visit)
+    });
 }
 
-/// Shows a line for each of the next entries.
+/// Shows the next entries.
 fn show_some<'rcu, T: 'rcu>(
     cursor: &mut Cursor,
-    seq: &SeqFile,
-    line: impl Fn(&'rcu T) -> ConnLine<'static>,
+    show: impl Fn(&'rcu T),
     scan: impl Fn(usize, &mut dyn FnMut(&'rcu T)) -> usize,
 ) {
     for _ in 0..PATIENCE {
         let batch = cursor.take(|place, visit| scan(place, visit));
         let mut shown = false;
         for entry in batch.into_iter().flatten() {
-            print(seq, |f| line(entry).write(f, None));
+            show(entry);
             shown = true;
         }
         if shown || cursor.ended() {

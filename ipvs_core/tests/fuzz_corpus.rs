@@ -65,6 +65,7 @@ corpora!(
     netlink_requests,
     resize,
     schedulers,
+    sip,
     sockopt,
     tcp_states,
     text,

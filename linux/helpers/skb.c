@@ -14,6 +14,11 @@ __rust_helper int rust_helper_ipvs_skb_cow(struct sk_buff *skb,
 	return skb_cow(skb, headroom);
 }
 
+__rust_helper int rust_helper_ipvs_skb_linearize(struct sk_buff *skb)
+{
+	return skb_linearize(skb);
+}
+
 __rust_helper bool rust_helper_ipvs_skb_csum_unnecessary(const struct sk_buff *skb)
 {
 	return skb_csum_unnecessary(skb);

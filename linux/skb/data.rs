@@ -92,6 +92,15 @@ impl Skb {
         }
     }
 
+    /// Makes all of the packet linear, so that [`Skb::network`] is all of it. `GFP_ATOMIC`.
+    pub fn linearize(&mut self) -> Result<(), NoMemory> {
+        // SAFETY: By the type invariants; there is no borrow of the data.
+        match unsafe { bindings::ipvs_skb_linearize(self.as_ptr()) } {
+            0 => Ok(()),
+            _ => Err(NoMemory),
+        }
+    }
+
     /// Bytes before the network header that may be written.
     #[inline]
     pub fn headroom(&self) -> usize {

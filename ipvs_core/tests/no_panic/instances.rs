@@ -440,7 +440,7 @@ pub fn lines(out: &mut Text, line: &text::ConnLine<'_>, counters: &Counters) -> 
     let label = text::ServiceLabel::Addr(6, line.dest.0, line.dest.1);
     text::write_service(out, label, "rr", 1, 2, Be32::ZERO)?;
     text::write_dest(out, line.dest.0, Be16::ZERO, 1, 2, 3, 4)?;
-    line.write(out, Some(("sip", "data")))?;
+    line.write(out, Some(("sip", b"data")))?;
     line.write_sync(out, true)?;
     text::write_percpu(out, 1, counters)?;
     text::write_stats(out, counters, &Rates::default())?;

@@ -16,6 +16,7 @@ mod netlink_answers;
 mod netlink_requests;
 mod resize;
 mod schedulers;
+mod sip;
 mod sockopt;
 mod tcp_states;
 mod text;
@@ -25,7 +26,7 @@ mod transport;
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by the names of their files in `corpus/`.
-pub(crate) const ALL: [(&str, Target); 13] = [
+pub(crate) const ALL: [(&str, Target); 14] = [
     ("checksum", checksum::run),
     ("estimates", estimates::run),
     ("icmp", icmp::run),
@@ -35,6 +36,7 @@ pub(crate) const ALL: [(&str, Target); 13] = [
     ("netlink_requests", netlink_requests::run),
     ("resize", resize::run),
     ("schedulers", schedulers::run),
+    ("sip", sip::run),
     ("sockopt", sockopt::run),
     ("tcp_states", tcp_states::run),
     ("text", text::run),

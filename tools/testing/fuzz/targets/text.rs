@@ -123,7 +123,7 @@ pub(crate) fn run(data: &[u8]) {
         (&conn[7][..], conn[8].parse()),
         ("ESTABLISHED", Ok(timeout))
     );
-    let named = words(room, |out| line.write(out, Some(("sip", "call"))));
+    let named = words(room, |out| line.write(out, Some(("sip", b"call"))));
     assert_eq!(
         (&named[..9], &named[9..]),
         (&conn[..], &["sip".into(), "call".into()][..])
