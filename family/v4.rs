@@ -114,6 +114,20 @@ impl Header for Ipv4Header {
     }
 }
 
+/// Computes the checksum of a header with options anew: where the packet came in, this host may have
+/// written itself into a record of the route. `false` if there is no memory for it.
+#[cold]
+fn correct_checksum(skb: &mut Skb) -> bool {
+    let Some(header) = V4::header(skb) else {
+        return false;
+    };
+    let Ok(bytes) = skb.writable(header.header_len()) else {
+        return false;
+    };
+    ipv4::update_checksum(bytes);
+    true
+}
+
 impl Family for V4 {
     type Addr = Be32;
     type Header = Ipv4Header;
@@ -247,10 +261,14 @@ impl Family for V4 {
 
     #[inline]
     fn count_hop(skb: &mut Skb) -> bool {
-        skb.writable(MIN_HEADER_LEN)
+        let Some(header) = skb
+            .writable(MIN_HEADER_LEN)
             .ok()
             .and_then(|bytes| bytes.first_chunk_mut())
-            .is_some_and(decrement_ttl)
+        else {
+            return false;
+        };
+        decrement_ttl(header) && (!ipv4::has_options(header) || correct_checksum(skb))
     }
 
     #[inline]

@@ -150,6 +150,13 @@ impl Ipv4Header {
     }
 }
 
+/// Whether a header is longer than its fixed part.
+#[inline]
+pub const fn has_options(header: &[u8; MIN_HEADER_LEN]) -> bool {
+    let [version_ihl, ..] = *header;
+    version_ihl & 0x0f > 5
+}
+
 /// Makes `new` the source address and updates the header checksum.
 #[inline]
 pub fn set_src(header: &mut [u8; MIN_HEADER_LEN], new: Be32) {

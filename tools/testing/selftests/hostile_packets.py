@@ -12,10 +12,11 @@ that no connection appears that no service asked for.
 
 import random
 import struct
+from socket import inet_aton
 
 from lib.lab import CIP, RIP, VIP, Lab
-from lib.packet import (ACK, FIN, RST, SYN, Icmp, Packet, Raw, checksum,
-                        icmp_error, tcp, udp)
+from lib.packet import (ACK, FIN, IPPROTO_IPIP, RST, SYN, Icmp, Packet, Raw,
+                        checksum, icmp_error, tcp, udp)
 from lib.tap import equal, main, test
 
 NAT, TUNNEL, DIRECT = 81, 82, 83
@@ -195,6 +196,24 @@ def bad_options(lab):
                 CIP, lab.port(), VIP, NAT, options=options))
             equal(seen[lab.server], [], f"options {options.hex()}")
     equal(lab.connected(), before, "connections")
+
+
+@test("a record of the route: the director's address is in it, and the "
+      "header's checksum is right, by each way to forward")
+def record_route(lab):
+    for vport in METHODS:
+        for make in udp, tcp:
+            request = make(CIP, lab.port(), VIP, vport,
+                           options=b"\7\x0b\4" + bytes(8) + b"\1")
+            arrives = request.but(ttl=63, options=b"\7\x0b\x08" +
+                                  inet_aton(VIP) + bytes(4) + b"\1")
+            if vport == NAT:
+                arrives = arrives.but(dst=RIP)
+            if vport == TUNNEL:
+                arrives = Packet("10.0.2.1", RIP,
+                                 Raw(bytes(arrives), IPPROTO_IPIP), ttl=63,
+                                 id=None)
+            lab.expect(lab.client, request, {lab.server: arrives})
 
 
 @test("protocols that IPVS does not know are the local stack's")
