@@ -77,6 +77,11 @@ differential: $(needs_module_of_kernel) ## do N=5000 operations by chance on bot
 	@$(call hunt,$$(($(or $(N),5000) / 10 + 600))) N=$(or $(N),5000) \
 		tools/testing/differential/differential.py
 
+.PHONY: differential-packets
+differential-packets: $(needs_module_of_kernel) ## send N=12000 packets by chance through both, and compare; SEED=, KERNEL=
+	@$(call hunt,$$(($(or $(N),12000) / 10 + 900))) N=$(or $(N),12000) \
+		tools/testing/selftests/packets_differential.py
+
 .PHONY: fault-injection
 fault-injection: KERNEL = debug
 fault-injection: $(if $(filter c,$(M)),,module-debug) ## each allocation fails once, on the kernel that looks for bugs
@@ -108,4 +113,4 @@ update: ## take the newest kernel and packages, and drop what they supersede fro
 
 .PHONY: help
 help: ## this list
-	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

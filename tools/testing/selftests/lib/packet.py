@@ -391,7 +391,8 @@ def around_change(have, need, most=120):
 
 
 def difference(got, want):
-    """What a reader needs to see where two packets differ."""
+    """What a reader needs to see where two packets differ; either may be bytes
+    as they are."""
     if getattr(want, "id", 0) is None:
         want = want.but(id=ip_fields(got).get("id"))
     have, need = ip_fields(got), ip_fields(bytes(want))

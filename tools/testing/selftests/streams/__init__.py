@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Packet streams by chance, and what comes of them on each module."""
