@@ -9,10 +9,10 @@ from lib.encap import (GRE, GRE_CSUM, GUE, GUE_CSUM, GUE_REMCSUM, between)
 from lib.lab import CIP, CIP6, RIP, RIP6, VIP, VIP6, Lab
 from lib.packet import (Packet, Packet6, Raw, icmp6_error, icmp_error,
                         is_ipv6, tcp, udp)
-from lib.tap import equal, main, test
+from lib.tap import equal, main, module_under_test, test
 
 SOURCE, SOURCE6 = "10.0.2.1", "fd00:2::1"
-INSIDE = "10.0.2.77"
+INSIDE, INSIDE6 = "10.0.2.77", "fd00:2::77"
 # port of the service: how its packets are tunnelled
 WAYS = {91: GUE, 92: GUE_CSUM, 93: GUE_REMCSUM, 94: GRE, 95: GRE_CSUM}
 
@@ -113,6 +113,73 @@ def errors(lab):
         inner = bytes(request.but(ttl=63))
         lab.expect(lab.server, sent, {
             lab.client: icmp_error(VIP, CIP, 3, 1, inner)})
+
+
+def too_big(client, virtual, quoted, mtu):
+    """What the director tells a client whose packet is too long."""
+    if is_ipv6(client):
+        return icmp6_error(virtual, client, 2, 0, quoted, mtu)
+    return icmp_error(virtual, client, 3, 4, quoted, mtu)
+
+
+def reported(frame, mtu):
+    """What a router behind the director says of a packet in its tunnel."""
+    if frame[0] >> 4 == 6:
+        return icmp6_error(INSIDE6, SOURCE6, 2, 0, frame, mtu)
+    return icmp_error(INSIDE, SOURCE, 3, 4, frame, mtu, tos=0)
+
+
+def learns(lab, client, virtual, port, way, before, after, told):
+    """Have a router report an MTU of the way to the server, which was greater
+    `before`. The client is told something at once, or not, and at last with
+    its next packet that is too long."""
+    lost = WAYS[way].length + (20 if way == port else 40)
+    head = 48 if is_ipv6(client) else 28
+    more = {} if is_ipv6(client) else {"df": True}
+    request = udp(client, lab.port(), virtual, port,
+                  bytes(before - lost - head), **more)
+    frames = lab.exchange(lab.client, request)[lab.server]
+    equal(len(frames), 1, f"packets at the server by way {port}")
+    inner = bytes(request.but(ttl=63))
+    error = reported(frames[0].ip, after)
+    quoted = inner[:len(error.l4.payload) - lost]
+    lab.expect(lab.server, error, {lab.client: too_big(
+        client, virtual, quoted, told - lost)} if told else {})
+    lab.expect(lab.client, request, {
+        lab.client: too_big(client, virtual, inner, after - lost)})
+    fits = request.but(payload=bytes(after - lost - head))
+    frames = lab.exchange(lab.client, fits)[lab.server]
+    equal([len(frame.ip) for frame in frames], [after])
+
+
+@test("a path MTU that a router reports of an IPv4 tunnel is learned: the "
+      "client is told, and told the right one at last")
+def path_mtu(lab):
+    mtu = 1500
+    for way in WAYS:
+        # Of a way that has had its route's MTU so far, the C module tells
+        # that; see icmp.py.
+        told = 1500 if mtu == 1500 and module_under_test() == "c" \
+            else mtu - 20
+        learns(lab, CIP, VIP, way, way, mtu, mtu - 20, told)
+        mtu -= 20
+
+
+@test("the same of an IPv6 tunnel, of which the C module does not know",
+      modules=("rust",))
+def path_mtu6(lab):
+    mtu = 1500
+    for way in WAYS:
+        learns(lab, CIP6, VIP6, way + 10, way, mtu, mtu - 20, mtu - 20)
+        mtu -= 20
+
+
+@test("of a tunnel with a packet of the other family it is learned without a "
+      "word, which the C module does not do", modules=("rust",))
+def path_mtu_mixed(lab):
+    for way, mtu in zip(WAYS, range(1400, 1350, -10)):
+        learns(lab, CIP6, VIP6, way, way, mtu, mtu - 10, None)
+        learns(lab, CIP, VIP, way + 10, way, mtu, mtu - 10, None)
 
 
 @test("an error about a tunnel that nobody has is not IPVS's business")
