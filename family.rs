@@ -185,6 +185,10 @@ pub(crate) trait Family: Copy + Send + Sync + 'static {
     /// Counts a hop. `false` if there is none left, or no memory.
     fn count_hop(skb: &mut Skb) -> bool;
 
+    /// Corrects what this host has changed in a header, where the packet came in, without completing
+    /// it. `false` if there is no memory for that.
+    fn correct_header(skb: &mut Skb) -> bool;
+
     /// Whether a way of this MTU takes a packet, or may fragment it.
     fn fits(skb: &Skb, mtu: u32) -> Fits;
 }

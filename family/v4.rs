@@ -261,14 +261,18 @@ impl Family for V4 {
 
     #[inline]
     fn count_hop(skb: &mut Skb) -> bool {
-        let Some(header) = skb
-            .writable(MIN_HEADER_LEN)
+        skb.writable(MIN_HEADER_LEN)
             .ok()
             .and_then(|bytes| bytes.first_chunk_mut())
-        else {
-            return false;
-        };
-        decrement_ttl(header) && (!ipv4::has_options(header) || correct_checksum(skb))
+            .is_some_and(decrement_ttl)
+    }
+
+    #[inline]
+    fn correct_header(skb: &mut Skb) -> bool {
+        match skb.network().first_chunk() {
+            Some(header) if ipv4::has_options(header) => correct_checksum(skb),
+            _ => true,
+        }
     }
 
     #[inline]

@@ -262,6 +262,12 @@ impl Family for V6 {
             .is_some_and(decrement_hop_limit)
     }
 
+    /// There is nothing to correct.
+    #[inline]
+    fn correct_header(_skb: &mut Skb) -> bool {
+        true
+    }
+
     /// What came in fragments may leave in such as were not longer.
     #[inline]
     fn fits(skb: &Skb, mtu: u32) -> Fits {

@@ -166,6 +166,7 @@ pub(super) fn get_out_rt<'rcu, F: Family, D: Family>(
     if !count_down(skb, cx)
         || (mode.tunnel.is_some() && dest.is_none())
         || !fits::<F, D>(skb, cx, &route, mode)
+        || !F::correct_header(skb)
     {
         return None;
     }
