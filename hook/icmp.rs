@@ -93,7 +93,8 @@ pub(super) fn packet<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header
     }
     match cx.gather(skb, header) {
         Gathered::Whole(skb, header) => whole(cx, skb, header),
-        Gathered::Alone(skb) => Verdict::Accept(skb),
+        // IPv6: in a fragment whose other ones nobody waits for, since it is in another one.
+        Gathered::Alone(skb) => Verdict::Drop(skb),
         Gathered::Kept => Verdict::Stolen,
     }
 }

@@ -206,5 +206,16 @@ def last_hop(lab):
     lab.expect(lab.client, about(ROUTER, VIP6, request.back(), ttl=1), {})
 
 
+@test("a later fragment in a packet that says it is all of its fragments is "
+      "dropped, to the director and on its way through")
+def fragment_in_fragment(lab):
+    request = lab.connect(udp, NAT)
+    for origin, error in (
+            (lab.client, about(ROUTER, VIP6, request.back())),
+            (lab.server, about(RIP6, CIP6, as_server_got(request)))):
+        nested = error.but(extensions=(fragment_header(0, False),))
+        lab.expect(origin, nested.fragments(16)[1], {})
+
+
 if __name__ == "__main__":
     main(lambda: IcmpLab(ipv6=True))
