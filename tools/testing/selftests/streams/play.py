@@ -5,7 +5,7 @@ import os
 import socket
 import time
 
-from lib.packet import IPPROTO_TCP, SYN
+from lib.packet import IPPROTO_FRAGMENT, IPPROTO_TCP, SYN
 from lib.wire import ETH_P_IP, ETH_P_IPV6, mac_bytes
 
 from .world import FAMILIES, V6, World
@@ -24,9 +24,15 @@ def destination(data):
 
 def opens(data):
     """The client's port of a TCP segment with SYN, or None."""
-    six = len(data) >= 40 and data[0] >> 4 == 6
-    at = 40 if six else (data[0] & 15) * 4
-    if len(data) < at + 14 or data[6 if six else 9] != IPPROTO_TCP or \
+    if len(data) < 40:
+        return None
+    follow, at = data[9], (data[0] & 15) * 4
+    if data[0] >> 4 == 6:
+        follow, at = data[6], 40
+        while follow in (0, 43, 44, 60) and at + 8 <= len(data):
+            size = 0 if follow == IPPROTO_FRAGMENT else data[at + 1]
+            follow, at = data[at], at + 8 + size * 8
+    if len(data) < at + 14 or follow != IPPROTO_TCP or \
             not data[at + 13] & SYN:
         return None
     return data[at:at + 2]
