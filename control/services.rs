@@ -301,19 +301,20 @@ impl Netns {
     }
 
     fn flush_locked(&self, config: &mut Config) {
-        while let Some(service) = rcu::read(|rcu| {
+        let mut place = 0;
+        loop {
             let mut first = None;
-            let mut cursor = 0;
-            loop {
-                cursor = self.model().services.scan(rcu, cursor, |service| {
+            let next = rcu::read(|rcu| {
+                self.model().services.scan(rcu, place, |service| {
                     first = first.take().or_else(|| service.share());
-                });
-                if first.is_some() || cursor == 0 {
-                    break first;
-                }
+                })
+            });
+            match first {
+                // The same place again, until it is empty: nothing is added or resized meanwhile.
+                Some(service) => self.unlink_service(config, &service),
+                None if next == 0 => break,
+                None => place = next,
             }
-        }) {
-            self.unlink_service(config, &service);
         }
         let _ = self.model().services.resize();
     }
