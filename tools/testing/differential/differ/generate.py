@@ -276,7 +276,7 @@ class Chance:
 
     def server(self, where):
         """struct ip_vs_dest_user."""
-        rng, edge = self.rng, self.names.edge
+        edge = self.names.edge
         which = self.names.server(where, (AF_INET,))
         return sockopt.server(
             which.ip, which.port,

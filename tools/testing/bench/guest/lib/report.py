@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """From figures to rows, each with what it is measured against."""
 
-from . import schedulers
+from . import scale, schedulers
 from .rows import ROWS
 
 COLUMNS = "reference", "ours"
@@ -82,6 +82,31 @@ def scheduler_rows(figures):
             yield limited(entry, limit, entry["ratio"])
 
 
+def listing_rows(figures):
+    """The list of all connections, read in one pass."""
+    for level in figures["levels"]:
+        if level >= MANY:
+            found = row("scale", "ip_vs_conn, for one connection", level,
+                        [figures[column][level]["listing"]
+                         for column in COLUMNS])
+            yield limited(found, COST, found["ratio"])
+
+
+def scale_rows(figures):
+    """ipvsadm with many services and servers."""
+    found = figures.get("scale")
+    for key, what in scale.SCALES.items() if found else []:
+        for step in scale.STEPS:
+            both = [found[column][key][step] for column in COLUMNS]
+            entry = row("scale", f"{what.title}: {step}", 0,
+                        [cost["total"] for cost in both])
+            yield limited(entry, what.limit, entry["ratio"])
+            yield row("scale", f"{what.title}: {step}, kernel", 0,
+                      [cost["kernel"] for cost in both])
+            yield row("scale", f"{what.title}: {step}, elapsed", 0,
+                      [cost["elapsed"] / 1e6 for cost in both], unit="ms")
+
+
 def other_rows(figures):
     """What there is no limit for."""
     for name, cost in figures["plain"].items():
@@ -104,4 +129,5 @@ def other_rows(figures):
 def rows(figures):
     """All rows."""
     return [*cost_rows(figures), *memory_rows(figures), *growth_rows(figures),
-            *scheduler_rows(figures), *other_rows(figures)]
+            *scheduler_rows(figures), *listing_rows(figures),
+            *scale_rows(figures), *other_rows(figures)]

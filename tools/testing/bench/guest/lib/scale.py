@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What ipvsadm takes with many services, and with a service that has many
+servers.
+
+A figure is the CPU time of one ipvsadm, its own and the kernel's for it, in
+instructions; the kernel's part of it is beside. What it waits for, as grace
+periods, is in neither, and in the elapsed time.
+"""
+
+import resource
+import subprocess
+import time
+from typing import NamedTuple
+
+from . import module
+from .family import Ipv4
+
+COUNT = 20_000
+
+
+def services(count):
+    """Many services with two servers each."""
+    for number in range(count):
+        yield f"-A -t {_address(198, number)}:80 -s wlc", [
+            f"-t {_address(198, number)}:80 -r {_address(10 + i, number)}:80 "
+            "-m" for i in range(2)]
+
+
+def servers(count):
+    """A service with many servers."""
+    yield "-A -t 198.18.0.1:80 -s wlc", [
+        f"-t 198.18.0.1:80 -r {_address(10, number)}:80 -m"
+        for number in range(count)]
+
+
+def _address(first, number):
+    number += 256
+    return f"{first}.18.{number >> 8}.{number & 255}"
+
+
+class Scale(NamedTuple):
+    """A set of rules, and how much of the C module's cost it may have."""
+    title: str
+    rules: object
+    limit: float
+
+
+SCALES = {
+    "services": Scale("20,000 services with 2 servers", services, 1.0),
+    "servers": Scale("a service with 20,000 servers", servers, 0.1),
+}
+STEPS = ("restore", "list", "edit", "clear")
+
+
+def _cost(argv, lines=()):
+    """What a command costs, and its output."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), \
+        time.perf_counter_ns()
+    done = subprocess.run(argv, input="\n".join(lines), capture_output=True,
+                          text=True, check=False)
+    elapsed = time.perf_counter_ns() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode or done.stderr:
+        raise RuntimeError(f"{argv}: {done.returncode} {done.stderr[:500]}")
+    kernel = after.ru_stime - before.ru_stime
+    user = after.ru_utime - before.ru_utime
+    return {"total": (kernel + user) * 1e9, "kernel": kernel * 1e9,
+            "elapsed": elapsed}, done.stdout
+
+
+def _check(what, found, expected):
+    """A figure counts only if it was done."""
+    if found != expected:
+        raise RuntimeError(f"{what}: {found}, expected {expected}")
+
+
+def steps(scale):
+    """The cost of each step."""
+    rules = list(scale.rules(COUNT))
+    total = sum(len(own) for _service, own in rules)
+    found = {}
+    found["restore"], _ = _cost(["ipvsadm", "-R"], [
+        line for service, own in rules
+        for line in [service, *(f"-a {server} -w 1" for server in own)]])
+    found["list"], text = _cost(["ipvsadm", "-Ln"])
+    _check("servers that are listed", text.count("  -> ") - 1, total)
+    found["edit"], _ = _cost(["ipvsadm", "-R"], [
+        f"-e {server} -w 2" for _service, own in rules
+        for server in own[-COUNT:][-(COUNT // len(rules)):]])
+    with open("/proc/net/ip_vs", encoding="ascii") as file:
+        changed = sum(line.split()[3] == "2" for line in file
+                      if line.startswith("  ->") and "Remote" not in line)
+    _check("servers that were changed", changed, COUNT)
+    found["clear"], _ = _cost(["ipvsadm", "-C"])
+    with open("/proc/net/ip_vs", encoding="ascii") as file:
+        _check("lines that are left", len(file.readlines()), 3)
+    return found
+
+
+def measure(name, parameters, progress):
+    """The costs with one module: {scale: {step: cost}}."""
+    found = {}
+    for key, scale in SCALES.items():
+        progress(f"{name}: {scale.title}")
+        module.load(name, Ipv4, parameters)
+        subprocess.run(["ipvsadm", "-C"], check=True)
+        found[key] = steps(scale)
+        module.unload()
+    return found
