@@ -2,7 +2,6 @@
 """One IPVS module in the kernel, the C one or ours, with services."""
 
 import os
-import time
 from typing import NamedTuple
 
 from .director import read, run
@@ -58,21 +57,6 @@ def connections():
     lines = [line.split() for line in run("ipvsadm", "-Ln").splitlines()]
     return sum(int(line[4]) + int(line[5]) for line in lines
                if line[0] == "->" and line[4].isdigit())
-
-
-def listing(expected):
-    """What it costs to read the list of connections once, for each of those
-    that there are."""
-    start, lines, rest = time.perf_counter_ns(), 0, True
-    file = os.open("/proc/net/ip_vs_conn", os.O_RDONLY)
-    while rest:
-        rest = os.read(file, 1 << 16)
-        lines += rest.count(b"\n")
-    cost = time.perf_counter_ns() - start
-    os.close(file)
-    if lines != expected + 1:
-        raise RuntimeError(f"{lines - 1} connections listed of {expected}")
-    return cost / expected
 
 
 def packets():

@@ -82,16 +82,6 @@ def scheduler_rows(figures):
             yield limited(entry, limit, entry["ratio"])
 
 
-def listing_rows(figures):
-    """The list of all connections, read in one pass."""
-    for level in figures["levels"]:
-        if level >= MANY:
-            found = row("scale", "ip_vs_conn, for one connection", level,
-                        [figures[column][level]["listing"]
-                         for column in COLUMNS])
-            yield limited(found, COST, found["ratio"])
-
-
 def scale_rows(figures):
     """ipvsadm with many services and servers."""
     found = figures.get("scale")
@@ -129,5 +119,5 @@ def other_rows(figures):
 def rows(figures):
     """All rows."""
     return [*cost_rows(figures), *memory_rows(figures), *growth_rows(figures),
-            *scheduler_rows(figures), *listing_rows(figures),
-            *scale_rows(figures), *other_rows(figures)]
+            *scheduler_rows(figures), *scale_rows(figures),
+            *other_rows(figures)]
