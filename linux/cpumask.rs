@@ -19,8 +19,9 @@ use kernel::{
     prelude::*, //
 };
 
-/// A set of CPUs, which does not change.
-pub struct Cpus(CpumaskVar);
+/// A set of CPUs, which does not change. It may be moved: the kernel's is pinned where it is part of
+/// its variable (`CONFIG_CPUMASK_OFFSTACK` says whether).
+pub struct Cpus(KBox<CpumaskVar>);
 
 // SAFETY: It owns its bits, which are freed by any thread.
 unsafe impl Send for Cpus {}
@@ -39,7 +40,7 @@ impl Cpus {
         let mut string = KVVec::with_capacity(text.len().saturating_add(1), GFP_KERNEL)?;
         string.extend_from_slice(text, GFP_KERNEL)?;
         string.push(0u8, GFP_KERNEL)?;
-        let cpus = CpumaskVar::new_zero(GFP_KERNEL)?;
+        let cpus = KBox::new(CpumaskVar::new_zero(GFP_KERNEL)?, GFP_KERNEL)?;
         // SAFETY: The string ends with a NUL; the mask is valid and ours alone.
         to_result(unsafe {
             bindings::ipvs_cpulist_parse(string.as_ptr().cast_mut().cast(), cpus.as_raw())
