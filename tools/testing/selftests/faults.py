@@ -28,6 +28,7 @@ from lib.netns import Netns
 from lib.packet import ACK, Packet, Raw, icmp_error, tcp, udp
 from lib.tap import equal, eventually, main, module_under_test, note, test
 from lib.tun import Tun
+from lib.vs import Settings
 from lib.wire import tap
 
 RUST = module_under_test() == "rust"
@@ -350,6 +351,71 @@ def new_connections(lab):
                             lab.client, lab.server, lambda now=now: now,
                             lambda now=now, vport=vport: [
                                 at_server(now[0], vport)], fresh)
+
+
+SIP = (b"INVITE sip:bob@example.org SIP/2.0\r\nCall-ID: 1@example.org\r\n"
+       b"Content-Length: 0\r\n\r\n")
+# Flags, the name of an engine, allocations of the first packet at least, and
+# of the second.
+POLICIES = {
+    "persistent": (1, "", 3, 1),
+    "one-packet": (4, "", 0 if RUST else 1, 0 if RUST else 1),
+    "persistent one-packet": (5, "", 2, 0 if RUST else 1),
+    "sip": (1, "sip", 3, 1),
+    "one-packet sip": (5, "sip", 2, 0 if RUST else 1),
+}
+
+
+@test("connections of a persistent service, packets that are scheduled one by "
+      "one, and calls: dropped, or sent as they should be")
+def policies(lab):
+    for what, (flags, engine, first, second) in POLICIES.items():
+        instead = [genl.attr(genl.SVC_FLAGS,
+                             flags.to_bytes(4, "little") + b"\xff" * 4),
+                   genl.u32(genl.SVC_TIMEOUT, 300)]
+        if engine:
+            instead.append(genl.string(genl.SVC_PE_NAME, engine))
+
+        def anew(instead=instead):
+            lab.must(genl.FLUSH)
+            lab.must(genl.NEW_SERVICE, rules.service(UDP, VIP, 81,
+                                                     instead=instead))
+            lab.must(genl.NEW_DEST, rules.service(UDP, VIP, 81),
+                     rules.server(RIP, 81))
+        now = []
+
+        def fresh(now=now):
+            now[:] = [udp(CIP, next(lab.ports), VIP, 81, SIP)]
+
+        def from_the_start(anew=anew, fresh=fresh):
+            # A module without a past has no template either.
+            lab.reload()
+            anew()
+            fresh()
+        for which, at_least, before in (("first", first, from_the_start),
+                                        ("second", second, fresh)):
+            one_way(lab, f"{what}, the {which} packet", at_least, lab.client,
+                    lab.server, lambda now=now: now,
+                    lambda now=now: [at_server(now[0], 81)], before)
+
+
+@test("a setting of the thread that estimates rates: ENOMEM and no effect, or "
+      "done", modules=("rust",))
+def thread_setting(lab):
+    lab.configure()
+    settings = Settings(lab.director)
+    now = {}
+
+    def turn():
+        now["old"] = settings["est_nice"]
+        now["new"] = now["old"] ^ 1
+
+    def after(result, hit):
+        assert result in (["", "ENOMEM"] if hit else [""]), result
+        equal(settings["est_nice"], now["old" if result else "new"])
+    faults.walk("est_nice", faults.text(),
+                lambda: settings.write("est_nice", now["new"]), 2,
+                before=turn, after=after)
 
 
 @test("packets of a connection, both ways, that are not the director's alone; "
