@@ -157,9 +157,13 @@ pub(crate) enum Found<'rcu, F: Family> {
 }
 
 impl<F: Family> Conn<F> {
-    /// Makes a connection of `table` that nobody sees yet. `None` if there is no memory.
-    pub(crate) fn new(table: &Arc<ConnTable<F>>, new: NewConn<F>) -> Option<timed::New<'_, Self>> {
-        ConnTable::alloc(table, Self::with_bits(new, F_HASHED)).ok()
+    /// Makes a connection of `table` that nobody sees yet, unless there are `most` in the namespace.
+    pub(crate) fn new(
+        table: &Arc<ConnTable<F>>,
+        new: NewConn<F>,
+        most: usize,
+    ) -> Result<timed::New<'_, Self>, timed::Refused> {
+        ConnTable::alloc(table, Self::with_bits(new, F_HASHED), most)
     }
 
     /// Makes what stands for a connection for as long as a single packet is sent: nobody finds it, and

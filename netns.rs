@@ -81,6 +81,7 @@ use linux::{
         Sizing,
         Table, //
     },
+    timed::Quota,
     work::{
         Next,
         Run,
@@ -237,10 +238,11 @@ pub(crate) struct PerFamily<F: Family> {
 }
 
 impl<F: Family> PerFamily<F> {
-    fn new(caches: &Caches<F>) -> Result<Self> {
-        let conns = ConnTable::new(conn::SIZING, caches.conns.clone());
+    fn new(caches: &Caches<F>, quota: &Arc<Quota>) -> Result<Self> {
+        let conns = ConnTable::new(conn::SIZING, caches.conns.clone(), quota.clone());
         let conns = Arc::pin_init(conns, GFP_KERNEL)?;
-        let templates = TemplateTable::new(TEMPLATE_SIZING, caches.templates.clone());
+        let templates =
+            TemplateTable::new(TEMPLATE_SIZING, caches.templates.clone(), quota.clone());
         let templates = Arc::pin_init(templates, GFP_KERNEL)?;
         let tables = Tables {
             conns: conns.clone(),
@@ -294,6 +296,8 @@ pub(crate) struct Netns {
     pub(crate) trash: Trash,
     v4: PerFamily<V4>,
     v6: PerFamily<V6>,
+    /// Counts the connections of both, so that there are no more than `conn_max`.
+    pub(crate) conn_quota: Arc<Quota>,
     model: Arc<Model>,
     service_key: HashKey,
     /// How long connections last.
@@ -344,8 +348,9 @@ impl PerNet for Netns {
 
     fn new(net: OwnNet, common: &Common) -> Result<Pin<KBox<Self>>> {
         let model = Arc::pin_init(Model::new(), GFP_KERNEL)?;
-        let v4 = PerFamily::new(&common.v4)?;
-        let v6 = PerFamily::new(&common.v6)?;
+        let conn_quota = Arc::new(Quota::new(), GFP_KERNEL)?;
+        let v4 = PerFamily::new(&common.v4, &conn_quota)?;
+        let v6 = PerFamily::new(&common.v6, &conn_quota)?;
         let settings = Arc::pin_init(Settings::new(&net), GFP_KERNEL)?;
         let timeouts = Arc::new(Timeouts::new(), GFP_KERNEL)?;
         let tables = ConnTables {
@@ -402,6 +407,7 @@ impl PerNet for Netns {
                 trash: Trash::new()?,
                 v4,
                 v6,
+                conn_quota,
                 service_key: HashKey::new(*model.services.seed()),
                 model,
                 timeouts,
@@ -483,21 +489,16 @@ impl Netns {
         }
     }
 
-    /// How many connections there are, as users count them: with templates.
-    #[inline]
-    pub(crate) fn conn_count(&self) -> usize {
-        let (v4, v6) = (self.v4.conns.count(), self.v6.conns.count());
-        v4.saturating_add(v6)
-            .saturating_add(self.v4.templates.count())
-            .saturating_add(self.v6.templates.count())
-    }
-
-    /// Whether there may be one more. Packets that are here at the same time may each see room for the
-    /// last one.
+    /// Whether there may be one more connection, or template, at this moment.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        let max = usize::try_from(self.settings.conn_max.get()).unwrap_or(0);
-        self.conn_count() < max
+        self.conn_quota.taken() < self.conn_max()
+    }
+
+    /// How many connections there may be, with templates.
+    #[inline]
+    pub(crate) fn conn_max(&self) -> usize {
+        usize::try_from(self.settings.conn_max.get()).unwrap_or(0)
     }
 
     /// The number of buckets for connections, as users are told: that of the larger of the tables.

@@ -46,7 +46,8 @@ use linux::{
         Borrowed,
         Reader, //
     },
-    skb::Skb, //
+    skb::Skb,
+    timed::Refused, //
 };
 
 /// Where FTP servers send data from (C: `FTPDATA`).
@@ -239,12 +240,13 @@ fn publish<'rcu, F: Family>(
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
     let state = F::state(netns);
     let conns = &state.conns;
-    if !netns.has_room() {
-        return None;
-    }
-    let Some(conn) = Conn::new(conns, new) else {
-        kernel::pr_warn_once!("no memory for connections\n");
-        return None;
+    let conn = match Conn::new(conns, new, netns.conn_max()) {
+        Ok(conn) => conn,
+        Err(Refused::Full) => return None,
+        Err(Refused::NoMemory) => {
+            kernel::pr_warn_once!("no memory for connections\n");
+            return None;
+        }
     };
     let flow = conn.request();
     let published = conn.publish(rcu, |other| other.takes(&flow));

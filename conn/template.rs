@@ -152,11 +152,12 @@ impl<F: Family> Template<F> {
     }
 
     /// Makes a template; or finds that another packet has just made it. Under RCU. `None` if there is
-    /// no memory.
+    /// no memory, or there are `most` connections in the namespace.
     pub(crate) fn publish<'rcu>(
         table: &Arc<TemplateTable<F>>,
         rcu: Reader<'rcu>,
         new: NewTemplate<F>,
+        most: usize,
     ) -> Option<InUse<'rcu, F>> {
         let NewTemplate {
             key,
@@ -181,7 +182,7 @@ impl<F: Family> Template<F> {
             timeout: AtomicU32::new(timeout),
             deadline: AtomicUsize::new(jiffies::now().wrapping_add(timeout as usize)),
         };
-        let new = TemplateTable::alloc(table, template).ok()?;
+        let new = TemplateTable::alloc(table, template, most).ok()?;
         match new.publish(rcu, |other| other.takes(&key, pe.as_ref())) {
             Ok(template) => {
                 template.dest.bind_template();

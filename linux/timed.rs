@@ -167,11 +167,12 @@ impl<T: Entry> Timed<T> {
     /// Takes the object out of its chains; whether it is this caller's to retire.
     fn unlink(&self, rcu: Reader<'_>) -> bool {
         // SAFETY: The table outlives its objects.
-        let chains = &unsafe { self.table.as_ref() }.chains;
-        if !chains.unlink(rcu, self, 0) {
+        let table = unsafe { self.table.as_ref() };
+        if !table.chains.unlink(rcu, self, 0) {
             return false;
         }
-        chains.unlink(rcu, self, 1);
+        table.chains.unlink(rcu, self, 1);
+        table.quota.give_back();
         true
     }
 
@@ -314,6 +315,10 @@ impl<T: Entry> Deref for New<'_, T> {
 
 impl<T: Entry> Drop for New<'_, T> {
     fn drop(&mut self) {
+        // SAFETY: The table outlives its objects.
+        unsafe { self.entry.as_ref().table.as_ref() }
+            .quota
+            .give_back();
         // SAFETY: Never published, so that nobody else has seen it.
         unsafe {
             core::ptr::drop_in_place(&raw mut (*self.entry.as_ptr()).value);
@@ -334,7 +339,7 @@ impl<T: Entry> New<'_, T> {
         // SAFETY: Initialised in `Table::alloc`; once readers can see it, RCU keeps it for `'rcu`.
         let entry: &'rcu Timed<T> = unsafe { entry_ptr.as_ref() };
         // SAFETY: The table outlives its objects.
-        let chains = &unsafe { entry.table.as_ref() }.chains;
+        let Table { chains, quota, .. } = unsafe { entry.table.as_ref() };
         // SAFETY: The timer belongs to this object, and nobody uses it yet.
         unsafe { bindings::ipvs_timer_setup(entry.timer.get(), Some(fired::<T>)) };
 
@@ -352,6 +357,7 @@ impl<T: Entry> New<'_, T> {
             };
             if let Err(other) = linked {
                 chains.unlink(rcu, entry, 1);
+                quota.give_back();
                 // SAFETY: In no chain any more, and its timer was never armed; readers may have
                 // seen it in the other one.
                 unsafe { bindings::call_rcu(entry.rcu.get(), Some(free_after_readers::<T>)) };
@@ -364,20 +370,75 @@ impl<T: Entry> New<'_, T> {
     }
 }
 
+/// Why there is no new object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There are as many as there may be.
+    Full,
+    /// There is no memory.
+    NoMemory,
+}
+
+/// Counts the objects of several tables, so that there are never more than there may be.
+///
+/// An object counts from [`Table::alloc`] on, until it has left its table.
+pub struct Quota(AtomicUsize);
+
+impl Quota {
+    /// Without any objects.
+    pub const fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// How many objects there are.
+    #[inline]
+    pub fn taken(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    fn take(&self, most: usize) -> bool {
+        let mut taken = self.taken();
+        while taken < most {
+            let more = taken.wrapping_add(1);
+            match self.0.compare_exchange_weak(taken, more, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => taken = now,
+            }
+        }
+        false
+    }
+
+    fn give_back(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A table of objects that end when their time is up.
 #[pin_data(PinnedDrop)]
 pub struct Table<T: Entry> {
     #[pin]
     chains: Chains<Timed<T>>,
     cache: Arc<slab::Cache<Timed<T>>>,
+    quota: Arc<Quota>,
 }
 
 impl<T: Entry> Table<T> {
-    /// An empty table whose objects come from `cache`.
-    pub fn new(sizing: Sizing, cache: Arc<slab::Cache<Timed<T>>>) -> impl PinInit<Self, Error> {
+    /// An empty table whose objects come from `cache`, and count in `quota`.
+    pub fn new(
+        sizing: Sizing,
+        cache: Arc<slab::Cache<Timed<T>>>,
+        quota: Arc<Quota>,
+    ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             chains <- Chains::new(sizing),
             cache,
+            quota,
         }? Error)
     }
 
@@ -398,11 +459,15 @@ impl<T: Entry> Table<T> {
         self.chains.size()
     }
 
-    /// A new object of `table`, which an [`Arc`] keeps in place, that nobody sees yet; or `value`
-    /// back if there is no memory. Any context.
-    pub fn alloc(table: &Arc<Self>, value: T) -> Result<New<'_, T>, T> {
+    /// A new object of `table`, which an [`Arc`] keeps in place, that nobody sees yet; unless there
+    /// is no memory, or there are `most` in the quota. Any context.
+    pub fn alloc(table: &Arc<Self>, value: T, most: usize) -> Result<New<'_, T>, Refused> {
+        if !table.quota.take(most) {
+            return Err(Refused::Full);
+        }
         let Some(memory) = table.cache.alloc() else {
-            return Err(value);
+            table.quota.give_back();
+            return Err(Refused::NoMemory);
         };
         let entry = memory.cast::<Timed<T>>();
         let new = Timed {

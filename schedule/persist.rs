@@ -181,9 +181,6 @@ fn make<'rcu, F: Family>(
     rcu: Reader<'rcu>,
 ) -> Result<InUse<'rcu, F>, Missing> {
     let state = F::state(netns);
-    if !netns.has_room() {
-        return Err(Missing::Refused);
-    }
     let new = NewTemplate {
         key,
         pe,
@@ -192,7 +189,8 @@ fn make<'rcu, F: Family>(
         one_packet: service.is_one_packet(),
         timeout: service.timeout(),
     };
-    let template = Template::publish(&state.templates, rcu, new).ok_or(Missing::Refused)?;
+    let template =
+        Template::publish(&state.templates, rcu, new, netns.conn_max()).ok_or(Missing::Refused)?;
     if state.templates.unbalanced(rcu) {
         state.conn_resize.hurry();
     }

@@ -38,6 +38,7 @@ pub mod alloc {
         ptr::NonNull, //
     };
 
+    #[derive(Debug)]
     pub struct AllocError;
 
     #[derive(Clone, Copy)]
@@ -78,6 +79,11 @@ pub mod alloc {
             // SAFETY: Just allocated.
             unsafe { ptr.write(value) };
             Ok(Self(ptr))
+        }
+
+        pub fn into_pin(this: Self) -> Pin<Self> {
+            // SAFETY: What it owns stays where it is.
+            unsafe { Pin::new_unchecked(this) }
         }
 
         pub fn try_pin_init<E>(init: impl PinInit<T, E>, _: Flags) -> Result<Pin<Self>, E> {
@@ -228,6 +234,7 @@ pub mod prelude {
 pub mod sync {
     use super::{
         alloc::{
+            AllocError,
             Flags,
             KBox, //
         },
@@ -246,6 +253,12 @@ pub mod sync {
     impl<T> Arc<T> {
         pub fn pin_init<E>(init: impl PinInit<T, E>, flags: Flags) -> Result<Self, E> {
             Ok(Self(std::sync::Arc::new(KBox::try_pin_init(init, flags)?)))
+        }
+
+        pub fn new(value: T, flags: Flags) -> Result<Self, AllocError> {
+            Ok(Self(std::sync::Arc::new(KBox::into_pin(KBox::new(
+                value, flags,
+            )?))))
         }
     }
 

@@ -8,6 +8,7 @@ and what is established goes on, in both directions, without a loss."""
 import random
 from contextlib import contextmanager
 
+from lib.flood import flood
 from lib.lab import CIP, RIP, VIP, Lab
 from lib.packet import ACK, PSH, SYN, tcp
 from lib.tap import equal, eventually, main, module_under_test, test
@@ -125,6 +126,25 @@ def conn_max(lab):
         equal(len(lab.exchange(lab.client, lab.syn())[lab.server]), 1,
               "packets of a client once there is")
         lab.unharmed()
+
+
+@test("conn_max: packets on both CPUs do not get one more between them")
+def conn_max_on_both(lab):
+    with lab.settings.but(conn_max=500):
+        for _ in range(5):
+            vport = next(lab.attacked)
+            lab.ipvs.service(f"{VIP}:{vport}", f"{RIP}:{vport} -m")
+            with flood(*((lab.client, [
+                    tcp(f"172.{net}.{number}.1", 1024, VIP, vport)
+                    for net in nets for number in range(256)])
+                    for nets in ((16, 17), (18, 19)))):
+                eventually(lambda: len(lab.ipvs.connections()) >= 500,
+                           "as many as there may be")
+            lab.settle()
+            equal(len(lab.ipvs.connections()), 500, "connections")
+            with lab.settings.but(expire_nodest_conn=1):
+                lab.ipvs.admin("-D", "-t", f"{VIP}:{vport}")
+                eventually(lambda port=vport: not lab.states(port), "its end")
 
 
 @test("drop_packet 3: a flood gets all but one in am_droprate")

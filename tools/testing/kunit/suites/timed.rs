@@ -29,6 +29,8 @@ use linux::{
         Counted,
         Entry,
         Held,
+        Quota,
+        Refused,
         Table, //
     },
 };
@@ -101,9 +103,13 @@ impl Item {
     }
 }
 
+/// More than any test makes.
+const MANY: usize = 1 << 20;
+
 /// A table, and what becomes of its items.
 struct Stage {
     table: Arc<Table<Item>>,
+    quota: Arc<Quota>,
     ledger: Arc<Ledger>,
     events: Arc<Events>,
 }
@@ -111,8 +117,10 @@ struct Stage {
 impl Stage {
     fn new(items: usize) -> Result<Self> {
         let cache = Arc::new(slab::Cache::new(c"linux_kunit_timed")?, GFP_KERNEL)?;
+        let quota = Arc::new(Quota::new(), GFP_KERNEL)?;
         Ok(Self {
-            table: Arc::pin_init(Table::new(item::SMALL, cache), GFP_KERNEL)?,
+            table: Arc::pin_init(Table::new(item::SMALL, cache, quota.clone()), GFP_KERNEL)?,
+            quota,
             ledger: Ledger::new(items)?,
             events: Arc::new(Events::default(), GFP_KERNEL)?,
         })
@@ -135,7 +143,7 @@ impl Stage {
 
     /// Publishes it.
     fn publish(&self, item: Item) -> Result {
-        let new = Table::alloc(&self.table, item).map_err(|_| ENOMEM)?;
+        let new = Table::alloc(&self.table, item, MANY).map_err(|_| ENOMEM)?;
         let published = rcu::read(|rcu| new.publish(rcu, |_| false).is_ok());
         published.then_some(()).ok_or(EEXIST)
     }
@@ -177,13 +185,30 @@ mod cases {
     #[test]
     fn what_is_never_published_is_freed_at_once() -> Result {
         let stage = Stage::new(1)?;
-        let new = Table::alloc(&stage.table, stage.item(0, wait::NEVER)).map_err(|_| ENOMEM)?;
+        let new =
+            Table::alloc(&stage.table, stage.item(0, wait::NEVER), MANY).map_err(|_| ENOMEM)?;
         assert!(new.keys.first == 0);
         assert!(stage.ledger.dropped() == 0);
         drop(new);
         assert!(stage.ledger.each_once());
         assert!(stage.retired() == 0);
         assert!(stage.table.count() == 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_place_is_taken_from_the_start_until_the_object_has_left() -> Result {
+        let stage = Stage::new(3)?;
+        let one = |number| Table::alloc(&stage.table, stage.item(number, wait::NEVER), 1);
+        let first = one(0).map_err(|_| ENOMEM)?;
+        assert!(one(1).is_err_and(|refused| refused == Refused::Full));
+        assert!(stage.quota.taken() == 1);
+        drop(first);
+        assert!(stage.quota.taken() == 0);
+        stage.publish(stage.item(2, wait::NEVER))?;
+        assert!(stage.quota.taken() == 1);
+        stage.table.clear();
+        assert!(stage.quota.taken() == 0);
         Ok(())
     }
 
@@ -204,7 +229,7 @@ mod cases {
         stage.publish(stage.item(0, wait::NEVER))?;
         let mut equal = stage.item(1, wait::NEVER);
         equal.keys.first = 0;
-        let new = Table::alloc(&stage.table, equal).map_err(|_| ENOMEM)?;
+        let new = Table::alloc(&stage.table, equal, MANY).map_err(|_| ENOMEM)?;
         let found = rcu::read(|rcu| {
             let published = new.publish(rcu, |other| other.keys.first == 0);
             published

@@ -19,6 +19,8 @@ use crate::{
     },
     timed::{
         Entry,
+        Quota,
+        Refused,
         Table,
         Timed, //
     },
@@ -107,7 +109,16 @@ fn table() -> Mortals {
         })
     };
     let cache = sync::Arc::pin_init(cache, GFP_KERNEL).unwrap();
-    sync::Arc::pin_init(Table::new(sizing, cache), GFP_KERNEL).unwrap()
+    let quota = sync::Arc::new(Quota::new(), GFP_KERNEL).unwrap();
+    sync::Arc::pin_init(Table::new(sizing, cache, quota), GFP_KERNEL).unwrap()
+}
+
+fn mortal(number: u32, ticks: usize, life: &Arc<Life>) -> Mortal {
+    Mortal {
+        number,
+        deadline: AtomicUsize::new(NOW + ticks),
+        life: Arc::clone(life),
+    }
 }
 
 /// Publishes an object that ends in so many ticks; whether it was the only one of its number.
@@ -118,12 +129,9 @@ fn publish<'rcu>(
     ticks: usize,
     life: &Arc<Life>,
 ) -> Result<&'rcu Timed<Mortal>, &'rcu Timed<Mortal>> {
-    let object = Mortal {
-        number,
-        deadline: AtomicUsize::new(NOW + ticks),
-        life: Arc::clone(life),
-    };
-    let new = Table::alloc(table, object).ok().unwrap();
+    let new = Table::alloc(table, mortal(number, ticks, life), 9)
+        .ok()
+        .unwrap();
     new.publish(rcu, |other| other.number() == number)
 }
 
@@ -297,5 +305,54 @@ fn of_two_equal_objects_one_is_published() {
         rcu::read(|rcu| assert!(find(&table, rcu, 1).is_some()));
         drop(table);
         assert_ended(&[&lives[0], &lives[1]]);
+    });
+}
+
+/// Makes an object if there are fewer than two; whether there was room.
+fn publish_within_two(table: &Mortals, number: u32, life: &Arc<Life>) -> bool {
+    match Table::alloc(table, mortal(number, 9, life), 2) {
+        Ok(new) => rcu::read(|rcu| {
+            assert!(new.publish(rcu, |_| false).is_ok());
+            assert!(table.count() <= 2);
+            true
+        }),
+        Err(refused) => {
+            assert_eq!(refused, Refused::Full);
+            false
+        }
+    }
+}
+
+#[test]
+fn of_two_who_want_the_last_place_one_gets_it() {
+    explore(2, || {
+        let table = table();
+        let lives = [(); 3].map(|()| Arc::<Life>::default());
+        rcu::read(|rcu| assert!(publish(&table, rcu, 1, 9, &lives[0]).is_ok()));
+        let (other, its) = (table.clone(), Arc::clone(&lives[1]));
+        let publisher = thread::spawn(move || publish_within_two(&other, 3, &its));
+        let mine = publish_within_two(&table, 5, &lives[2]);
+        assert_ne!(mine, publisher.join().unwrap());
+        drop(table);
+        assert_ended(&[&lives[0], &lives[1], &lives[2]]);
+    });
+}
+
+#[test]
+fn a_place_is_free_once_its_object_has_ended() {
+    explore(2, || {
+        let table = table();
+        let lives = [(); 3].map(|()| Arc::<Life>::default());
+        rcu::read(|rcu| {
+            assert!(publish(&table, rcu, 1, 0, &lives[0]).is_ok());
+            assert!(publish(&table, rcu, 3, 9, &lives[1]).is_ok());
+        });
+        let timer = thread::spawn(|| timer_model::interrupt(NOW));
+        let early = publish_within_two(&table, 5, &lives[2]);
+        timer.join().unwrap();
+        let late = Arc::default();
+        assert_ne!(early, publish_within_two(&table, 7, &late));
+        drop(table);
+        assert_ended(&[&lives[0], &lives[1], &lives[2], &late]);
     });
 }
