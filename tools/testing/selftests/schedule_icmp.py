@@ -12,7 +12,8 @@ from lib.packet import (IPPROTO_IPIP, IPPROTO_IPV6, Packet, Packet6, Raw,
 from lib.tap import equal, eventually, main, test
 from lib.vs import Settings
 
-NAT, TUNNEL, DIRECT, EMPTY, SOURCE_HASH, DEST_HASH = 81, 82, 83, 84, 85, 86
+NAT, TUNNEL, DIRECT, EMPTY = 81, 82, 83, 84
+SOURCE_HASH, DEST_HASH, COUNTED = 85, 86, 87
 FTP_DATA = 20
 RPORT = 8080
 METHODS = {NAT: "-m", TUNNEL: "-i", DIRECT: "-g"}
@@ -143,10 +144,10 @@ def forwarded(lab):
 @test("it counts as a connection and as a packet")
 def counted(lab):
     for kind, make in MAKERS.items():
-        name = f"{'UDP' if kind == '-u' else 'TCP'} {VIP}:{NAT}"
-        lab.ipvs.admin("-Z", kind, f"{VIP}:{NAT}")
+        name = f"{'UDP' if kind == '-u' else 'TCP'} {VIP}:{COUNTED}"
+        lab.service(kind, VIP, COUNTED, "rr", f"{RIP}:{COUNTED} -m")
         sent = about("192.0.2.77", VIP,
-                     make(CIP, lab.port(), VIP, NAT).back())
+                     make(CIP, lab.port(), VIP, COUNTED).back())
         lab.exchange(lab.client, sent)
         # The C module shows them when its rates take a step.
         eventually(lambda: lab.ipvs.statistics()[name] ==

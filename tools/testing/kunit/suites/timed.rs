@@ -433,6 +433,7 @@ mod cases {
             table,
             ledger,
             events,
+            quota: _,
         } = stage;
         drop(table);
         assert!(events.retired.load(Ordering::Acquire) == 50);
