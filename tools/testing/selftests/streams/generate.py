@@ -10,15 +10,14 @@ fragments share an identification, so a group can be sent by itself.
 import random
 from typing import NamedTuple
 
-from lib.packet import (ACK, FIN, IPPROTO_DSTOPTS, IPPROTO_FRAGMENT,
-                        IPPROTO_HOP, IPPROTO_ICMP, IPPROTO_ICMPV6,
-                        IPPROTO_ROUTING, PSH, RST, SYN, URG, Icmp, Icmp6,
-                        Raw, fragment_header, icmp6_error, icmp_error, is_ipv6,
+from lib.packet import (ACK, FIN, IPPROTO_DSTOPTS, IPPROTO_HOP,
+                        IPPROTO_ROUTING, PSH, RST, SYN, URG, Icmp, Icmp6, Raw,
+                        fragment_header, icmp6_error, icmp_error, is_ipv6,
                         options_header, packet, tcp, udp)
 
 from .damage import damaged
 from .tunnels import outer
-from .world import (DIRECT, FAMILIES, NAT, SERVICES, SMALL_MTU, TUNNEL, V4,
+from .world import (FAMILIES, NAT, SERVICES, SMALL_MTU, TUNNEL, V4,
                     Service, addresses)
 
 EPISODES = 8            # of a group

@@ -22,6 +22,9 @@ SERVICES = {
     "dr": Service("-u", 1001, "-g", 4),
     "nat": Service("-u", 1002, "-m", 1),
     "tunnel": Service("-u", 1003, "-i", 1),
+    "gue": Service("-u", 1004, "-i --tun-type gue --tun-port 6080 "
+                   "--tun-nocsum", 1),
+    "gre": Service("-u", 1005, "-i --tun-type gre --tun-nocsum", 1),
     "tcp": Service("-t", 1001, "-g", 4),
 }
 

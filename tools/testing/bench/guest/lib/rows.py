@@ -42,6 +42,8 @@ ROWS = {
     "nat": Row("NAT, request", "nat"),
     "reply": Row("NAT, reply", "nat", reply=True),
     "tunnel": Row("tunnel", "tunnel"),
+    "gue": Row("tunnel, GUE", "gue"),
+    "gre": Row("tunnel, GRE", "gre"),
     "udp": Row("new UDP connection", "dr", new=True),
     "tcp": Row("new TCP connection", "tcp", new=True),
 }

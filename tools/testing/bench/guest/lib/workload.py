@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """How rows are measured.
 
-A level is the number of connections in the table. One third of them each are
-UDP connections by direct routing, by NAT and by tunnel (at level 1: one each);
-a row of established flows sends to its third, spread evenly over it. Every
-packet must have been forwarded, or the run fails.
+A level is the number of connections in the table. As many of them each are UDP
+connections by direct routing, by NAT and by each kind of tunnel (at level 1:
+one each); a row of established flows sends to its own, spread evenly over
+them. Every packet must have been forwarded, or the run fails.
 """
 
 import time
@@ -62,11 +62,13 @@ class Table:
 
     def __init__(self, level, family):
         self.family = family
-        third = max(1, level // 3)
-        if third != 1 and third < BATCH:
-            raise ValueError(f"a level is 1 or at least {3 * BATCH}")
-        self.size = {"dr": max(1, level - 2 * third), "nat": third,
-                     "tunnel": third}
+        others = ("nat", "tunnel", "gue", "gre")
+        share = max(1, level // (1 + len(others)))
+        if share != 1 and share < BATCH:
+            raise ValueError(
+                f"a level is 1 or at least {(1 + len(others)) * BATCH}")
+        self.size = {"dr": max(1, level - len(others) * share)} | {
+            key: share for key in others}
         self.filled = sum(self.size.values())
         self.created = 0
         self.next_new = FIRST_NEW
