@@ -8,20 +8,16 @@ connections that bypass all servers.
 What the local stack gets is seen through sockets, what goes out on the wire.
 """
 
-import socket
-import struct
-from contextlib import contextmanager
-
 from lib import genl
 from lib.lab import CIP, RIP, VIP, Lab
 from lib.packet import (ACK, IPPROTO_IPIP, RST, SYN, Packet, Raw,
                         icmp_error, tcp, udp)
 from lib.rules import Rules
+from lib.sockets import bound, heard
 from lib.tap import equal, main, test
 
 OWN = "10.0.1.1"            # an address of the director
 SOMEWHERE = "203.0.113.9"   # an address of nobody, routed to the server's wire
-IP_RECVTTL, IP_TTL, SO_MARK = 12, 2, 36
 TCP, UDP = 6, 17
 
 
@@ -32,30 +28,9 @@ class LocalLab(Lab):
         super().build()
         self.director.ip(f"route add {SOMEWHERE} via {RIP}")
 
-    @contextmanager
     def bound(self, address, port, mark=0):
         """A UDP socket of the director."""
-        with self.director:
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
-        sock.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
-        sock.bind((address, port))
-        sock.setblocking(False)
-        try:
-            yield sock
-        finally:
-            sock.close()
-
-
-def heard(sock):
-    """(payload, sender, TTL) of the datagram that is waiting, or None."""
-    try:
-        payload, control, _flags, sender = sock.recvmsg(2048, 256)
-    except BlockingIOError:
-        return None
-    hops = {kind: struct.unpack("=i", data)[0] for level, kind, data in
-            control if level == socket.IPPROTO_IP}
-    return payload, sender, hops.get(IP_TTL)
+        return bound(self.director, address, port, mark)
 
 
 @test("NAT to the director itself: the request is delivered with the real "

@@ -7,7 +7,7 @@ import struct
 from . import genl
 from .genl import address, attr, be16, nest, string, u16, u32
 
-AF_INET = 2
+AF_INET, AF_INET6 = 2, 10
 EXPECTED = {"", "EEXIST", "ENOENT", "ESRCH"}
 
 
@@ -20,9 +20,15 @@ def _row(parts, without, instead):
     return parts.values()
 
 
-def service(protocol, ip, port, family=AF_INET, scheduler="wlc", without=(),
+def service(protocol, ip, port, family=None, scheduler="wlc", without=(),
             instead=()):
-    """A complete SERVICE attribute."""
+    """A complete SERVICE attribute, of the address's family if no other one
+    is given."""
+    netmask = 0xffffffff
+    if family is None:
+        family = AF_INET
+        if isinstance(ip, str) and ":" in ip:
+            family, netmask = AF_INET6, 128
     parts = {
         genl.SVC_AF: u16(genl.SVC_AF, family),
         genl.SVC_PROTOCOL: u16(genl.SVC_PROTOCOL, protocol),
@@ -31,7 +37,7 @@ def service(protocol, ip, port, family=AF_INET, scheduler="wlc", without=(),
         genl.SVC_SCHED_NAME: string(genl.SVC_SCHED_NAME, scheduler),
         genl.SVC_FLAGS: attr(genl.SVC_FLAGS, bytes(4) + b"\xff" * 4),
         genl.SVC_TIMEOUT: u32(genl.SVC_TIMEOUT, 0),
-        genl.SVC_NETMASK: u32(genl.SVC_NETMASK, 0xffffffff),
+        genl.SVC_NETMASK: u32(genl.SVC_NETMASK, netmask),
     }
     return nest(genl.CMD_SERVICE, *_row(parts, without, instead))
 
