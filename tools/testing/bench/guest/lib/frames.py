@@ -21,11 +21,11 @@ TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
 SYN, ACK = 0x02, 0x10
 
 
-def transport(protocol, source, target, ports, words, flags):
-    """A UDP datagram or TCP segment with these two words in a place where
-    they have no meaning."""
+def transport(protocol, source, target, ports, words, flags, room):
+    """A UDP datagram of that length, or a TCP segment, with these two words in
+    a place where they have no meaning."""
     if protocol == UDP:
-        length = 26
+        length = room
 
         def pack(check):
             return struct.pack("!HHHHHH", *ports, length, check,
@@ -57,7 +57,8 @@ class Frames:
             port = FIRST_PORT if same else port
             ports = (server[1], port) if reply else (port, server[1])
             load = transport(protocol, *ends, ports,
-                             (0xffff, 0xffff - port), flags)
+                             (0xffff, 0xffff - port), flags,
+                             self.size - ETHERNET - family.header)
             frame = (mac + bytes.fromhex("020000000001") + family.ethertype +
                      family.build(protocol, *ends, len(load)) + load)
             self.data += frame.ljust(self.size, b"\0")
