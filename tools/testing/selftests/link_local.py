@@ -2,15 +2,19 @@
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
 # timeout: 60
-"""IPv6 addresses of a link, of a client and of a virtual service. Requests go to
-the server whatever their scope; an answer leaves the server's link only for a
-client beyond it that has a global address."""
+"""IPv6 addresses of a link: of a client, of a virtual service, of a server.
+Requests go to the server whatever their scope; an answer leaves the server's link
+only for a client beyond it that has a global address."""
 
+from contextlib import closing
+
+from lib import genl, rules
 from lib.lab import CIP6, RIP6, VIP6, Lab
 from lib.packet import (IPPROTO_IPV6, Packet6, Raw, icmp6_error, tcp, udp)
-from lib.tap import main, test
+from lib.tap import equal, main, test
 
 LINK_CLIENT, LINK_VIP, ROUTER = "fe80::2", "fe80::1", "fd00:2::1"
+LINK_SERVER, UDP = "fe80::5", 17
 NAT, TUNNEL, DIRECT = 81, 82, 83
 
 
@@ -74,6 +78,19 @@ def beyond_scope(lab):
         answer = at_server.back(ttl=64)
         lab.expect(lab.server, answer, {
             lab.server: icmp6_error(ROUTER, RIP6, 1, 0, answer)})
+
+
+@test("a server with an address of a link is refused, also where a route says "
+      "which link")
+def server_of_link(lab):
+    lab.director.ip(f"route add {LINK_SERVER}/128 dev server1")
+    with closing(genl.Genl(lab.director)) as netlink:
+        for method in genl.MASQ, genl.DROUTE, genl.TUNNEL:
+            reply = netlink.request(
+                genl.NEW_DEST, rules.service(UDP, VIP6, NAT),
+                rules.server(LINK_SERVER, NAT, method=method))
+            equal(reply.error, "EINVAL", f"method {method}")
+    assert LINK_SERVER not in lab.ipvs.admin("-Ln")
 
 
 if __name__ == "__main__":
