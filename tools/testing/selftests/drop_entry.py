@@ -33,14 +33,6 @@ class FloodLab(Lab):
         self.burst(udp(CIP, cport, VIP, OLD) for cport in self.idle)
         self.started = time.monotonic()
 
-    def burst(self, packets):
-        """Many packets of the client."""
-        for number, packet in enumerate(packets, 1):
-            self.client.send(packet)
-            if number % 128 == 0:
-                self.settle()
-        self.settle()
-
     def left(self):
         """How many are there, of the old ones with one packet and with nine,
         and of the new ones by their state."""

@@ -38,14 +38,6 @@ class FloodLab(Lab):
         for _ in range(8):
             self.unharmed()
 
-    def burst(self, packets):
-        """Many packets that come from the client's side."""
-        for number, packet in enumerate(packets, 1):
-            self.client.send(packet)
-            if number % 128 == 0:
-                self.settle()
-        self.settle()
-
     def syn(self):
         """The first segment of the client that came last."""
         return tcp(CIP, self.clients[-1], VIP, PORT)

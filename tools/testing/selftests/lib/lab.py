@@ -155,6 +155,15 @@ class Lab:
             origin.send(packet)
         return self.settle()
 
+    def burst(self, packets):
+        """Many packets of the client, no more at a time than a backlog has
+        room for."""
+        for number, packet in enumerate(packets, 1):
+            self.client.send(packet)
+            if number % 128 == 0:
+                self.settle()
+        self.settle()
+
     def expect(self, origin, sent, wanted):
         """Send, and find exactly the wanted packets at the hosts they are
         wanted at, and nothing at any other."""
