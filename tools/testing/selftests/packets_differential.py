@@ -14,13 +14,14 @@ SEED come by the environment, and GROUP, for one group of the stream alone.
 """
 
 import os
+import platform
 import struct
 from collections import Counter
 from contextlib import ExitStack
 
 from lib.chance import chance, number
 from lib.packet import difference, ip_fields
-from lib.tap import TIME_FACTOR, main, note, test
+from lib.tap import TIME_FACTOR, Skip, main, note, test
 from streams.compare import compare
 from streams.generate import group
 from streams.play import Player, both
@@ -120,6 +121,9 @@ def report(wrong):
 @test(f"{PACKETS} packets come out the same of both modules, but for what is "
       "listed")
 def same(_nothing):
+    if platform.release().endswith("-debug"):
+        raise Skip("without IPV6_MIP6, what the C module clears for a tunnel "
+                   "has the size of IPv6 fragments in it")
     seed = chance(20261125).randrange(1 << 32)
     if "GROUP" in os.environ:
         groups = [group(seed, number("GROUP", 0))]
