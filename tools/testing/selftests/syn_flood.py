@@ -142,9 +142,11 @@ def conn_max_on_both(lab):
 @test("drop_packet 3: a flood gets all but one in am_droprate")
 def drop_packet(lab):
     with lab.settings.but(drop_packet=3, am_droprate=4):
-        # It takes up to a second.
-        with lab.flood():
-            pass
+        # It takes up to a second until the first is dropped.
+        def drops():
+            with lab.flood() as states:
+                return len(states()) < FLOOD
+        eventually(drops, "the first drops", 30)
         with lab.flood() as states:
             lab.unharmed()
             lost = FLOOD - len(states())
