@@ -141,7 +141,7 @@ def conn_max_on_both(lab):
 
 @test("drop_packet 3: a flood gets all but one in am_droprate")
 def drop_packet(lab):
-    with lab.settings.but(drop_packet=3, am_droprate=4):
+    with lab.settings.but(am_droprate=4, drop_packet=3):
         # It takes up to a second until the first is dropped.
         def drops():
             with lab.flood() as states:
