@@ -10,6 +10,7 @@ periods, is in neither, and in the elapsed time.
 import resource
 import subprocess
 import time
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from . import module
@@ -74,24 +75,30 @@ def _check(what, found, expected):
         raise RuntimeError(f"{what}: {found}, expected {expected}")
 
 
-def steps(scale):
-    """The cost of each step."""
+def steps(scale, watch=lambda _step: nullcontext()):
+    """The cost of each step, with `watch` entered for the time that it takes."""
     rules = list(scale.rules(COUNT))
     total = sum(len(own) for _service, own in rules)
     found = {}
-    found["restore"], _ = _cost(["ipvsadm", "-R"], [
+
+    def do(step, argv, lines=()):
+        with watch(step):
+            found[step], text = _cost(argv, lines)
+        return text
+
+    do("restore", ["ipvsadm", "-R"], [
         line for service, own in rules
         for line in [service, *(f"-a {server} -w 1" for server in own)]])
-    found["list"], text = _cost(["ipvsadm", "-Ln"])
+    text = do("list", ["ipvsadm", "-Ln"])
     _check("servers that are listed", text.count("  -> ") - 1, total)
-    found["edit"], _ = _cost(["ipvsadm", "-R"], [
+    do("edit", ["ipvsadm", "-R"], [
         f"-e {server} -w 2" for _service, own in rules
         for server in own[-COUNT:][-(COUNT // len(rules)):]])
     with open("/proc/net/ip_vs", encoding="ascii") as file:
         changed = sum(line.split()[3] == "2" for line in file
                       if line.startswith("  ->") and "Remote" not in line)
     _check("servers that were changed", changed, COUNT)
-    found["clear"], _ = _cost(["ipvsadm", "-C"])
+    do("clear", ["ipvsadm", "-C"])
     with open("/proc/net/ip_vs", encoding="ascii") as file:
         _check("lines that are left", len(file.readlines()), 3)
     return found
