@@ -5,7 +5,10 @@
 use crate::{
     conn::FwdMethod,
     sched::watch::Watch,
-    stats::Stats, //
+    stats::{
+        Estimated,
+        Stats, //
+    },
 };
 use core::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize,
@@ -77,7 +80,7 @@ impl DestKey {
 /// Packets read it under RCU; its settings change under the namespace's configuration lock, each by
 /// itself: a connection made in the middle of a change may see some of it. Connections hold
 /// references, so a server that was removed stays until the last of them has ended; the trash (see
-/// [`crate::control`]) keeps it longer, to take it up again if it comes back.
+/// [`crate::trash`]) keeps it longer, to take it up again if it comes back.
 #[pin_data]
 pub(crate) struct Dest {
     key: DestKey,
@@ -102,15 +105,16 @@ pub(crate) struct Dest {
     /// Who is told when what schedulers look at has changed.
     pub(crate) watch: Watch,
     /// The tick at which the trash found it without connections, or 0.
-    pub(crate) idle_since: AtomicUsize,
+    idle_since: AtomicUsize,
+    /// Whether the trash has it, or had it when it came back. Under the lock of the trash.
+    pub(crate) in_trash: AtomicBool,
     /// The route that its packets take, if its address is one of IPv4.
     pub(crate) route4: RouteCache<Rtable>,
     /// The same for IPv6.
     pub(crate) route6: RouteCache<Rt6Info>,
-    #[pin]
-    stats: Stats,
+    stats: Shared<Estimated>,
     /// The statistics of its service.
-    service_stats: SharedCell<Stats>,
+    service_stats: SharedCell<Estimated>,
 }
 
 /// The slot of the table in which servers are found by their own address, without their service (C:
@@ -151,6 +155,7 @@ pub(crate) fn is_tunnel_end(
     dests
         .find(rcu, tunnel_hash(addr, port, dests.seed()), |dest, slot| {
             slot == OWN_SLOT
+                && dest.available()
                 && dest.is_tunnelled_to()
                 && dest.addr() == addr
                 && dest.tunnel().port() == port
@@ -174,6 +179,7 @@ pub(crate) fn translated<'rcu>(
     };
     dests.find(rcu, masq_hash(addr, port, dests.seed()), |dest, slot| {
         slot == OWN_SLOT
+            && dest.available()
             && FwdMethod::from_flags(dest.conn_flags()) == FwdMethod::Masq
             && dest.addr() == addr
             && dest.port() == port
@@ -182,7 +188,7 @@ pub(crate) fn translated<'rcu>(
 }
 
 impl Dest {
-    pub(crate) fn new(key: DestKey, service_stats: Shared<Stats>) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(key: DestKey, service_stats: Shared<Estimated>) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             key,
             conn_flags: AtomicU32::new(0),
@@ -199,9 +205,10 @@ impl Dest {
             templates: AtomicU32::new(0),
             watch: Watch::new(),
             idle_since: AtomicUsize::new(0),
+            in_trash: AtomicBool::new(false),
             route4: RouteCache::new(),
             route6: RouteCache::new(),
-            stats <- Stats::new(),
+            stats: Shared::pin_init(Estimated::new(Stats::new()), GFP_KERNEL)?,
             service_stats: SharedCell::new(service_stats),
         }? Error)
     }
@@ -274,14 +281,18 @@ impl Dest {
         self.templates.load(Relaxed)
     }
 
-    pub(crate) fn stats(&self) -> &Stats {
+    #[inline]
+    pub(crate) fn stats(&self) -> &Shared<Estimated> {
         &self.stats
     }
 
     /// The statistics of the service that it belongs to.
     #[inline]
-    pub(crate) fn service_stats<'rcu>(&self, rcu: Reader<'rcu>) -> Option<&'rcu Stats> {
-        self.service_stats.get(rcu).map(|stats| stats.get())
+    pub(crate) fn service_stats<'rcu>(
+        &self,
+        rcu: Reader<'rcu>,
+    ) -> Option<Borrowed<'rcu, Estimated>> {
+        self.service_stats.get(rcu)
     }
 
     /// Whether it belongs to its service at present.
@@ -329,17 +340,16 @@ impl Dest {
     }
 
     /// Joins a service. Under the configuration lock.
-    pub(crate) fn join(&self, service_stats: &Shared<Stats>) {
+    pub(crate) fn join(&self, service_stats: &Shared<Estimated>) {
         let same = linux::rcu::read(|rcu| {
             self.service_stats(rcu)
-                .is_some_and(|stats| service_stats.same(stats))
+                .is_some_and(|stats| service_stats.same(&stats))
         });
         if !same {
             self.service_stats.replace(service_stats.clone());
             self.stats.zero();
         }
         self.last_weight.store(self.weight.load(Relaxed), Relaxed);
-        self.idle_since.store(0, Relaxed);
         self.available.store(true, Relaxed);
     }
 
@@ -406,6 +416,11 @@ impl Dest {
             self.active.fetch_sub(1, SeqCst);
         }
         self.watch.changed(Detail::Active);
+    }
+
+    /// For the trash: it is not idle.
+    pub(crate) fn busy(&self) {
+        self.idle_since.store(0, Relaxed);
     }
 
     /// For the trash: how long it has been without connections, in ticks, counted from the first

@@ -4,14 +4,18 @@
 //!
 //! A kernel thread of the namespace does it, from the first service on (see [`crate::control`]), as
 //! long as users want it to (sysctls `run_estimation` and `est_cpulist`). After the last service has
-//! gone, the rates of the namespace still have to go down. The C module spreads the work over
-//! several threads and limits it; here a step costs no more than reading counters, and anyone else
-//! may run between two services.
+//! gone, the rates of the namespace still have to go down. A step is for those servers and services
+//! only that have had packets lately: what has had none for so long that its rates are 0 costs
+//! nothing until the next one. The C module looks at all, spreads that over several threads, and
+//! limits it.
 
 use crate::{
     netns::Model,
-    service::Service,
     settings::Settings,
+    stats::{
+        Estimated,
+        Stats, //
+    },
     walk::Cursor, //
 };
 use core::sync::atomic::{
@@ -43,7 +47,10 @@ use linux::{
         This,
         Thread, //
     },
-    rcu,
+    rcu::{
+        self,
+        Shared, //
+    },
 };
 
 /// Ticks from one step to the next.
@@ -253,21 +260,43 @@ impl Rates {
         PERIOD
     }
 
-    /// Lets all statistics take a step; ends early if the thread is to stop.
-    fn step(&self, this: &This) {
-        let services = &self.model.services;
+    /// Begins with all that there is: it may have been counted before.
+    fn begin(&self, this: &This) {
+        let Model {
+            services, stats, ..
+        } = &*self.model;
         let mut cursor = Cursor::default();
 
-        self.model.stats.estimate();
+        stats.estimated.open();
         while !cursor.ended() && !this.should_stop() {
             rcu::read(|rcu| {
                 let batch = cursor
                     .take(|place, visit| services.scan(rcu, place, |service| visit(service.get())));
-                batch.into_iter().flatten().for_each(estimate);
+                for service in batch.into_iter().flatten() {
+                    let enrol =
+                        |part: &Shared<Estimated>| stats.estimated.enrol(part.borrow(rcu), rcu);
+                    enrol(service.stats());
+                    service.for_each_dest(rcu, |dest| enrol(dest.stats()));
+                }
             });
         }
+    }
+
+    /// Lets all statistics take a step, but those that are at rest; ends early if the thread is to
+    /// stop.
+    fn step(&self, this: &This) {
+        let stats = &self.model.stats;
+        stats.total.estimate();
+        stats
+            .estimated
+            .visit(Stats::estimate, Stats::is_behind, || this.should_stop());
         let due = self.due.load(Relaxed);
         self.due.store(due.wrapping_add(PERIOD), Relaxed);
+    }
+
+    /// Ends: what is counted from now on is not looked at.
+    fn end(&self) {
+        self.model.stats.estimated.close();
     }
 }
 
@@ -276,14 +305,10 @@ struct Estimator(Arc<Rates>);
 
 impl Main for Estimator {
     fn main(&self, this: &This) {
+        self.0.begin(this);
         while this.sleep(self.0.pause()) {
             self.0.step(this);
         }
+        self.0.end();
     }
-}
-
-/// Lets the rates of a service and its servers take a step.
-fn estimate(service: &Service) {
-    service.stats().estimate();
-    rcu::read(|rcu| service.for_each_dest(rcu, |dest| dest.stats().estimate()));
 }

@@ -423,16 +423,20 @@ impl<'rcu, F: Family> Context<'rcu, F> {
 
     /// The accounts of a connection whose server is there. C: `ip_vs_in_stats()`.
     #[inline]
-    fn accounts<'a>(&'a self, conn: &'a Conn<F>) -> Option<Accounts<'a>> {
+    fn accounts(&self, conn: &Conn<F>) -> Option<Accounts<'_, 'rcu>> {
         self.accounts_of(conn)
     }
 
     /// The same for a connection of whichever family.
     #[inline]
-    fn accounts_of<'a, I: Family>(&'a self, conn: &'a Conn<I>) -> Option<Accounts<'a>> {
+    fn accounts_of<I: Family>(&self, conn: &Conn<I>) -> Option<Accounts<'_, 'rcu>> {
         let dest = conn.dest().filter(|dest| dest.available())?;
         let service = dest.service_stats(self.rcu)?;
-        Some(Accounts([dest.stats(), service, self.netns.stats()]))
+        Some(Accounts {
+            parts: [dest.stats().borrow(self.rcu), service],
+            ledger: &self.netns.model().stats,
+            rcu: self.rcu,
+        })
     }
 
     #[inline]

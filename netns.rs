@@ -44,7 +44,10 @@ use crate::{
     },
     service::Service,
     settings::Settings,
-    stats::Stats,
+    stats::{
+        Ledger,
+        Stats, //
+    },
     trash::Trash, //
 };
 use core::sync::atomic::{
@@ -158,12 +161,12 @@ pub(crate) struct Model {
     /// The services.
     #[pin]
     pub(crate) services: Table<Service>,
-    /// The servers of all services, to be found without a walk.
+    /// The servers of all services, to be found without a walk, and those in the trash.
     #[pin]
     pub(crate) dests: Table<Dest>,
-    /// The statistics of the namespace.
+    /// The statistics of the namespace, and which others there are to estimate.
     #[pin]
-    pub(crate) stats: Stats,
+    pub(crate) stats: Ledger,
 }
 
 /// The smallest and the largest table of services or servers, as powers of two.
@@ -186,7 +189,7 @@ impl Model {
         try_pin_init!(Self {
             services <- Table::new(SIZING),
             dests <- Table::new(SIZING),
-            stats <- Stats::new(),
+            stats <- Ledger::new(),
         }? Error)
     }
 }
@@ -404,7 +407,7 @@ impl PerNet for Netns {
                     c"ipvs_nodest",
                     kernel::static_lock_class!(),
                 )?,
-                trash: Trash::new()?,
+                trash: Trash::new(model.clone())?,
                 v4,
                 v6,
                 conn_quota,
@@ -478,7 +481,7 @@ impl Netns {
     /// The statistics of the namespace.
     #[inline]
     pub(crate) fn stats(&self) -> &Stats {
-        &self.model.stats
+        &self.model.stats.total
     }
 
     /// The tables of connections, to be kept.

@@ -12,6 +12,7 @@ use crate::{
         NewConn,
         PublishedConn, //
     },
+    dest::Dest,
     family::Family,
     hook::Packet,
     netns::Netns,
@@ -161,7 +162,7 @@ fn schedule<'rcu, F: Family>(
         timeout: INITIAL_TIMEOUT,
     };
     if is_one_packet(service.get(), flow) {
-        return one_packet(netns, service.get(), skb, new);
+        return one_packet(netns, service.get(), skb, new, rcu);
     }
     match connect(netns, service.get(), new, rcu) {
         Some((conn, _)) => Scheduled::Conn(skb, conn),
@@ -180,8 +181,9 @@ fn one_packet<'rcu, F: Family>(
     service: &Service,
     skb: Skb,
     new: NewConn<F>,
+    rcu: Reader<'rcu>,
 ) -> Scheduled<'rcu, F> {
-    match one_packet_conn(netns, service, new) {
+    match one_packet_conn(netns, service, new, rcu) {
         Some(conn) => Scheduled::OnePacket(skb, conn),
         None => Scheduled::Verdict(Verdict::Drop(skb)),
     }
@@ -193,15 +195,30 @@ fn one_packet_conn<F: Family>(
     netns: &Netns,
     service: &Service,
     new: NewConn<F>,
+    rcu: Reader<'_>,
 ) -> Option<Conn<F>> {
     if !netns.has_room() {
         return None;
     }
     let conn = Conn::one_packet(new);
     if let Some(dest) = conn.dest() {
-        Accounts([dest.stats(), service.stats(), netns.stats()]).connection();
+        accounts(netns, service, dest, rcu).connection();
     }
     Some(conn)
+}
+
+/// The accounts of a new connection with a server of `service`.
+fn accounts<'a, 'rcu>(
+    netns: &'a Netns,
+    service: &Service,
+    dest: &Dest,
+    rcu: Reader<'rcu>,
+) -> Accounts<'a, 'rcu> {
+    Accounts {
+        parts: [dest.stats(), service.stats()].map(|stats| stats.borrow(rcu)),
+        ledger: &netns.model().stats,
+        rcu,
+    }
 }
 
 /// What a scheduler needs to know of a flow.
@@ -226,7 +243,7 @@ fn connect<'rcu, F: Family>(
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
     let (conn, is_new) = publish(netns, new, rcu)?;
     if let (true, Some(dest)) = (is_new, conn.dest()) {
-        Accounts([dest.stats(), service.stats(), netns.stats()]).connection();
+        accounts(netns, service, dest, rcu).connection();
     }
     Some((conn, is_new))
 }
@@ -345,7 +362,7 @@ fn leave<'rcu, F: Family>(
         timeout: INITIAL_TIMEOUT,
     };
     if is_one_packet(service, flow) {
-        return one_packet(netns, service, skb, new);
+        return one_packet(netns, service, skb, new, rcu);
     }
     match publish(netns, new, rcu) {
         Some((conn, _)) => Scheduled::Conn(skb, conn),

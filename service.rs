@@ -6,7 +6,10 @@ use crate::{
     dest::Dest,
     sched::Scheduler,
     settings::Settings,
-    stats::Stats, //
+    stats::{
+        Estimated,
+        Stats, //
+    },
 };
 use core::sync::atomic::{
     AtomicU32,
@@ -75,7 +78,7 @@ pub(crate) struct Service {
     /// Who chooses among them.
     pub(crate) scheduler: Scheduler,
     /// Shared with the servers, whose packets count here too.
-    stats: Shared<Stats>,
+    stats: Shared<Estimated>,
 }
 
 impl Hashed for Service {
@@ -93,7 +96,7 @@ impl Service {
         kind: Option<SchedulerKind>,
         settings: Arc<Settings>,
     ) -> Result<impl PinInit<Self, Error>> {
-        let stats = Shared::pin_init(Stats::new(), GFP_KERNEL)?;
+        let stats = Shared::pin_init(Estimated::new(Stats::new()), GFP_KERNEL)?;
         Ok(try_pin_init!(Self {
             key,
             protocol,
@@ -204,11 +207,7 @@ impl Service {
         self.scheduler.kind().map_or("none", SchedulerKind::name)
     }
 
-    pub(crate) fn stats(&self) -> &Stats {
-        &self.stats
-    }
-
-    pub(crate) fn shared_stats(&self) -> &Shared<Stats> {
+    pub(crate) fn stats(&self) -> &Shared<Estimated> {
         &self.stats
     }
 
@@ -220,16 +219,6 @@ impl Service {
     ) -> Option<Borrowed<'rcu, Dest>> {
         let flags = self.flags.load(Relaxed);
         self.scheduler.pick(&self.dests, arrival, flags, rcu)
-    }
-
-    /// The server that was added last.
-    pub(crate) fn last_dest(&self) -> Option<Shared<Dest>> {
-        linux::rcu::read(|rcu| {
-            let view = self.dests.view(rcu);
-            (0..view.len())
-                .rev()
-                .find_map(|slot| view.get(slot)?.share())
-        })
     }
 
     /// Visits the servers, in the order in which C lists them: the last one added first.

@@ -19,6 +19,14 @@ use linux::{
         PerCpu,
         Section, //
     },
+    rcu::{
+        Borrowed,
+        Reader, //
+    },
+    roll::{
+        Entry,
+        Roll, //
+    },
     spinlock::SpinLockBh, //
 };
 
@@ -99,26 +107,66 @@ impl Stats {
         base.estimator = Estimator::new(base.zero);
     }
 
-    /// Lets the rates take another step. Every [`ipvs_core::est::PERIOD_SECS`].
-    pub(crate) fn estimate(&self) {
+    /// Lets the rates take another step, every [`ipvs_core::est::PERIOD_SECS`]; whether they would
+    /// go on without anything to count.
+    pub(crate) fn estimate(&self) -> bool {
         let mut base = self.base.lock();
         let total = self.total();
         base.estimator.update(&total);
+        !base.estimator.is_at_rest()
+    }
+
+    /// Whether something was counted since the last step.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.base.lock().estimator.is_behind(&self.total())
+    }
+}
+
+/// The statistics of a server or a service, whose rates are estimated while they have any.
+pub(crate) type Estimated = Entry<Stats>;
+
+/// All statistics of a namespace: in total, and those whose rates are estimated.
+#[pin_data]
+pub(crate) struct Ledger {
+    #[pin]
+    pub(crate) total: Stats,
+    #[pin]
+    pub(crate) estimated: Roll<Stats>,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            total <- Stats::new(),
+            estimated <- Roll::new(),
+        }? Error)
     }
 }
 
 /// All that one packet counts for: its server, the service and the namespace.
-pub(crate) struct Accounts<'a>(pub(crate) [&'a Stats; 3]);
+pub(crate) struct Accounts<'a, 'rcu> {
+    pub(crate) parts: [Borrowed<'rcu, Estimated>; 2],
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) rcu: Reader<'rcu>,
+}
 
-impl Accounts<'_> {
+impl Accounts<'_, '_> {
+    #[inline]
+    fn count(&self, count: impl Fn(&Share)) {
+        let section = Section::enter();
+        count(section.get(&self.ledger.total.shares));
+        for stats in self.parts {
+            count(section.get(&stats.shares));
+            self.ledger.estimated.enrol(stats, self.rcu);
+        }
+    }
+
     #[inline]
     fn add(&self, packets: usize, bytes: usize, len: usize) {
-        let section = Section::enter();
-        for stats in self.0 {
-            let share = section.get(&stats.shares);
+        self.count(|share| {
             share[packets].add(1);
             share[bytes].add(len as u64);
-        }
+        });
     }
 
     /// Counts a request of `len` bytes.
@@ -135,9 +183,6 @@ impl Accounts<'_> {
 
     /// Counts a new connection.
     pub(crate) fn connection(&self) {
-        let section = Section::enter();
-        for stats in self.0 {
-            section.get(&stats.shares)[CONNS].add(1);
-        }
+        self.count(|share| share[CONNS].add(1));
     }
 }

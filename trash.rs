@@ -2,24 +2,33 @@
 
 //! Servers that were removed while connections with them go on.
 //!
-//! One that comes back is taken up again with all it counts, which is what schedulers go by. One
-//! that has been without connections for two minutes is let go. C: `dest_trash`.
+//! They stay in the table of servers, which says that they are not available, so that one that comes
+//! back is found, and taken up again with all it counts, which is what schedulers go by. One that has
+//! been without connections for two minutes is let go. C: `dest_trash`.
 
-use crate::dest::{
-    Dest,
-    DestKey, //
+use crate::{
+    dest::{
+        Dest,
+        DestKey, //
+    },
+    netns::Model,
 };
+use core::sync::atomic::Ordering::Relaxed;
 use kernel::{
     new_mutex,
     prelude::*,
     sync::{
         Arc,
-        Mutex, //
+        Mutex,
+        MutexGuard, //
     },
 };
 use linux::{
     jiffies::HZ,
-    rcu::Shared,
+    rcu::{
+        self,
+        Shared, //
+    },
     work::{
         Next,
         Run,
@@ -30,11 +39,42 @@ use linux::{
 /// How long an idle server is kept, in ticks (C: `IP_VS_DEST_TRASH_PERIOD`).
 const PERIOD: usize = 120 * HZ as usize;
 
-/// The servers themselves.
+/// The servers that were removed. One that came back stays here until this is looked through.
 #[pin_data]
 struct Removed {
+    model: Arc<Model>,
     #[pin]
-    dests: Mutex<KVec<Shared<Dest>>>,
+    dests: Mutex<KVVec<Shared<Dest>>>,
+}
+
+impl Removed {
+    /// Whether nobody but the table and the trash holds a server: then it has no connections.
+    fn is_idle(dest: &Shared<Dest>) -> bool {
+        dest.references() <= 2
+    }
+
+    fn look_through(&self) -> Next {
+        let mut dests = self.dests.lock();
+        dests.retain(|dest| self.keeps(dest));
+        if dests.is_empty() {
+            *dests = KVVec::new();
+            Next::Done
+        } else {
+            Next::After(PERIOD / 2)
+        }
+    }
+
+    /// Whether a server has to stay here. One that doesn't is in the trash no more.
+    fn keeps(&self, dest: &Shared<Dest>) -> bool {
+        if !dest.available() {
+            if !Self::is_idle(dest) || dest.idle_for() < PERIOD {
+                return true;
+            }
+            self.model.dests.remove(dest);
+        }
+        dest.in_trash.store(false, Relaxed);
+        false
+    }
 }
 
 /// Lets go of servers that have been idle for long enough.
@@ -42,14 +82,9 @@ struct Expiry(Arc<Removed>);
 
 impl Run for Expiry {
     fn run(&self) -> Next {
-        let mut dests = self.0.dests.lock();
-        // A server that nobody else holds has no connections, and readers can't reach it.
-        dests.retain(|dest| !dest.is_unique() || dest.idle_for() < PERIOD);
-        if dests.is_empty() {
-            Next::Done
-        } else {
-            Next::After(PERIOD / 2)
-        }
+        let next = self.0.look_through();
+        let _ = self.0.model.dests.resize();
+        next
     }
 }
 
@@ -60,10 +95,12 @@ pub(crate) struct Trash {
 }
 
 impl Trash {
-    pub(crate) fn new() -> Result<Self> {
+    /// For the servers in `model`.
+    pub(crate) fn new(model: Arc<Model>) -> Result<Self> {
         let removed = Arc::pin_init(
             pin_init!(Removed {
-                dests <- new_mutex!(KVec::new(), "dest_trash"),
+                model,
+                dests <- new_mutex!(KVVec::new(), "dest_trash"),
             }),
             GFP_KERNEL,
         )?;
@@ -77,25 +114,61 @@ impl Trash {
         })
     }
 
-    /// Keeps a server that was removed. Without memory for that it is let go, with its connections
-    /// still on it.
-    pub(crate) fn put(&self, dest: Shared<Dest>) {
-        let kept = self.removed.dests.lock().push(dest, GFP_KERNEL);
-        if kept.is_ok() {
-            self.expiry.schedule(PERIOD / 2);
-        }
+    /// Opens it, with room for so many servers. Sleeps. What there is no memory for will be let go.
+    pub(crate) fn open(&self, room: usize) -> Open<'_> {
+        let mut dests = self.removed.dests.lock();
+        let _ = dests.reserve(room, GFP_KERNEL);
+        Open { trash: self, dests }
     }
 
-    /// Takes out the server with this key, if it is there.
+    /// Takes the server with this key out of the table, if it was removed and is still there.
     pub(crate) fn take(&self, key: &DestKey) -> Option<Shared<Dest>> {
-        let mut dests = self.removed.dests.lock();
-        let place = dests.iter().position(|dest| dest.key() == key)?;
-        dests.remove(place).ok()
+        let dests = &self.removed.model.dests;
+        let dest = rcu::read(|rcu| {
+            let is = |dest: &Dest, slot| slot == 0 && dest.key() == key && !dest.available();
+            dests.find(rcu, key.hash(dests.seed()), is)?.share()
+        })?;
+        let _removed = self.removed.dests.lock();
+        // Nobody else holds it for a while, which must not look as if it were idle.
+        dest.busy();
+        // Nothing, if it was let go just now.
+        dests.remove(&dest);
+        Some(dest)
     }
 
     /// Lets all go.
     pub(crate) fn empty(&self) {
         self.expiry.cancel();
-        self.removed.dests.lock().clear();
+        for dest in core::mem::take(&mut *self.removed.dests.lock()) {
+            dest.in_trash.store(false, Relaxed);
+            if !dest.available() {
+                self.removed.model.dests.remove(&dest);
+            }
+        }
+    }
+}
+
+/// The trash while servers are put there.
+pub(crate) struct Open<'a> {
+    trash: &'a Trash,
+    dests: MutexGuard<'a, KVVec<Shared<Dest>>>,
+}
+
+impl Open<'_> {
+    /// Keeps a server that has left its service and is in the table. Does not sleep. Without memory
+    /// for that it is let go, with its connections still on it.
+    pub(crate) fn put(&mut self, dest: Shared<Dest>) {
+        if dest.in_trash.load(Relaxed) {
+            return;
+        }
+        if self.dests.len() == self.dests.capacity() {
+            self.trash.removed.model.dests.remove(&dest);
+            return;
+        }
+        dest.in_trash.store(true, Relaxed);
+        let _ = self.dests.push_within_capacity(dest);
+        if self.dests.len() == 1 {
+            self.trash.expiry.schedule(PERIOD / 2);
+        }
     }
 }

@@ -104,7 +104,9 @@ impl Netns {
         let hash = key.hash(dests.seed());
         rcu::read(|rcu| {
             dests
-                .find(rcu, hash, |dest, slot| slot == 0 && dest.key() == key)?
+                .find(rcu, hash, |dest, slot| {
+                    slot == 0 && dest.key() == key && dest.available()
+                })?
                 .share()
         })
     }
@@ -123,6 +125,7 @@ impl Netns {
             return Err(ControlError::new(EEXIST, "the service has this server"));
         }
 
+        let dests = &self.model().dests;
         let removed = self.trash.take(&key);
         let known = removed.is_some();
         let dest = match removed {
@@ -135,12 +138,12 @@ impl Netns {
                         "the server's address is neither unicast (beyond the link, for IPv6) nor local",
                     ));
                 }
-                Shared::pin_init(Dest::new(key, service.shared_stats().clone()), GFP_KERNEL)?
+                Shared::pin_init(Dest::new(key, service.stats().clone()), GFP_KERNEL)?
             }
         };
 
         dest.configure(spec);
-        dest.join(service.shared_stats());
+        dest.join(service.stats());
         let pushed = service
             .scheduler
             .prepare(&service.dests, Change::Add(&dest))
@@ -155,14 +158,15 @@ impl Netns {
             Err(error) => {
                 dest.leave();
                 if known {
-                    self.trash.put(dest);
+                    let _ = dests.insert(dest.clone(), |other| other.key() == &key);
+                    self.trash.open(1).put(dest);
                 }
                 return Err(error.into());
             }
         };
         service.scheduler.added(&service.dests, &dest, prepared);
-        let _ = self.model().dests.insert(dest, |other| other.key() == &key);
-        let _ = self.model().dests.resize();
+        let _ = dests.insert(dest, |other| other.key() == &key);
+        let _ = dests.resize();
         Ok(())
     }
 
@@ -199,21 +203,18 @@ impl Netns {
         let prepared = service
             .scheduler
             .prepare(&service.dests, Change::Remove(&dest))?;
-        self.unlink_dest(&service, &dest);
+        dest.leave();
+        service.dests.remove(&dest, |view, slot| {
+            service.scheduler.removed(view, slot);
+        });
+        self.trash.open(1).put(dest);
         service.scheduler.changed(&service.dests, prepared);
-        let _ = self.model().dests.resize();
+        self.expire_nodest();
         Ok(())
     }
 
-    pub(super) fn unlink_dest(&self, service: &Service, dest: &Shared<Dest>) {
-        dest.leave();
-        let removed = service.dests.remove(dest, |view, slot| {
-            service.scheduler.removed(view, slot);
-        });
-        self.model().dests.remove(dest);
-        if let Some(dest) = removed {
-            self.trash.put(dest);
-        }
+    /// Lets the connections of servers that were removed end, if users want it.
+    pub(super) fn expire_nodest(&self) {
         if self.settings.expire_nodest_conn.is_set() {
             self.nodest_expiry.schedule(1);
         }

@@ -287,10 +287,19 @@ impl Netns {
         }
         self.unhook(config, key);
         service.scheduler.retire();
-        while let Some(dest) = service.last_dest() {
-            self.unlink_dest(service, &dest);
-        }
-        let _ = self.model().dests.resize();
+        // They stay with it: it goes when the last that looks at it does.
+        let mut trash = self.trash.open(service.dests.count());
+        rcu::read(|rcu| {
+            let dests = service.dests.view(rcu);
+            for dest in (0..dests.len()).filter_map(|slot| dests.get(slot)) {
+                dest.leave();
+                if let Some(dest) = dest.share() {
+                    trash.put(dest);
+                }
+            }
+        });
+        drop(trash);
+        self.expire_nodest();
         config.uses.pop();
     }
 

@@ -79,6 +79,20 @@ impl Estimator {
         self.outbytes.update(counted.outbytes);
     }
 
+    /// Whether another [`Estimator::update`] with the same counters would change nothing.
+    pub const fn is_at_rest(&self) -> bool {
+        self.conns.0 == 0
+            && self.inpkts.0 == 0
+            && self.outpkts.0 == 0
+            && self.inbytes.0 == 0
+            && self.outbytes.0 == 0
+    }
+
+    /// Whether something was counted since the last update.
+    pub fn is_behind(&self, now: &Counters) -> bool {
+        self.last != *now
+    }
+
     /// The rates to show.
     pub const fn rates(&self) -> Rates {
         Rates {
@@ -128,6 +142,27 @@ mod tests {
             estimator.update(&counters(2000));
         }
         assert_eq!(estimator.rates(), Rates::default());
+    }
+
+    #[test]
+    fn what_is_at_rest_stays_as_it_is() {
+        for n in [1, 2000, u64::MAX >> 16] {
+            let mut estimator = Estimator::new(Counters::ZERO);
+            assert!(estimator.is_at_rest() && !estimator.is_behind(&Counters::ZERO));
+            assert!(estimator.is_behind(&counters(n)));
+            estimator.update(&counters(n));
+            assert!(!estimator.is_behind(&counters(n)));
+            let mut updates = 0;
+            while !estimator.is_at_rest() {
+                assert_ne!(updates, 300);
+                estimator.update(&counters(n));
+                updates += 1;
+            }
+            assert_ne!(updates, 0);
+            assert_eq!(estimator.rates(), Rates::default());
+            estimator.update(&counters(n));
+            assert!(estimator.is_at_rest());
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod netfilter;
 pub mod percpu;
 pub mod random;
 pub mod rcu;
+pub mod roll;
 pub mod roster;
 pub mod route;
 pub mod seq_file;

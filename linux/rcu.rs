@@ -137,10 +137,18 @@ impl<T: Send + Sync> Shared<T> {
         })
     }
 
-    /// Whether this is the only reference. A reader may take one at any time, unless readers can
-    /// no longer reach the object.
-    pub fn is_unique(&self) -> bool {
-        self.memory().refs.load(Ordering::Acquire) == 1
+    /// How many references there are. A reader may take one at any time, unless readers can no
+    /// longer reach the object.
+    pub fn references(&self) -> u32 {
+        self.memory().refs.load(Ordering::Acquire)
+    }
+
+    /// The object as a reader sees it.
+    #[inline]
+    pub fn borrow<'rcu>(&self, rcu: Reader<'rcu>) -> Borrowed<'rcu, T> {
+        // SAFETY: By the type invariant; should this reference go, and be the last, the object is
+        // freed after a grace period.
+        Borrowed::new(unsafe { self.inner.as_ref() }, rcu)
     }
 
     /// Whether both are references to one object.

@@ -94,7 +94,7 @@ pub(crate) fn of_server<'rcu, F: Family>(
         if let Some(template) = template {
             template.get().assure();
         }
-        return one_packet_conn(netns, service.get(), new).map(Outgoing::OnePacket);
+        return one_packet_conn(netns, service.get(), new, rcu).map(Outgoing::OnePacket);
     }
     let new = NewConn {
         control: template

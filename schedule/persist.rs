@@ -87,7 +87,7 @@ pub(super) fn schedule<'rcu, F: Family>(
     };
     if is_one_packet(service.get(), flow) {
         template.get().count_packet();
-        return one_packet(netns, service.get(), skb, new);
+        return one_packet(netns, service.get(), skb, new, rcu);
     }
     let new = NewConn {
         control: Some(Control::new(template.get())),

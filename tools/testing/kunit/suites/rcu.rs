@@ -71,12 +71,12 @@ mod cases {
         let ledger = Ledger::new(2)?;
         let first = object(&ledger, 0)?;
         let other = object(&ledger, 1)?;
-        assert!(first.is_unique());
+        assert!(first.references() == 1);
         let second = first.clone();
-        assert!(!first.is_unique() && !second.is_unique());
+        assert!(first.references() != 1 && second.references() != 1);
         assert!(first.same(&second) && !first.same(&other));
         drop(second);
-        assert!(first.is_unique());
+        assert!(first.references() == 1);
         drop((first, other));
         rcu::drain();
         assert!(ledger.each_once());
@@ -105,7 +105,7 @@ mod cases {
         let ledger = Ledger::new(1)?;
         let cell = SharedCell::new(object(&ledger, 0)?);
         let shared = rcu::read(|rcu| cell.get(rcu)?.share());
-        assert!(shared.as_ref().is_some_and(|shared| !shared.is_unique()));
+        assert!(shared.as_ref().is_some_and(|shared| shared.references() != 1));
         let (while_shared, when_gone) = rcu::read(|rcu| {
             let seen = cell.get(rcu);
             drop(cell.exchange(None));
@@ -129,7 +129,7 @@ mod cases {
         let old = cell.replace(object(&ledger, 1)?);
         assert!(old
             .as_ref()
-            .is_some_and(|old| old.number() == 0 && old.is_unique()));
+            .is_some_and(|old| old.number() == 0 && old.references() == 1));
         assert!(rcu::read(|rcu| cell.get(rcu).map(|object| object.number())) == Some(1));
         drop(old);
         rcu::drain();

@@ -144,7 +144,7 @@ mod cases {
         assert!(roster.remove(&object, |_, _| called = true).is_none());
         assert!(!called);
         assert!(roster.count() == 1);
-        assert!(object.is_unique());
+        assert!(object.references() == 1);
         Ok(())
     }
 

@@ -135,7 +135,7 @@ mod cases {
         assert!(refused
             .as_ref()
             .is_some_and(|item| item.0.token.number() == 1));
-        assert!(refused.is_some_and(|item| item.is_unique()));
+        assert!(refused.is_some_and(|item| item.references() == 1));
         assert!(table.count() == 1);
         assert!(find(&table, 1, 8).is_none());
         rcu::drain();
@@ -159,7 +159,7 @@ mod cases {
         assert!(has_just(&table, 2, |number| number == 1));
         rcu::drain();
         assert!(ledger.dropped() == 0);
-        assert!(item.is_unique());
+        assert!(item.references() == 1);
         drop(item);
         rcu::drain();
         assert!(ledger.order_is(&[0]));
