@@ -10,11 +10,6 @@ mod list;
 mod services;
 
 use crate::{
-    conn::{
-        template::Template,
-        Conn, //
-    },
-    family::Family,
     netns::Netns,
     service::Service, //
 };
@@ -36,10 +31,7 @@ use ipvs_core::{
 use kernel::prelude::*;
 use linux::{
     jiffies::HZ,
-    rcu::{
-        self,
-        Reader, //
-    },
+    rcu, //
 };
 
 /// Why an operation was refused.
@@ -154,42 +146,6 @@ impl Netns {
             tcp_fin: secs(self.timeouts.tcp(tcp::SETTABLE_TCP_FIN)),
             udp: secs(self.timeouts.udp()),
         }
-    }
-
-    /// Visits the services of one place in their table, and says where to go on, 0 after the last;
-    /// start with 0. Services that are there all the time are visited, however the table is resized
-    /// in between. Under RCU; bottom halves are disabled in `visit`.
-    pub(crate) fn scan_services<'rcu>(
-        &self,
-        rcu: Reader<'rcu>,
-        cursor: usize,
-        mut visit: impl FnMut(&'rcu Service),
-    ) -> usize {
-        self.model()
-            .services
-            .scan(rcu, cursor, |service| visit(service.get()))
-    }
-
-    /// The same for connections of a family.
-    pub(crate) fn scan_conns<'rcu, F: Family>(
-        &self,
-        rcu: Reader<'rcu>,
-        cursor: usize,
-        mut visit: impl FnMut(&'rcu Conn<F>),
-    ) -> usize {
-        F::state(self).conns.scan(rcu, cursor, |conn| visit(conn))
-    }
-
-    /// The same for templates of a family.
-    pub(crate) fn scan_templates<'rcu, F: Family>(
-        &self,
-        rcu: Reader<'rcu>,
-        cursor: usize,
-        mut visit: impl FnMut(&'rcu Template<F>),
-    ) -> usize {
-        F::state(self)
-            .templates
-            .scan(rcu, cursor, |template| visit(template))
     }
 }
 

@@ -99,6 +99,8 @@ pub(crate) struct Dest {
     overload: SpinLockBh<()>,
     /// Whether it belongs to its service at present.
     available: AtomicBool,
+    /// See [`Dest::serial`].
+    serial: AtomicU64,
     active: AtomicU32,
     total: AtomicU32,
     templates: AtomicU32,
@@ -200,6 +202,7 @@ impl Dest {
             overloaded: AtomicBool::new(false),
             overload <- new_spinlock_bh!((), "dest_overload"),
             available: AtomicBool::new(false),
+            serial: AtomicU64::new(0),
             active: AtomicU32::new(0),
             total: AtomicU32::new(0),
             templates: AtomicU32::new(0),
@@ -301,6 +304,12 @@ impl Dest {
         self.available.load(Relaxed)
     }
 
+    /// The number of its coming, among those that have come to its service: it orders servers as
+    /// their slots do, but never changes.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial.load(Relaxed)
+    }
+
     fn thresholds(&self) -> Thresholds {
         Thresholds::new(self.upper.load(Relaxed), self.lower.load(Relaxed))
     }
@@ -339,8 +348,9 @@ impl Dest {
         self.reset_route();
     }
 
-    /// Joins a service. Under the configuration lock.
-    pub(crate) fn join(&self, service_stats: &Shared<Estimated>) {
+    /// Joins a service, as the one with this number. Under the configuration lock.
+    pub(crate) fn join(&self, service_stats: &Shared<Estimated>, serial: u64) {
+        self.serial.store(serial, Relaxed);
         let same = linux::rcu::read(|rcu| {
             self.service_stats(rcu)
                 .is_some_and(|stats| service_stats.same(&stats))

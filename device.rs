@@ -23,7 +23,7 @@ impl Handler for Watch {
             };
             let mut cursor = 0;
             loop {
-                cursor = netns.scan_services(rcu, cursor, |service| {
+                cursor = netns.model().services.scan(rcu, cursor, |service| {
                     service.for_each_dest(rcu, |dest| dest.reset_route_by(device, rcu));
                 });
                 if cursor == 0 {

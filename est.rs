@@ -18,9 +18,12 @@ use crate::{
     },
     walk::Cursor, //
 };
-use core::sync::atomic::{
-    AtomicUsize,
-    Ordering::Relaxed, //
+use core::{
+    ops::ControlFlow,
+    sync::atomic::{
+        AtomicUsize,
+        Ordering::Relaxed, //
+    },
 };
 use ipvs_core::est::PERIOD_SECS;
 use kernel::{
@@ -265,21 +268,20 @@ impl Rates {
         let Model {
             services, stats, ..
         } = &*self.model;
-        let mut cursor = Cursor::default();
 
         stats.estimated.open();
-        while !cursor.ended() && !this.should_stop() {
+        Cursor::default().for_each(services, |service| {
             rcu::read(|rcu| {
-                let batch = cursor
-                    .take(|place, visit| services.scan(rcu, place, |service| visit(service.get())));
-                for service in batch.into_iter().flatten() {
-                    let enrol =
-                        |part: &Shared<Estimated>| stats.estimated.enrol(part.borrow(rcu), rcu);
-                    enrol(service.stats());
-                    service.for_each_dest(rcu, |dest| enrol(dest.stats()));
-                }
+                let enrol =
+                    |part: &Shared<Estimated>| stats.estimated.enrol(part.borrow(rcu), rcu);
+                enrol(service.stats());
+                service.for_each_dest(rcu, |dest| enrol(dest.stats()));
             });
-        }
+            match this.should_stop() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
     }
 
     /// Lets all statistics take a step, but those that are at rest; ends early if the thread is to

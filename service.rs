@@ -13,6 +13,7 @@ use crate::{
 };
 use core::sync::atomic::{
     AtomicU32,
+    AtomicU64,
     AtomicU8,
     Ordering::Relaxed, //
 };
@@ -75,6 +76,8 @@ pub(crate) struct Service {
     /// The servers.
     #[pin]
     pub(crate) dests: Roster<Dest>,
+    /// How many servers have come so far.
+    arrivals: AtomicU64,
     /// Who chooses among them.
     pub(crate) scheduler: Scheduler,
     /// Shared with the servers, whose packets count here too.
@@ -105,6 +108,7 @@ impl Service {
             netmask: AtomicU32::new(0),
             pe: AtomicU8::new(0),
             dests <- Roster::new(),
+            arrivals: AtomicU64::new(0),
             scheduler: Scheduler::new(kind, settings)?,
             stats,
         }? Error))
@@ -219,6 +223,11 @@ impl Service {
     ) -> Option<Borrowed<'rcu, Dest>> {
         let flags = self.flags.load(Relaxed);
         self.scheduler.pick(&self.dests, arrival, flags, rcu)
+    }
+
+    /// The number of a server that comes now, from 0 on. Under the configuration lock.
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.arrivals.fetch_add(1, Relaxed)
     }
 
     /// Visits the servers, in the order in which C lists them: the last one added first.

@@ -4,26 +4,111 @@
 //!
 //! A table is walked place by place, with packets shut out of the place's chain meanwhile. So what is
 //! there is only noted down, a few entries at a time, and looked at afterwards: RCU keeps it.
+//!
+//! Entries have an order that no change to the table touches: that of their hashes with the lowest
+//! bit first, which is the order of places in a table of any size, and of their addresses where hashes
+//! are the same. A walk goes by that order and knows what it has passed, so that an entry which is
+//! there all the time is met once, whatever comes, goes and is resized in between.
 
+use core::ops::ControlFlow;
 use kernel::prelude::*;
+use linux::{
+    rcu::Reader,
+    table::{
+        Hashed,
+        Table, //
+    },
+    timed, //
+};
 
 /// How many entries are noted down at a time.
 pub(crate) const BATCH: usize = 16;
 
-/// Some entries, the first ones filled.
-pub(crate) type Batch<'rcu, T> = [Option<&'rcu T>; BATCH];
+/// A table that can be walked over.
+pub(crate) trait Walked {
+    type Entry: 'static;
+
+    /// The hash that an entry has its place by.
+    fn hash(&self, entry: &Self::Entry) -> u32;
+
+    /// Visits the entries of one place, and says which place is next, 0 after the last.
+    fn scan<'rcu>(
+        &self,
+        rcu: Reader<'rcu>,
+        place: usize,
+        visit: impl FnMut(&'rcu Self::Entry),
+    ) -> usize;
+}
+
+impl<T: Hashed> Walked for Table<T> {
+    type Entry = T;
+
+    fn hash(&self, entry: &T) -> u32 {
+        entry.hash(0, self.seed()).unwrap_or(0)
+    }
+
+    fn scan<'rcu>(&self, rcu: Reader<'rcu>, place: usize, mut visit: impl FnMut(&'rcu T)) -> usize {
+        Table::scan(self, rcu, place, |entry| visit(entry.get()))
+    }
+}
+
+impl<T: timed::Entry> Walked for timed::Table<T> {
+    type Entry = T;
+
+    fn hash(&self, entry: &T) -> u32 {
+        entry.hash(0, self.seed()).unwrap_or(0)
+    }
+
+    fn scan<'rcu>(&self, rcu: Reader<'rcu>, place: usize, mut visit: impl FnMut(&'rcu T)) -> usize {
+        timed::Table::scan(self, rcu, place, |entry| visit(entry))
+    }
+}
+
+/// Where an entry is in the order of all. All zero is before the first one.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Zeroable)]
+struct Rank {
+    reversed_hash: u32,
+    address: usize,
+}
 
 /// Where a walk is. All zero is the beginning.
-///
-/// Entries that are there all the time are met, however the table is resized in between. An entry is
-/// met twice if the table is resized at a bad moment, or if others come and go in its chain.
 #[derive(Clone, Copy, Default, Zeroable)]
 pub(crate) struct Cursor {
-    /// The place, as the table numbers them.
-    place: usize,
-    /// Entries of the place that are behind us.
-    passed: usize,
+    /// What is up to here has been passed.
+    passed: Rank,
     ended: bool,
+}
+
+/// The first entries of a place behind a rank, in their order.
+struct Batch<'rcu, T> {
+    entries: [Option<(Rank, &'rcu T)>; BATCH],
+    /// Whether there are more.
+    overflows: bool,
+}
+
+impl<'rcu, T> Batch<'rcu, T> {
+    const fn new() -> Self {
+        Self {
+            entries: [None; BATCH],
+            overflows: false,
+        }
+    }
+
+    /// Takes an entry in, and lets go of the last one if there are too many.
+    fn insert(&mut self, rank: Rank, entry: &'rcu T) {
+        let mut carried = (rank, entry);
+        for place in &mut self.entries {
+            match place {
+                None => {
+                    *place = Some(carried);
+                    return;
+                }
+                Some(other) if carried.0 < other.0 => core::mem::swap(other, &mut carried),
+                Some(_) => {}
+            }
+        }
+        self.overflows = true;
+    }
 }
 
 impl Cursor {
@@ -32,43 +117,55 @@ impl Cursor {
         self.ended
     }
 
-    /// The same place, `count` entries further on.
-    pub(crate) fn advanced(self, count: usize) -> Self {
-        Self {
-            passed: self.passed.wrapping_add(count),
-            ..self
+    /// Visits the next entries, which may be none, and moves behind them; behind the last one before
+    /// that at which `visit` breaks off, if it does.
+    pub(crate) fn advance<'rcu, W: Walked>(
+        &mut self,
+        rcu: Reader<'rcu>,
+        table: &W,
+        mut visit: impl FnMut(&'rcu W::Entry) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if self.ended {
+            return ControlFlow::Continue(());
         }
+        let mut batch = Batch::new();
+        let passed = self.passed;
+        let place = passed.reversed_hash.reverse_bits();
+        let next = table.scan(rcu, place as usize, |entry| {
+            let rank = Rank {
+                reversed_hash: table.hash(entry).reverse_bits(),
+                address: core::ptr::from_ref(entry).addr(),
+            };
+            if rank > passed {
+                batch.insert(rank, entry);
+            }
+        });
+        for (rank, entry) in batch.entries.into_iter().flatten() {
+            visit(entry)?;
+            self.passed = rank;
+        }
+        if !batch.overflows {
+            // Places are no more than hashes.
+            self.passed = Rank {
+                reversed_hash: (next as u32).reverse_bits(),
+                address: 0,
+            };
+            self.ended = next == 0;
+        }
+        ControlFlow::Continue(())
     }
 
-    /// Takes the next entries, which may be none, and moves behind them. `scan` visits the entries
-    /// of one place and returns the next place, 0 after the last.
-    pub(crate) fn take<'rcu, T>(
+    /// Visits all entries that are left, each batch under RCU; ends early once `visit` breaks off.
+    /// Others get a chance to run in between.
+    pub(crate) fn for_each<W: Walked>(
         &mut self,
-        scan: impl FnOnce(usize, &mut dyn FnMut(&'rcu T)) -> usize,
-    ) -> Batch<'rcu, T> {
-        let mut batch = [None; BATCH];
-        if self.ended {
-            return batch;
-        }
-        let passed = self.passed;
-        let mut seen = 0usize;
-        let next = scan(self.place, &mut |entry| {
-            let slot = seen.checked_sub(passed).and_then(|n| batch.get_mut(n));
-            if let Some(slot) = slot {
-                *slot = Some(entry);
+        table: &W,
+        mut visit: impl FnMut(&W::Entry) -> ControlFlow<()>,
+    ) {
+        while !self.ended {
+            if linux::rcu::read(|rcu| self.advance(rcu, table, &mut visit)).is_break() {
+                return;
             }
-            seen = seen.wrapping_add(1);
-        });
-        let taken = passed.wrapping_add(BATCH);
-        if seen > taken {
-            self.passed = taken;
-        } else {
-            *self = Self {
-                place: next,
-                passed: 0,
-                ended: next == 0,
-            };
         }
-        batch
     }
 }

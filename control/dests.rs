@@ -143,7 +143,7 @@ impl Netns {
         };
 
         dest.configure(spec);
-        dest.join(service.stats());
+        dest.join(service.stats(), service.next_serial());
         let pushed = service
             .scheduler
             .prepare(&service.dests, Change::Add(&dest))

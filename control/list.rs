@@ -10,6 +10,7 @@ use crate::{
     service::Service,
     walk::Cursor, //
 };
+use core::ops::ControlFlow;
 use ipvs_core::netlink::service::ServiceId;
 use kernel::prelude::*;
 use linux::rcu;
@@ -27,16 +28,13 @@ impl Netns {
         let _config = self.config.lock();
         let room = limit.min(self.model().services.count());
         let mut list = KVVec::with_capacity(room, GFP_KERNEL)?;
-        let mut cursor = Cursor::default();
-        while !cursor.ended() && list.len() < room {
-            rcu::read(|rcu| {
-                let batch = cursor.take(|place, visit| self.scan_services(rcu, place, visit));
-                for shown in batch.into_iter().flatten().filter_map(&show) {
-                    // What there is no room for is more than was asked for.
-                    let _ = list.push_within_capacity(shown);
-                }
-            });
-        }
+        Cursor::default().for_each(&self.model().services, |service| {
+            if list.len() == room {
+                return ControlFlow::Break(());
+            }
+            let _ = show(service).map(|shown| list.push_within_capacity(shown));
+            ControlFlow::Continue(())
+        });
         Ok(list)
     }
 

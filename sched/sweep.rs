@@ -6,11 +6,11 @@ use crate::{
     netns::Model,
     walk::Cursor, //
 };
+use core::ops::ControlFlow;
 use ipvs_core::sched::by_target::SWEEP_SECS;
 use kernel::sync::Arc;
 use linux::{
     jiffies::HZ,
-    rcu,
     work::{
         Next,
         Run, //
@@ -25,22 +25,15 @@ pub(crate) struct Sweeper(pub(crate) Arc<Model>);
 
 impl Run for Sweeper {
     fn run(&self) -> Next {
-        let services = &self.0.services;
-        let mut cursor = Cursor::default();
         let mut next = Next::Done;
 
-        while !cursor.ended() {
-            rcu::read(|rcu| {
-                let batch = cursor
-                    .take(|place, visit| services.scan(rcu, place, |service| visit(service.get())));
-                for service in batch.into_iter().flatten() {
-                    if service.scheduler.needs_sweeps() {
-                        service.scheduler.sweep();
-                        next = Next::After(PERIOD);
-                    }
-                }
-            });
-        }
+        Cursor::default().for_each(&self.0.services, |service| {
+            if service.scheduler.needs_sweeps() {
+                service.scheduler.sweep();
+                next = Next::After(PERIOD);
+            }
+            ControlFlow::Continue(())
+        });
         next
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     service::Service,
     walk::Cursor, //
 };
+use core::ops::ControlFlow;
 use ipvs_core::netlink::{
     attr::Attrs,
     dump,
@@ -37,14 +38,16 @@ use linux::{
 #[derive(Clone, Copy, Zeroable)]
 pub(crate) struct Position {
     services: Cursor,
-    dests: Slots,
+    dests: Servers,
 }
 
-/// The slots of servers that are left: all, or those below one.
+/// The servers that are left: all, or those in the slots below one that came before one. Servers only
+/// ever move to lower slots.
 #[derive(Clone, Copy, Zeroable)]
-struct Slots {
+struct Servers {
     begun: bool,
-    below: usize,
+    slots_below: usize,
+    serials_below: u64,
 }
 
 /// Shows services, as many as there is room for.
@@ -54,23 +57,18 @@ pub(super) fn services(request: &Request<'_>, out: &mut Dump<'_, Position>) {
 
     while room && !position.services.ended() {
         rcu::read(|rcu| {
-            let before = position.services;
             let Some(netns) = Netns::of(request.net(), rcu) else {
                 room = false;
                 return;
             };
-            let batch = position
-                .services
-                .take(|place, visit| netns.scan_services(rcu, place, visit));
-            let mut shown = 0usize;
-            for service in batch.into_iter().flatten() {
-                if put_service(out, service).is_err() {
-                    position.services = before.advanced(shown);
-                    room = false;
-                    return;
+            let services = &netns.get_ref().model().services;
+            let all = position.services.advance(rcu, services, |service| {
+                match put_service(out, service) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
                 }
-                shown = shown.wrapping_add(1);
-            }
+            });
+            room = all.is_continue();
         });
     }
     out.set_position(position);
@@ -107,21 +105,30 @@ pub(super) fn dests(request: &Request<'_>, out: &mut Dump<'_, Position>) {
 fn put_dests(rcu: Reader<'_>, service: &Service, out: &mut Dump<'_, Position>) {
     let dests = service.dests.view(rcu);
     let mut position = out.position();
-    let Slots { begun, below } = position.dests;
-    let end = if begun {
-        below.min(dests.len())
-    } else {
-        dests.len()
+    let left = match position.dests.begun {
+        true => position.dests,
+        false => Servers {
+            begun: true,
+            slots_below: usize::MAX,
+            serials_below: u64::MAX,
+        },
     };
 
-    position.dests = Slots {
-        begun: true,
-        below: 0,
+    position.dests = Servers {
+        slots_below: 0,
+        ..left
     };
-    for slot in (0..end).rev() {
-        let written = dests.get(slot).map(|dest| put_dest(out, &dest));
-        if matches!(written, Some(Err(_))) {
-            position.dests.below = slot.wrapping_add(1);
+    for slot in (0..left.slots_below.min(dests.len())).rev() {
+        let Some(dest) = dests.get(slot) else {
+            continue;
+        };
+        let serial = dest.serial();
+        if serial < left.serials_below && put_dest(out, &dest).is_err() {
+            position.dests = Servers {
+                begun: true,
+                slots_below: slot.wrapping_add(1),
+                serials_below: serial.wrapping_add(1),
+            };
             break;
         }
     }

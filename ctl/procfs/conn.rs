@@ -15,8 +15,12 @@ use crate::{
     },
     netns::Netns,
     proto,
-    walk::Cursor, //
+    walk::{
+        Cursor,
+        Walked, //
+    },
 };
+use core::ops::ControlFlow;
 use ipvs_core::text::{
     ConnLine,
     CONN_HEAD, //
@@ -79,46 +83,28 @@ impl Records for Conns {
     }
 }
 
-fn show_conns<'rcu, F: Family>(
-    netns: &Netns,
-    rcu: Reader<'rcu>,
-    cursor: &mut Cursor,
-    seq: &SeqFile,
-) {
-    let show = |conn: &Conn<F>| print(seq, |f| line(conn).write(f, None));
-    show_some(cursor, show, |place, visit: &mut dyn FnMut(_)| {
-        netns.scan_conns::<F>(rcu, place, visit)
+fn show_conns<F: Family>(netns: &Netns, rcu: Reader<'_>, cursor: &mut Cursor, seq: &SeqFile) {
+    show_some(cursor, &*F::state(netns).conns, rcu, |conn| {
+        print(seq, |f| line(conn).write(f, None));
     });
 }
 
-fn show_templates<'rcu, F: Family>(
-    netns: &Netns,
-    rcu: Reader<'rcu>,
-    cursor: &mut Cursor,
-    seq: &SeqFile,
-) {
-    let show = |template: &Template<F>| {
+fn show_templates<F: Family>(netns: &Netns, rcu: Reader<'_>, cursor: &mut Cursor, seq: &SeqFile) {
+    show_some(cursor, &*F::state(netns).templates, rcu, |template| {
         let pe = template.pe().map(|data| data.shown());
         print(seq, |f| template_line(template).write(f, pe));
-    };
-    show_some(cursor, show, |place, visit: &mut dyn FnMut(_)| {
-        netns.scan_templates::<F>(rcu, place, visit)
     });
 }
 
 /// Shows the next entries.
-fn show_some<'rcu, T: 'rcu>(
-    cursor: &mut Cursor,
-    show: impl Fn(&'rcu T),
-    scan: impl Fn(usize, &mut dyn FnMut(&'rcu T)) -> usize,
-) {
+fn show_some<W: Walked>(cursor: &mut Cursor, table: &W, rcu: Reader<'_>, show: impl Fn(&W::Entry)) {
     for _ in 0..PATIENCE {
-        let batch = cursor.take(|place, visit| scan(place, visit));
         let mut shown = false;
-        for entry in batch.into_iter().flatten() {
+        let _ = cursor.advance(rcu, table, |entry| {
             show(entry);
             shown = true;
-        }
+            ControlFlow::Continue(())
+        });
         if shown || cursor.ended() {
             break;
         }

@@ -8,6 +8,7 @@ use crate::{
     service::Service,
     walk::Cursor, //
 };
+use core::ops::ControlFlow;
 use ipvs_core::{
     sched::Server,
     text::{
@@ -50,12 +51,11 @@ impl Records for Info {
             position.begun = true;
             return Step::Continue;
         }
-        let batch = position
-            .services
-            .take(|place, visit| netns.scan_services(rcu, place, visit));
-        for service in batch.into_iter().flatten() {
+        let services = &netns.get_ref().model().services;
+        let _ = position.services.advance(rcu, services, |service| {
             show_service(rcu, service, seq);
-        }
+            ControlFlow::Continue(())
+        });
         match position.services.ended() {
             true => Step::End,
             false => Step::Continue,

@@ -130,13 +130,28 @@ class Genl:
         """All messages of a dump."""
         return self.request(command, *row, flags=NLM_F_REQUEST | NLM_F_DUMP)
 
+    def pieces(self, command, *row):
+        """The messages of a dump, piece by piece as the kernel makes them."""
+        self._post(self.family, command, b"".join(row),
+                   NLM_F_REQUEST | NLM_F_DUMP)
+        done = None
+        while not done:
+            messages = []
+            done = self._receive(messages, [])
+            if done and done.error:
+                raise AssertionError(f"dump {command}: {done}")
+            yield messages
+
+    def _post(self, family, command, body, flags, version=1):
+        self.sequence += 1
+        self.socket.send(struct.pack(
+            "=IHHIIBBH", 20 + len(body), family, flags, self.sequence, 0,
+            command, version, 0) + body)
+
     def send(self, family, command, body, flags=NLM_F_REQUEST | NLM_F_ACK,
              version=1):
         """A message, and everything up to the ack or the end of the dump."""
-        self.sequence += 1
-        data = struct.pack("=IHHIIBBH", 20 + len(body), family, flags,
-                           self.sequence, 0, command, version, 0) + body
-        self.socket.send(data)
+        self._post(family, command, body, flags, version)
         if not flags & NLM_F_ACK and (flags & (NLM_F_DUMP | NLM_F_REQUEST) !=
                                       NLM_F_DUMP | NLM_F_REQUEST):
             # Nothing may be said of it; this is, and when all has been.
