@@ -105,7 +105,9 @@ mod cases {
         let ledger = Ledger::new(1)?;
         let cell = SharedCell::new(object(&ledger, 0)?);
         let shared = rcu::read(|rcu| cell.get(rcu)?.share());
-        assert!(shared.as_ref().is_some_and(|shared| shared.references() != 1));
+        assert!(shared
+            .as_ref()
+            .is_some_and(|shared| shared.references() != 1));
         let (while_shared, when_gone) = rcu::read(|rcu| {
             let seen = cell.get(rcu);
             drop(cell.exchange(None));
