@@ -93,6 +93,8 @@ def scale_rows(figures):
             yield limited(entry, what.limit, entry["ratio"])
             yield row("scale", f"{what.title}: {step}, kernel", 0,
                       [cost["kernel"] for cost in both])
+            yield row("scale", f"{what.title}: {step}, IPVS itself", 0,
+                      [cost["own"] for cost in both])
             yield row("scale", f"{what.title}: {step}, elapsed", 0,
                       [cost["elapsed"] / 1e6 for cost in both], unit="ms")
 

@@ -3,20 +3,24 @@
 servers.
 
 A figure is the CPU time of one ipvsadm, its own and the kernel's for it, in
-instructions; the kernel's part of it is beside. What it waits for, as grace
-periods, is in neither, and in the elapsed time.
+instructions; the kernel's part of it is beside, and IPVS's own part of that, as
+samples of another run have it. What it waits for, as grace periods, is in none,
+and in the elapsed time.
 """
 
 import resource
 import subprocess
 import time
-from contextlib import nullcontext
+from collections import Counter
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
-from . import module
+from . import module, sampler
 from .family import Ipv4
+from .symbols import Symbols
 
 COUNT = 20_000
+PERIOD = 5003       # of samples
 
 
 def services(count):
@@ -104,13 +108,53 @@ def steps(scale, watch=lambda _step: nullcontext()):
     return found
 
 
+def load(name, parameters=()):
+    """Load a module, without services."""
+    module.load(name, Ipv4, parameters)
+    subprocess.run(["ipvsadm", "-C"], check=True)
+
+
+def profile(name, key):
+    """Where the kernel spends its instructions for one of COUNT:
+    {step: {function: {offset: instructions}}}."""
+    places = {step: Counter() for step in STEPS}
+
+    @contextmanager
+    def watch(step):
+        clock = sampler.Sampler(PERIOD)
+        with clock:
+            yield
+        places[step].update(clock.samples())
+        clock.close()
+
+    load(name)
+    steps(SCALES[key], watch)
+    symbols = Symbols()
+    module.unload()
+    found = {step: {} for step in STEPS}
+    for step, samples in places.items():
+        for address, count in samples.items():
+            function, offset = symbols.find(address)
+            found[step].setdefault(function, Counter())[offset] += \
+                count * PERIOD / COUNT
+    return found
+
+
+def share(functions):
+    """Of such a profile, what is spent in IPVS itself."""
+    return COUNT * sum(places.total() for function, places
+                       in functions.items() if "[ip_vs" in function)
+
+
 def measure(name, parameters, progress):
     """The costs with one module: {scale: {step: cost}}."""
     found = {}
+    sampler.prepare()
     for key, scale in SCALES.items():
         progress(f"{name}: {scale.title}")
-        module.load(name, Ipv4, parameters)
-        subprocess.run(["ipvsadm", "-C"], check=True)
+        load(name, parameters)
         found[key] = steps(scale)
         module.unload()
+        for step, functions in profile(name, key).items():
+            found[key][step]["own"] = share(functions)
     return found
