@@ -51,17 +51,30 @@ def memory_rows(figures):
         yield limited(found, MEMORY, found["ratio"])
 
 
+def listing_rows(figures):
+    """Reading the list of connections, at every level."""
+    for level in figures["levels"]:
+        found = row("listing", "one of all in ip_vs_conn", level,
+                    [figures[column][level]["listing"] for column in COLUMNS])
+        yield limited(found, COST, found["ratio"])
+
+
 def growth_rows(figures):
     """Cost at the last level as a multiple of that at the one before."""
     if len(figures["levels"]) < 2:
         return
     few, many = figures["levels"][-2:]
-    for key, what in ROWS.items():
-        both = [net(figures, column, many, key)[0]
-                / net(figures, column, few, key)[0] for column in COLUMNS]
-        found = row("growth", f"{what.title}, against {few:,}", many, both,
+
+    def growth(title, cost):
+        both = [cost(column, many) / cost(column, few) for column in COLUMNS]
+        found = row("growth", f"{title}, against {few:,}", many, both,
                     unit="times")
-        yield limited(found, GROWTH, both[1])
+        return limited(found, GROWTH, both[1])
+    for key, what in ROWS.items():
+        yield growth(what.title, lambda column, level, key=key:
+                     net(figures, column, level, key)[0])
+    yield growth("one of all in ip_vs_conn", lambda column, level:
+                 figures[column][level]["listing"])
 
 
 def scheduler_rows(figures):
@@ -120,6 +133,7 @@ def other_rows(figures):
 
 def rows(figures):
     """All rows."""
-    return [*cost_rows(figures), *memory_rows(figures), *growth_rows(figures),
+    return [*cost_rows(figures), *memory_rows(figures),
+            *listing_rows(figures), *growth_rows(figures),
             *scheduler_rows(figures), *scale_rows(figures),
             *other_rows(figures)]
