@@ -14,7 +14,10 @@ use kernel::{
 };
 use linux::{
     net::OwnNet,
-    seq_file::ProcEntry, //
+    seq_file::{
+        ProcEntry,
+        Writer, //
+    }, //
 };
 
 /// Who may read most files: everyone.
@@ -42,16 +45,8 @@ impl ProcFiles {
     }
 }
 
-/// Text that a closure writes.
-struct Text<F>(F);
-
-impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> kernel::fmt::Display for Text<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0(f)
-    }
-}
-
-/// Writes text into a file, in one go.
-fn print(seq: &SeqFile, write: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result) {
-    kernel::seq_print!(seq, "{}", Text(write));
+/// Writes text into a file.
+fn print(seq: &SeqFile, write: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+    // What does not fit is asked for again.
+    let _ = write(&mut Writer(seq));
 }

@@ -5,10 +5,13 @@
 //! Stands for the `ip_vs_*_show()` functions of `ip_vs_ctl.c` and `ip_vs_conn.c`. Addresses and
 //! ports are hexadecimal.
 
+mod line;
+
 use core::fmt::{
     self,
     Write, //
 };
+use line::Line;
 
 use crate::{
     ipv4::{
@@ -40,20 +43,30 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtocolName(pub u16);
 
-impl fmt::Display for ProtocolName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl ProtocolName {
+    /// The name, if it has one of its own.
+    const fn known(self) -> Option<&'static str> {
         const ICMP: u16 = PROTO_ICMP as u16;
         const TCP: u16 = PROTO_TCP as u16;
         const UDP: u16 = PROTO_UDP as u16;
 
-        match self.0 {
-            0 => f.pad("IP"),
-            UDP => f.pad("UDP"),
-            TCP => f.pad("TCP"),
-            132 => f.pad("SCTP"),
-            ICMP => f.pad("ICMP"),
-            58 => f.pad("ICMPv6"),
-            other => write!(f, "IP_{other}"),
+        Some(match self.0 {
+            0 => "IP",
+            UDP => "UDP",
+            TCP => "TCP",
+            132 => "SCTP",
+            ICMP => "ICMP",
+            58 => "ICMPv6",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for ProtocolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.known() {
+            Some(name) => f.pad(name),
+            None => write!(f, "IP_{}", self.0),
         }
     }
 }
@@ -206,33 +219,36 @@ pub struct ConnLine<'a> {
 }
 
 impl ConnLine<'_> {
-    fn write_common(&self, out: &mut impl Write) -> fmt::Result {
-        write!(
-            out,
-            "{:<3} {} {:04X} {} {:04X} {} {:04X} {:<11} ",
-            ProtocolName(self.protocol),
-            Hex(self.client.0),
-            self.client.1.host(),
-            Hex(self.virt.0),
-            self.virt.1.host(),
-            Hex(self.dest.0),
-            self.dest.1.host(),
-            self.state,
-        )
+    /// What both files have in common.
+    fn common(&self) -> Line {
+        let mut line = Line::new();
+        line.protocol(ProtocolName(self.protocol));
+        for (addr, port) in [self.client, self.virt, self.dest] {
+            line.byte(b' ');
+            line.addr(addr);
+            line.byte(b' ');
+            line.port(port.host());
+        }
+        line.byte(b' ');
+        line.text(self.state.as_bytes(), 11);
+        line.byte(b' ');
+        line
     }
 
     /// Writes the line of `ip_vs_conn`. `pe` is the persistence engine's name and what it has found,
     /// for connections that it has data for. What is no text is shown as question marks.
     pub fn write(&self, out: &mut impl Write, pe: Option<(&str, &[u8])>) -> fmt::Result {
-        self.write_common(out)?;
-        write!(out, "{:7}", self.expires)?;
-        if let Some((name, data)) = pe {
-            write!(out, " {name} ")?;
-            for chunk in data.utf8_chunks() {
-                out.write_str(chunk.valid())?;
-                for _ in chunk.invalid() {
-                    out.write_char('?')?;
-                }
+        let mut line = self.common();
+        line.decimal(self.expires, 7);
+        let Some((name, data)) = pe else {
+            line.byte(b'\n');
+            return out.write_str(line.as_str()?);
+        };
+        write!(out, "{} {name} ", line.as_str()?)?;
+        for chunk in data.utf8_chunks() {
+            out.write_str(chunk.valid())?;
+            for _ in chunk.invalid() {
+                out.write_char('?')?;
             }
         }
         out.write_char('\n')
@@ -241,9 +257,12 @@ impl ConnLine<'_> {
     /// Writes the line of `ip_vs_conn_sync`. `synced` says whether the connection came from another
     /// director.
     pub fn write_sync(&self, out: &mut impl Write, synced: bool) -> fmt::Result {
-        self.write_common(out)?;
-        let origin = if synced { "SYNC" } else { "LOCAL" };
-        writeln!(out, "{origin:<6} {:7}", self.expires)
+        let mut line = self.common();
+        line.text(if synced { b"SYNC" } else { b"LOCAL" }, 6);
+        line.byte(b' ');
+        line.decimal(self.expires, 7);
+        line.byte(b'\n');
+        out.write_str(line.as_str()?)
     }
 }
 

@@ -22,7 +22,10 @@ use crate::{
         OwnNet, //
     },
 };
-use core::ptr::NonNull;
+use core::{
+    fmt,
+    ptr::NonNull, //
+};
 use kernel::{
     ffi::{
         c_int,
@@ -36,6 +39,30 @@ use kernel::{
 pub trait Single: 'static {
     /// Writes the whole file. Process context; may sleep.
     fn show(net: &Net, seq: &SeqFile);
+}
+
+/// Writes text into a file. Process context.
+///
+/// Errors: there is no room; the core asks for the record again then, with more.
+pub struct Writer<'a>(pub &'a SeqFile);
+
+impl fmt::Write for Writer<'_> {
+    #[inline]
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // SAFETY: A `SeqFile` is the file that the core asks to be written, and nobody else uses it
+        // for as long as there is one; the text is as long as it says.
+        let failed = unsafe {
+            bindings::seq_write(
+                core::ptr::from_ref(self.0).cast_mut().cast(),
+                text.as_ptr().cast(),
+                text.len(),
+            )
+        };
+        match failed {
+            0 => Ok(()),
+            _ => Err(fmt::Error),
+        }
+    }
 }
 
 /// A file in a network namespace's `/proc/net`; removed when dropped, which waits for its readers.

@@ -20,7 +20,10 @@ use crate::{
         Walked, //
     },
 };
-use core::ops::ControlFlow;
+use core::{
+    fmt::Write,
+    ops::ControlFlow, //
+};
 use ipvs_core::text::{
     ConnLine,
     CONN_HEAD, //

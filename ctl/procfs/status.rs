@@ -4,6 +4,7 @@
 
 use super::print;
 use crate::netns::Netns;
+use core::fmt::Write;
 use ipvs_core::status::{
     TableStatus,
     LENGTHS, //
