@@ -40,6 +40,7 @@ use ipvs_core::{
         Address,
         Be16, //
     },
+    netlink::CONN_F_ONE_PACKET,
     resize::Limits, //
 };
 use kernel::sync::Arc;
@@ -182,7 +183,7 @@ impl<F: Family> Conn<F> {
             dport: new.dport,
             protocol: new.flow.protocol,
             packets: AtomicU8::new(0),
-            bits: AtomicBits::new(Bits(new.flags | bits)),
+            bits: AtomicBits::new(Bits((new.flags & !CONN_F_ONE_PACKET) | bits)),
             deadline: AtomicUsize::new(jiffies::now().wrapping_add(new.timeout as usize)),
             dest: new.dest,
             control: new.control,

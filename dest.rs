@@ -28,7 +28,10 @@ use ipvs_core::{
         Addr,
         Be16, //
     },
-    netlink::dest::DestSpec,
+    netlink::{
+        dest::DestSpec,
+        CONN_F_ONE_PACKET, //
+    },
     sched::{
         Detail,
         Server, //
@@ -236,6 +239,11 @@ impl Dest {
         self.conn_flags.load(Relaxed)
     }
 
+    /// Whether each datagram to it is a connection of its own.
+    pub(crate) fn is_one_packet(&self) -> bool {
+        self.conn_flags() & CONN_F_ONE_PACKET != 0
+    }
+
     /// What is around its packets, if they are tunnelled.
     #[inline]
     pub(crate) fn tunnel(&self) -> Tunnel {
@@ -337,8 +345,12 @@ impl Dest {
         if spec.weight != 0 {
             self.last_weight.store(spec.weight, Relaxed);
         }
-        self.conn_flags
-            .store(FwdMethod::from_flags(spec.fwd_method).conn_flags(), Relaxed);
+        let one_packet = match spec.one_packet {
+            true => CONN_F_ONE_PACKET,
+            false => 0,
+        };
+        let flags = FwdMethod::from_flags(spec.fwd_method).conn_flags();
+        self.conn_flags.store(flags | one_packet, Relaxed);
         let ([p0, p1], [f0, f1]) = (spec.tun_port.to_bytes(), spec.tun_flags.to_le_bytes());
         let tunnel = u64::from_le_bytes([spec.tun_type, 0, p0, p1, f0, f1, 0, 0]);
         self.tunnel.store(tunnel, Relaxed);

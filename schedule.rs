@@ -161,7 +161,7 @@ fn schedule<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(service.get(), flow) {
+    if is_one_packet(service.get(), Some(dest.get()), flow) {
         return one_packet(netns, service.get(), skb, new, rcu);
     }
     match connect(netns, service.get(), new, rcu) {
@@ -170,9 +170,10 @@ fn schedule<'rcu, F: Family>(
     }
 }
 
-/// Whether each packet of a flow is scheduled by itself: those of UDP, if the service says so.
-fn is_one_packet<A>(service: &Service, flow: &Flow<A>) -> bool {
-    flow.protocol == PROTO_UDP && service.is_one_packet()
+/// Whether each packet of a flow is scheduled by itself: those of UDP, if the service says so, or the
+/// server that this one goes to.
+fn is_one_packet<A>(service: &Service, dest: Option<&Dest>, flow: &Flow<A>) -> bool {
+    flow.protocol == PROTO_UDP && (service.is_one_packet() || dest.is_some_and(Dest::is_one_packet))
 }
 
 /// Gives a packet a connection for itself.
@@ -361,7 +362,7 @@ fn leave<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(service, flow) {
+    if is_one_packet(service, None, flow) {
         return one_packet(netns, service, skb, new, rcu);
     }
     match publish(netns, new, rcu) {

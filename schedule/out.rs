@@ -89,7 +89,7 @@ pub(crate) fn of_server<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(service.get(), &request) {
+    if is_one_packet(service.get(), Some(dest.get()), &request) {
         // Its sender is there.
         if let Some(template) = template {
             template.get().assure();

@@ -85,7 +85,7 @@ pub(super) fn schedule<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(service.get(), flow) {
+    if is_one_packet(service.get(), Some(dest), flow) {
         template.get().count_packet();
         return one_packet(netns, service.get(), skb, new, rcu);
     }

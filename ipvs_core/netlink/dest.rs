@@ -76,6 +76,8 @@ pub struct DestSpec {
     pub id: DestId,
     /// Forwarding method, one of `FWD_*` (0 to 7, not checked).
     pub fwd_method: u32,
+    /// Whether each of its datagrams is a connection of its own. Netlink can't ask for that.
+    pub one_packet: bool,
     /// Weight, not negative once [`DestSpec::check`]ed.
     pub weight: i32,
     /// Upper threshold, 0 for none.
@@ -132,6 +134,7 @@ pub fn parse(nest: Option<Attr<'_>>) -> Result<DestSpec, AttrError> {
     Ok(DestSpec {
         id,
         fwd_method: fwd_method.u32() & FWD_MASK,
+        one_packet: false,
         weight: weight.u32() as i32,
         upper: upper.u32(),
         lower: lower.u32(),

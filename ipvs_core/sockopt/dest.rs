@@ -24,6 +24,7 @@ use crate::{
         },
         dump::DestDump,
         AF_INET,
+        CONN_F_ONE_PACKET,
         FWD_MASK,
         TUNNEL_IPIP, //
     },
@@ -33,8 +34,6 @@ const DEST_LEN: usize = 24;
 /// Length of a server in answers.
 pub const DEST_ENTRY_LEN: usize = 96;
 
-/// Each packet is a connection of its own (C: `IP_VS_CONN_F_ONE_PACKET`).
-const ONE_PACKET: u32 = 0x2000;
 /// Connections are known to conntrack (C: `IP_VS_CONN_F_NFCT`).
 const NFCT: u32 = 1 << 16;
 
@@ -43,8 +42,8 @@ const NFCT: u32 = 1 << 16;
 pub struct Dest {
     /// Which server, and how it is to be.
     pub spec: DestSpec,
-    /// Those flags of its connections that no forwarding method is, and that C takes over.
-    pub conn_flags: u32,
+    /// Whether its connections are to be known to conntrack.
+    pub conntrack: bool,
 }
 
 impl Dest {
@@ -69,6 +68,7 @@ impl Dest {
                     port: be16(bytes, 4).unwrap_or(Be16::ZERO),
                 },
                 fwd_method: flags & FWD_MASK,
+                one_packet: flags & CONN_F_ONE_PACKET != 0,
                 weight: number(bytes, 12) as i32,
                 upper: number(bytes, 16),
                 lower: number(bytes, 20),
@@ -76,7 +76,7 @@ impl Dest {
                 tun_port: Be16::ZERO,
                 tun_flags: 0,
             },
-            conn_flags: flags & (ONE_PACKET | NFCT),
+            conntrack: flags & NFCT != 0,
         }
     }
 }
@@ -118,10 +118,13 @@ mod tests {
         for (place, value) in [(52, 0x1_2103u32), (56, -1i32 as u32), (60, 100), (64, 50)] {
             put(&mut bytes, place, value.to_ne_bytes());
         }
-        let Dest { spec, conn_flags } = Dest::parse(&bytes);
+        let Dest { spec, conntrack } = Dest::parse(&bytes);
         assert_eq!(spec.id.addr[..5], [10, 0, 0, 2, 0]);
         assert_eq!((spec.id.family, spec.id.port.host()), (AF_INET, 8080));
-        assert_eq!((spec.fwd_method, conn_flags), (3, ONE_PACKET | NFCT));
+        assert_eq!(
+            (spec.fwd_method, spec.one_packet, conntrack),
+            (3, true, true)
+        );
         assert_eq!((spec.weight, spec.upper, spec.lower), (-1, 100, 50));
         assert_eq!((spec.tun_type, spec.tun_flags), (TUNNEL_IPIP, 0));
     }

@@ -5,10 +5,15 @@
 """One-packet scheduling: each datagram of a service is balanced by itself, and
 nothing of it is remembered."""
 
+import struct
+
+from lib import sockopt
 from lib.lab import CIP, CIP6, RIP, RIP2, RIP6, RIP6_2, VIP, VIP6, Lab
 from lib.packet import ACK, icmp_error, tcp, udp
 from lib.tap import equal, eventually, main, test
 from lib.vs import Settings
+
+ONE_PACKET, NOOUTPUT_INACTIVE, DROUTE = 0x2000, 0x180, 3
 
 
 class OnePacketLab(Lab):
@@ -163,6 +168,34 @@ def switched(lab):
     lab.ipvs.admin("-E", *which.split(), "-s", "rr")
     first, = lab.served(new, 1)
     equal(lab.served(new, 3), [first] * 3, "a connection")
+
+
+@test("a server that is added so by socket option gets datagrams one by one, "
+      "others and TCP connections; netlink takes it back")
+def by_server(lab):
+    lab.fresh(f"-u {VIP}:90", options="-s rr")
+    lab.ipvs.rules(f"-A -t {VIP}:90 -s rr")
+    link = sockopt.Sockopts(lab.director)
+    for protocol in sockopt.UDP, sockopt.TCP:
+        which = sockopt.service(90, protocol=protocol, ip=VIP)
+        for rip in RIP, RIP2:
+            equal(link.set(sockopt.ADDDEST, which + sockopt.server(
+                rip, 90, flags=ONE_PACKET | DROUTE)), "", "errno")
+        equal([struct.unpack_from("=I", entry, 8)[0]
+               for entry in link.servers(which, 2)],
+              [ONE_PACKET | NOOUTPUT_INACTIVE | DROUTE] * 2, "flags")
+    link.close()
+    request = udp(CIP, lab.port(), VIP, 90)
+    equal(sorted(lab.served(request, 4)), [1, 1, 2, 2], "UDP")
+    equal(lab.left(90), [], "connections")
+    segment = tcp(CIP, lab.port(), VIP, 90)
+    first, = lab.served(segment, 1)
+    equal(lab.served(segment.but(flags=ACK), 2), [first] * 2, "TCP")
+    lab.ipvs.rules(f"-e -u {VIP}:90 -r {RIP}:90 -g -w 1",
+                   f"-e -u {VIP}:90 -r {RIP2}:90 -g -w 0")
+    equal(lab.served(request, 1), [1])
+    equal(len([each for each in lab.left(90) if each.protocol == "UDP"]), 1,
+          "connections")
 
 
 @test("without a server, the client is told; without room, nobody")
