@@ -7,6 +7,7 @@ counts, and the files under /proc/net."""
 
 import os
 import re
+import time
 
 from lib.lab import CIP, RIP, RIP2, VIP, Lab
 from lib.module import SCHEDULERS
@@ -333,25 +334,46 @@ def zero(lab):
     wanted((0, 0, 0, 0, 0), (0, 0, 0, 0, 0))
 
 
+RATED = f"-A -u {VIP}:97 -s rr", f"-a -u {VIP}:97 -r {RIP}:97 -g"
+
+
+def rate(lab):
+    """The rates of a service and its server."""
+    text = lab.ipvs.admin("-Ln", "--rate", "--exact", "-u", f"{VIP}:97")
+    return [[int(number) for number in line.split()[-5:]]
+            for line in text.splitlines()[2:]]
+
+
+def busy(lab):
+    """Send something; whether that is to be seen in both."""
+    for _ in range(20):
+        lab.client.send(udp(CIP, lab.port(), VIP, 97, bytes(100)))
+    lab.settle()
+    service, server = rate(lab)
+    return service[0] and service[1] and service[3] and service == server
+
+
 @test("rates rise with traffic and fall without")
 def rates(lab):
-    lab.fresh(f"-A -u {VIP}:97 -s rr", f"-a -u {VIP}:97 -r {RIP}:97 -g")
+    lab.fresh(*RATED)
+    eventually(lambda: busy(lab), "rates of a service and its server")
+    equal(rate(lab)[0][2::2], [0, 0], "rates of what comes back")
+    before = rate(lab)[0][1]
+    eventually(lambda: rate(lab)[0][1] < before, "falling rates")
 
-    def rate():
-        text = lab.ipvs.admin("-Ln", "--rate", "--exact", "-u", f"{VIP}:97")
-        return [[int(number) for number in line.split()[-5:]]
-                for line in text.splitlines()[2:]]
 
-    def busy():
-        for _ in range(20):
-            lab.client.send(udp(CIP, lab.port(), VIP, 97, bytes(100)))
-        lab.settle()
-        service, server = rate()
-        return service[0] and service[1] and service[3] and service == server
-    eventually(busy, "rates of a service and its server")
-    equal(rate()[0][2::2], [0, 0], "rates of what comes back")
-    before = rate()[0][1]
-    eventually(lambda: rate()[0][1] < before, "falling rates")
+# Ours takes no step for a service at rest.
+@test("rates rise again after they have been at rest for long, those of a "
+      "service that was removed and came back too")
+def rates_at_rest(lab):
+    lab.fresh(*RATED)
+    for again in (lambda: None, lambda: lab.fresh(*RATED)):
+        eventually(lambda: busy(lab), "rates")
+        lab.ipvs.admin("-Z")
+        eventually(lambda: rate(lab) == [[0] * 5] * 2, "rates of 0", 6)
+        time.sleep(7)
+        again()
+        eventually(lambda: busy(lab), "rates after a rest")
 
 
 @test("ipvsadm fails where something is twice or not there, and says so")
