@@ -50,14 +50,14 @@ const LEAVING: u32 = 2;
 
 /// An object that can be in one [`Roll`].
 #[pin_data]
-pub struct Entry<T> {
+pub struct Entry<T: 'static> {
     state: AtomicU32,
     next: AtomicPtr<SharedInner<Entry<T>>>,
     #[pin]
     value: T,
 }
 
-impl<T> Entry<T> {
+impl<T: 'static> Entry<T> {
     /// In no roll.
     pub fn new(value: impl PinInit<T, Error>) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
@@ -68,7 +68,7 @@ impl<T> Entry<T> {
     }
 }
 
-impl<T> Deref for Entry<T> {
+impl<T: 'static> Deref for Entry<T> {
     type Target = T;
 
     #[inline]
@@ -160,7 +160,7 @@ impl<T: Send + Sync> Roll<T> {
 
     #[cold]
     fn enrol_other(&self, entry: Borrowed<'_, Entry<T>>) {
-        if !self.open.load(Ordering::Acquire) {
+        if !self.open.load(Ordering::Relaxed) {
             return;
         }
         let mut state = entry.state.load(Ordering::Relaxed);
@@ -207,8 +207,9 @@ impl<T: Send + Sync> Roll<T> {
     }
 
     /// Visits all that are enrolled, until `stop` says to. `visit` says whether the object wants to
-    /// be visited again, whatever happens; if not, and it has not `changed` since, it leaves.
-    /// Sleeps.
+    /// be visited again, whatever happens; if not, and it has not `changed` since, it leaves. What
+    /// only the roll has a reference to leaves without a visit: nobody is left to ask for what a
+    /// visit finds. Sleeps.
     pub fn visit(
         &self,
         mut visit: impl FnMut(&T) -> bool,
@@ -222,12 +223,7 @@ impl<T: Send + Sync> Roll<T> {
             self.arrived(),
         ] {
             while let Some(entry) = list.pop() {
-                // Nobody is left to ask for what a visit finds.
-                if entry.references() == 1 {
-                    entry.state.store(OUT, Ordering::Release);
-                    continue;
-                }
-                if stop() || visit(&entry) {
+                if stop() || entry.references() != 1 && visit(&entry) {
                     known.push(entry);
                 } else {
                     entry.state.store(LEAVING, Ordering::Relaxed);
@@ -242,7 +238,8 @@ impl<T: Send + Sync> Roll<T> {
         }
         rcu::synchronize();
         while let Some(entry) = leaving.pop() {
-            let leaves = !changed(&entry)
+            // A reader that has taken a reference since then, and changed it, is seen now.
+            let leaves = (entry.references() == 1 || !changed(&entry))
                 && entry
                     .state
                     .compare_exchange(LEAVING, OUT, Ordering::Release, Ordering::Relaxed)
@@ -256,7 +253,7 @@ impl<T: Send + Sync> Roll<T> {
 
     /// Lets objects be enrolled. What has changed before is not.
     pub fn open(&self) {
-        self.open.store(true, Ordering::Release);
+        self.open.store(true, Ordering::Relaxed);
     }
 
     /// Lets all leave, and no others be enrolled. Sleeps.
@@ -264,7 +261,9 @@ impl<T: Send + Sync> Roll<T> {
         self.open.store(false, Ordering::Relaxed);
         // Who has found it open enrols before this returns.
         rcu::synchronize();
-        drop(core::mem::replace(&mut *self.known.lock(), List::empty()));
+        // A visitor, too, has both at a time.
+        let mut known = self.known.lock();
+        drop(core::mem::replace(&mut *known, List::empty()));
         drop(self.arrived());
     }
 }
