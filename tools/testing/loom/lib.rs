@@ -27,6 +27,7 @@ pub use kernel_api::*;
 mod linux {
     pub(crate) mod jiffies;
     pub(crate) mod rcu;
+    pub(crate) mod roll;
     pub(crate) mod roster;
     pub(crate) mod slab;
     pub(crate) mod table;

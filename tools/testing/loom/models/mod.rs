@@ -3,6 +3,7 @@
 //! The models.
 
 mod conn_bits;
+mod roll;
 mod roster;
 mod route_cache;
 mod shared;

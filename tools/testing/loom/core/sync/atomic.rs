@@ -131,6 +131,7 @@ macro_rules! arithmetic {
 atomic!(AtomicUsize, usize, loom::sync::atomic::AtomicUsize);
 atomic!(AtomicU32, u32, loom::sync::atomic::AtomicU32);
 atomic!(AtomicI32, i32, loom::sync::atomic::AtomicI32);
+atomic!(AtomicBool, bool, loom::sync::atomic::AtomicBool);
 atomic!(AtomicPtr<T>, *mut T, loom::sync::atomic::AtomicPtr<T>);
 arithmetic!(AtomicUsize, usize);
 arithmetic!(AtomicU32, u32);
