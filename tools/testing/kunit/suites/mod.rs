@@ -7,6 +7,7 @@ mod net;
 mod numbers;
 mod percpu;
 mod rcu;
+mod roll;
 mod roster;
 mod spinlock;
 mod table;

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Objects that are enrolled and visited: [`linux::roll`].
+
+use crate::{
+    ledger::{
+        Ledger,
+        Token, //
+    },
+    wait,
+};
+use core::sync::atomic::{
+    AtomicBool,
+    AtomicU32,
+    Ordering, //
+};
+use kernel::{
+    alloc::KVVec,
+    prelude::*,
+    sync::Arc, //
+};
+use linux::{
+    kthread::{
+        Main,
+        Settings,
+        This,
+        Thread, //
+    },
+    rcu::{
+        self,
+        Shared, //
+    },
+    roll::{
+        Entry,
+        Roll, //
+    },
+};
+
+/// An object that counts.
+struct Item {
+    token: Token,
+    count: AtomicU32,
+    /// What the last visit saw.
+    seen: AtomicU32,
+    visits: AtomicU32,
+}
+
+impl Item {
+    fn visit(&self) {
+        let count = self.count.load(Ordering::Relaxed);
+        self.seen.store(count, Ordering::Relaxed);
+        self.visits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn has_changed(&self) -> bool {
+        self.count.load(Ordering::Relaxed) != self.seen.load(Ordering::Relaxed)
+    }
+
+    fn seen(&self) -> u32 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    fn visits(&self) -> u32 {
+        self.visits.load(Ordering::Relaxed)
+    }
+}
+
+type Object = Shared<Entry<Item>>;
+
+fn object(ledger: &Arc<Ledger>, number: u32) -> Result<Object> {
+    let item = try_init!(Item {
+        token: ledger.token(number),
+        count: AtomicU32::new(0),
+        seen: AtomicU32::new(0),
+        visits: AtomicU32::new(0),
+    }? Error);
+    Shared::pin_init(Entry::new(item), GFP_KERNEL)
+}
+
+/// A roll that is open.
+fn roll() -> Result<Arc<Roll<Item>>> {
+    let roll = Arc::pin_init(Roll::new(), GFP_KERNEL)?;
+    roll.open();
+    Ok(roll)
+}
+
+fn enrol(roll: &Roll<Item>, object: &Object) {
+    rcu::read(|rcu| roll.enrol(object.borrow(rcu), rcu));
+}
+
+/// Changes an object and enrols it.
+fn count(roll: &Roll<Item>, object: &Object) {
+    rcu::read(|rcu| {
+        object.count.fetch_add(1, Ordering::Relaxed);
+        roll.enrol(object.borrow(rcu), rcu);
+    });
+}
+
+/// Visits all; those want to be visited again whose number is one of `again`.
+fn visit(roll: &Roll<Item>, again: core::ops::Range<u32>) {
+    let visit = |item: &Item| {
+        item.visit();
+        again.contains(&item.token.number())
+    };
+    roll.visit(visit, Item::has_changed, || false);
+}
+
+/// No object.
+const NONE: core::ops::Range<u32> = 0..0;
+
+/// Counts for an object as packets do.
+struct Packets {
+    roll: Arc<Roll<Item>>,
+    object: Object,
+    ended: Arc<AtomicBool>,
+}
+
+impl Packets {
+    const NUMBER: u32 = 200;
+}
+
+impl Main for Packets {
+    fn main(&self, this: &This) {
+        for _ in 0..Self::NUMBER {
+            count(&self.roll, &self.object);
+            if !this.sleep(1) {
+                return;
+            }
+        }
+        self.ended.store(true, Ordering::Release);
+        while this.sleep(wait::NEVER) {}
+    }
+}
+
+#[kunit_tests(linux_roll)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn what_is_enrolled_is_visited_until_it_wants_no_more() -> Result {
+        let ledger = Ledger::new(1)?;
+        let (roll, object) = (roll()?, object(&ledger, 0)?);
+        visit(&roll, 0..1);
+        assert!(object.visits() == 0);
+        enrol(&roll, &object);
+        enrol(&roll, &object);
+        assert!(object.references() == 2);
+        visit(&roll, 0..1);
+        visit(&roll, NONE);
+        assert!(object.visits() == 2 && object.references() == 1);
+        visit(&roll, 0..1);
+        assert!(object.visits() == 2);
+        enrol(&roll, &object);
+        visit(&roll, NONE);
+        assert!(object.visits() == 3);
+        Ok(())
+    }
+
+    #[test]
+    fn of_many_those_leave_that_want_no_more() -> Result {
+        const MANY: u32 = 100;
+        let ledger = Ledger::new(MANY as usize)?;
+        let roll = roll()?;
+        let mut objects = KVVec::with_capacity(MANY as usize, GFP_KERNEL)?;
+        for number in 0..MANY {
+            objects.push_within_capacity(object(&ledger, number)?)?;
+        }
+        for half in [0..50, 50..100] {
+            objects
+                .get(half)
+                .into_iter()
+                .flatten()
+                .for_each(|object| enrol(&roll, object));
+            visit(&roll, 0..MANY);
+        }
+        visit(&roll, 0..25);
+        visit(&roll, NONE);
+        let visits = |number| match number {
+            0..25 => 4,
+            25..50 => 3,
+            _ => 2,
+        };
+        let mut all = objects.iter().zip(0..MANY);
+        assert!(all.all(|(object, number)| object.visits() == visits(number)));
+        assert!(objects.iter().all(|object| object.references() == 1));
+        drop(objects);
+        rcu::drain();
+        assert!(ledger.each_once());
+        Ok(())
+    }
+
+    #[test]
+    fn what_changed_before_it_leaves_stays() -> Result {
+        let ledger = Ledger::new(1)?;
+        let (roll, object) = (roll()?, object(&ledger, 0)?);
+        enrol(&roll, &object);
+        // Who changes it now finds it enrolled.
+        let visit_and_change = |item: &Item| {
+            item.visit();
+            count(&roll, &object);
+            false
+        };
+        roll.visit(visit_and_change, Item::has_changed, || false);
+        assert!(object.seen() == 0 && object.references() == 2);
+        visit(&roll, NONE);
+        assert!(object.seen() == 1 && object.references() == 1);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_enrolled_while_it_leaves_stays() -> Result {
+        let ledger = Ledger::new(1)?;
+        let (roll, object) = (roll()?, object(&ledger, 0)?);
+        enrol(&roll, &object);
+        let change_too_late = |_: &Item| {
+            count(&roll, &object);
+            false
+        };
+        roll.visit(|_| false, change_too_late, || false);
+        assert!(object.references() == 2);
+        visit(&roll, NONE);
+        assert!(object.seen() == 1 && object.references() == 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_visit_that_is_stopped_leaves_the_rest_enrolled() -> Result {
+        let ledger = Ledger::new(2)?;
+        let roll = roll()?;
+        let objects = [object(&ledger, 0)?, object(&ledger, 1)?];
+        objects.iter().for_each(|object| enrol(&roll, object));
+        let visits = || objects.iter().map(|object| object.visits()).sum::<u32>();
+        let visit_one = |item: &Item| {
+            item.visit();
+            false
+        };
+        roll.visit(visit_one, Item::has_changed, || visits() == 1);
+        assert!(visits() == 1);
+        visit(&roll, NONE);
+        assert!(objects.iter().all(|object| object.visits() == 1));
+        assert!(objects.iter().all(|object| object.references() == 1));
+        Ok(())
+    }
+
+    #[test]
+    fn a_closed_roll_holds_nothing() -> Result {
+        let ledger = Ledger::new(2)?;
+        let roll = Arc::pin_init(Roll::new(), GFP_KERNEL)?;
+        let (known, arrived) = (object(&ledger, 0)?, object(&ledger, 1)?);
+        enrol(&roll, &known);
+        assert!(known.references() == 1);
+        roll.open();
+        enrol(&roll, &known);
+        visit(&roll, 0..1);
+        enrol(&roll, &arrived);
+        assert!(known.references() == 2 && arrived.references() == 2);
+        roll.close();
+        enrol(&roll, &known);
+        visit(&roll, NONE);
+        assert!(known.references() == 1 && arrived.references() == 1);
+        assert!(known.visits() == 1 && arrived.visits() == 0);
+        roll.open();
+        enrol(&roll, &known);
+        enrol(&roll, &arrived);
+        visit(&roll, NONE);
+        assert!(known.visits() == 2 && arrived.visits() == 1);
+        Ok(())
+    }
+
+    #[test]
+    fn what_nobody_else_has_leaves_without_a_visit() -> Result {
+        let ledger = Ledger::new(1)?;
+        let (roll, object) = (roll()?, object(&ledger, 0)?);
+        count(&roll, &object);
+        drop(object);
+        rcu::drain();
+        assert!(ledger.dropped() == 0);
+        let mut visits = 0;
+        let visit = |_: &Item| {
+            visits += 1;
+            true
+        };
+        roll.visit(visit, Item::has_changed, || false);
+        rcu::drain();
+        assert!(visits == 0 && ledger.each_once());
+        Ok(())
+    }
+
+    #[test]
+    fn a_roll_that_goes_lets_go_of_all() -> Result {
+        let ledger = Ledger::new(3)?;
+        let roll = roll()?;
+        let (known, arrived) = (object(&ledger, 0)?, object(&ledger, 1)?);
+        enrol(&roll, &known);
+        visit(&roll, 0..1);
+        enrol(&roll, &arrived);
+        enrol(&roll, &object(&ledger, 2)?);
+        drop(roll);
+        assert!(known.references() == 1 && arrived.references() == 1);
+        rcu::drain();
+        assert!(ledger.order_is(&[2]));
+        drop((known, arrived));
+        rcu::drain();
+        assert!(ledger.each_once());
+        Ok(())
+    }
+
+    #[test]
+    fn no_packet_is_missed_while_its_object_leaves_again_and_again() -> Result {
+        let ledger = Ledger::new(1)?;
+        let (roll, object) = (roll()?, object(&ledger, 0)?);
+        let ended = Arc::new(AtomicBool::new(false), GFP_KERNEL)?;
+        let packets = Packets {
+            roll: roll.clone(),
+            object: object.clone(),
+            ended: ended.clone(),
+        };
+        let thread = Thread::new(packets, c"kunit packets", Settings::default())?;
+        thread.start();
+        assert!(wait::until(|| {
+            visit(&roll, NONE);
+            ended.load(Ordering::Acquire)
+        }));
+        drop(thread);
+        visit(&roll, NONE);
+        assert!(object.seen() == Packets::NUMBER);
+        roll.close();
+        assert!(object.references() == 1);
+        Ok(())
+    }
+}
