@@ -513,17 +513,31 @@ impl<T: Entry> Table<T> {
     /// Retires all objects. Process context; objects published meanwhile may stay.
     pub fn clear(&self) {
         const BATCH: usize = 16;
+        // Most buckets have one object or none.
+        const BUCKETS: usize = 64;
         let mut cursor = 0;
-        loop {
-            let (next, done) = rcu::read(|rcu| {
+        let mut ended = false;
+        while !ended {
+            rcu::read(|rcu| {
                 let mut batch = [const { None::<&Timed<T>> }; BATCH];
                 let mut found = 0;
-                let next = self.chains.scan(rcu, cursor, |entry| {
-                    if let Some(place) = batch.get_mut(found) {
-                        *place = Some(entry);
+                for _ in 0..BUCKETS {
+                    let next = self.chains.scan(rcu, cursor, |entry| {
+                        if let Some(place) = batch.get_mut(found) {
+                            *place = Some(entry);
+                        }
+                        found = found.saturating_add(1);
+                    });
+                    // The same bucket again, for those that there was no room for.
+                    if found > BATCH {
+                        break;
                     }
-                    found = found.saturating_add(1);
-                });
+                    cursor = next;
+                    ended = next == 0;
+                    if ended {
+                        break;
+                    }
+                }
                 for entry in batch.into_iter().flatten() {
                     if entry.unlink(rcu) {
                         // SAFETY: Won just above. The timer is waited for; it waits for nothing
@@ -534,16 +548,7 @@ impl<T: Entry> Table<T> {
                         }
                     }
                 }
-                if found > BATCH {
-                    (cursor, false)
-                } else {
-                    (next, next == 0)
-                }
             });
-            if done {
-                break;
-            }
-            cursor = next;
             // SAFETY: No lock is held here.
             unsafe { bindings::ipvs_cond_resched() };
         }
