@@ -304,13 +304,14 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-const LEAST: [Least; 6] = [
-    Least::Lc,
-    Least::Wlc,
-    Least::Sed,
-    Least::Nq,
-    Least::Fo,
-    Least::Ovf,
+/// Schedulers, each with what the C module's chooses.
+const LEAST: [(Least, fn(&Model) -> Option<u32>); 6] = [
+    (Least::Lc, Model::lc),
+    (Least::Wlc, Model::wlc),
+    (Least::Sed, Model::sed),
+    (Least::Nq, Model::nq),
+    (Least::Fo, Model::fo),
+    (Least::Ovf, Model::ovf),
 ];
 
 /// How many servers the trees have room for at first.
@@ -337,7 +338,7 @@ impl Trees {
     }
 
     fn set(&mut self, slot: usize, dest: Option<Dest>) {
-        for (tree, kind) in self.least.iter_mut().zip(LEAST) {
+        for (tree, (kind, _)) in self.least.iter_mut().zip(LEAST) {
             tree.set(
                 slot,
                 dest.map_or(Load::EMPTY, |dest| kind.load(&dest, slot)),
@@ -417,15 +418,8 @@ impl Both {
         let tall = self.tall_wrr.pick_with(slots, &trees.heaviest);
         prop_assert_eq!(id(tall), wrr, "wrr by tree");
 
-        for (tree, kind) in trees.least.iter().zip(LEAST) {
-            let wanted = match kind {
-                Least::Lc => model.lc(),
-                Least::Wlc => model.wlc(),
-                Least::Sed => model.sed(),
-                Least::Nq => model.nq(),
-                Least::Fo => model.fo(),
-                Least::Ovf => model.ovf(),
-            };
+        for (tree, (kind, choice)) in trees.least.iter().zip(LEAST) {
+            let wanted = choice(model);
             prop_assert_eq!(id(kind.pick(slots)), wanted, "{:?}", kind);
             prop_assert_eq!(id(tree.least(slots)), wanted, "{:?} by tree", kind);
         }
@@ -567,7 +561,7 @@ fn many_servers_get_the_same_choices_as_few() {
             .wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) as usize % below
     };
-    for kind in LEAST {
+    for (at, (kind, _)) in LEAST.into_iter().enumerate() {
         let mut slots = Slots::default();
         let mut trees = Trees::new(SERVERS);
         for slot in 0..SERVERS {
@@ -580,7 +574,6 @@ fn many_servers_get_the_same_choices_as_few() {
             }));
             trees.set(slot, slots.0[slot]);
         }
-        let at = LEAST.iter().position(|&other| other == kind).unwrap();
         let mut conns = Vec::new();
         for _ in 0..20_000 {
             let picked = trees.least[at].least(&slots);
