@@ -1,0 +1,1 @@
+../../../selftests/lib/mmsg.py
