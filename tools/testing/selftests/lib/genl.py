@@ -165,7 +165,7 @@ class Genl:
                 return done._replace(heads=tuple(heads))
 
     def _receive(self, messages, heads):
-        data = self.socket.recv(1 << 20)
+        data = self.socket.recv(1 << 16)
         while len(data) >= 16:
             size, kind, flags, sequence, _pid = struct.unpack_from(
                 "=IHHII", data)
