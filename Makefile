@@ -82,6 +82,11 @@ differential-packets: $(needs_module_of_kernel) ## send N=12000 packets by chanc
 	@$(call hunt,$$(($(or $(N),12000) / 10 + 900))) N=$(or $(N),12000) \
 		tools/testing/selftests/packets_differential.py
 
+.PHONY: differential-choices
+differential-choices: $(needs_module_of_kernel) ## N=100000 arrivals at each scheduler of both, choices compared; SEED=, SCHEDULER=, KERNEL=
+	@$(call hunt,$$(($(or $(N),100000) / 50 + 900))) N=$(or $(N),100000) SCHEDULER='$(SCHEDULER)' \
+		tools/testing/selftests/choices_differential.py
+
 .PHONY: fault-injection
 fault-injection: KERNEL = debug
 fault-injection: $(if $(filter c,$(M)),,module-debug) ## each allocation fails once, on the kernel that looks for bugs
