@@ -237,6 +237,10 @@ pub(super) mod testing {
                 assert_eq!(pick(kind, &table, &others, &arrival, 0), None);
                 let other = pick(kind, &table, &others, &arrival, FALLBACK);
                 assert!(other.is_some_and(|other| other != own));
+                others[own as usize].as_mut().unwrap().weight = 1;
+                others[own as usize].as_mut().unwrap().removed = true;
+                assert_eq!(pick(kind, &table, &others, &arrival, 0), None);
+                assert_eq!(pick(kind, &table, &others, &arrival, FALLBACK), other);
                 for server in others.iter_mut().flatten() {
                     server.overloaded = true;
                 }

@@ -35,5 +35,9 @@ mod tests {
         servers[0].as_mut().unwrap().active = 0;
         servers[0].as_mut().unwrap().weight = 0;
         assert!(!keeps(&servers));
+        servers[0].as_mut().unwrap().weight = 1;
+        assert!(keeps(&servers));
+        servers[0].as_mut().unwrap().removed = true;
+        assert!(!keeps(&servers));
     }
 }

@@ -288,6 +288,7 @@ pub(crate) mod testing {
         pub(crate) active: u32,
         pub(crate) inactive: u32,
         pub(crate) overloaded: bool,
+        pub(crate) removed: bool,
     }
 
     impl Server for Fake {
@@ -305,6 +306,10 @@ pub(crate) mod testing {
 
         fn overloaded(&self) -> bool {
             self.overloaded
+        }
+
+        fn in_service(&self) -> bool {
+            !self.removed
         }
     }
 
