@@ -142,6 +142,30 @@ SAVED = """\
 -a -f 7 -r 10.0.3.2:0 -i -w 65535 --tun-type ipip
 """
 
+EVERYTHING = """\
+-A -t 198.51.100.1:0 -s wrr -p 30
+-a -t 198.51.100.1:0 -r 10.0.2.2:0 -g -w 1
+-A -t 198.51.100.1:21 -s fo
+-A -t 198.51.100.1:80 -s rr -p 300 -M 255.255.255.0
+-a -t 198.51.100.1:80 -r 10.0.2.2:80 -g -w 3
+-a -t 198.51.100.1:80 -r 10.0.3.2:80 -i -w 0 --tun-type gue --tun-port 5555 \
+--tun-nocsum
+-A -t 198.51.100.1:443 -s sh -b sh-fallback,sh-port
+-a -t 198.51.100.1:443 -r 10.0.2.2:443 -i -w 1 --tun-type gre --tun-csum
+-A -t 198.51.100.1:444 -s mh -b mh-fallback
+-A -t 198.51.100.1:445 -s wlc -b flag-3
+-A -u 198.51.100.1:53 -s none
+-A -u 198.51.100.1:5060 -s rr -p 60 --pe sip -o
+-a -u 198.51.100.1:5060 -r 10.0.2.2:5060 -m -w 1
+-A -t [2001:db8::1]:80 -s twos
+-a -t [2001:db8::1]:80 -r [fd00:2::2]:80 -m -w 100
+-a -t [2001:db8::1]:80 -r 10.0.2.2:80 -i -w 1 --tun-type ipip
+-A -f 7 -s lblcr -p 600
+-a -f 7 -r 10.0.2.2:0 -g -w 2
+-A -f 8 -6 -s dh -p 100 -M 64
+-a -f 8 -6 -r [fd00:2::2]:0 -g -w 2
+"""
+
 
 def spaced(text):
     """The columns' ends: ipvsadm fills the last one with blanks, and ends a
@@ -236,6 +260,13 @@ def rate(lab):
     eventually(lambda: lab.shown("-L", "-n", "--rate") == HEAD + RATE + zero,
                "rates of nothing", 6)
     equal(lab.shown("-L", "-n", "--rate", "--exact"), HEAD + RATE + zero)
+
+
+@test("-S and -R know of all that a service and a server can be")
+def everything(lab):
+    lab.ipvs.admin("-C")
+    equal(lab.director.run("ipvsadm", "-R", stdin=EVERYTHING), "")
+    equal(lab.shown("-S", "-n"), EVERYTHING)
 
 
 if __name__ == "__main__":
