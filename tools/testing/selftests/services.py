@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 120
+# timeout: 240
 """Services as administrators see them: what ipvsadm takes, keeps, shows and
 counts, and the files under /proc/net."""
 
