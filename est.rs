@@ -272,8 +272,7 @@ impl Rates {
         stats.estimated.open();
         Cursor::default().for_each(services, |service| {
             rcu::read(|rcu| {
-                let enrol =
-                    |part: &Shared<Estimated>| stats.estimated.enrol(part.borrow(rcu), rcu);
+                let enrol = |part: &Shared<Estimated>| stats.estimated.enrol(part.borrow(rcu), rcu);
                 enrol(service.stats());
                 service.for_each_dest(rcu, |dest| enrol(dest.stats()));
             });

@@ -304,8 +304,11 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// What a scheduler should choose.
+type Choice = fn(&Model) -> Option<u32>;
+
 /// Schedulers, each with what the C module's chooses.
-const LEAST: [(Least, fn(&Model) -> Option<u32>); 6] = [
+const LEAST: [(Least, Choice); 6] = [
     (Least::Lc, Model::lc),
     (Least::Wlc, Model::wlc),
     (Least::Sed, Model::sed),
