@@ -188,7 +188,8 @@ impl<T: Hashed> Table<T> {
 impl<T: Hashed> PinnedDrop for Table<T> {
     fn drop(self: Pin<&mut Self>) {
         let mut cursor = 0;
-        loop {
+        // Nobody else changes it any more, and a table that was cleared has not to be walked over.
+        while self.count() != 0 {
             let mut found: Option<Shared<T>> = None;
             cursor = rcu::read(|rcu| {
                 let next = self.chains.scan(rcu, cursor, |node| {
