@@ -151,22 +151,33 @@ pub(crate) struct Accounts<'a, 'rcu> {
 }
 
 impl Accounts<'_, '_> {
+    /// This CPU's shares of all of them.
     #[inline]
-    fn count(&self, count: impl Fn(&Share)) {
-        let section = Section::enter();
-        count(section.get(&self.ledger.total.shares));
+    fn shares<'s>(&'s self, section: &'s Section) -> [&'s Share; 3] {
+        let [dest, service] = &self.parts;
+        [
+            section.get(&dest.shares),
+            section.get(&service.shares),
+            section.get(&self.ledger.total.shares),
+        ]
+    }
+
+    /// To be called once they have been counted for.
+    #[inline]
+    fn enrol(&self) {
         for stats in self.parts {
-            count(section.get(&stats.shares));
             self.ledger.estimated.enrol(stats, self.rcu);
         }
     }
 
     #[inline]
     fn add(&self, packets: usize, bytes: usize, len: usize) {
-        self.count(|share| {
+        let section = Section::enter();
+        for share in self.shares(&section) {
             share[packets].add(1);
             share[bytes].add(len as u64);
-        });
+        }
+        self.enrol();
     }
 
     /// Counts a request of `len` bytes.
@@ -183,6 +194,10 @@ impl Accounts<'_, '_> {
 
     /// Counts a new connection.
     pub(crate) fn connection(&self) {
-        self.count(|share| share[CONNS].add(1));
+        let section = Section::enter();
+        for share in self.shares(&section) {
+            share[CONNS].add(1);
+        }
+        self.enrol();
     }
 }
