@@ -187,8 +187,11 @@ class Outcome:
 @test("no packet of a connection that is there is lost, or goes to another "
       "server")
 def old(outcome):
-    equal(outcome.old, {number: {server: outcome.sent_old}
-                        for number, server in outcome.first.items()})
+    wrong = [f"{number} of server {server}: {dict(outcome.old[number])}"
+             for number, server in outcome.first.items()
+             if outcome.old[number] != {server: outcome.sent_old}]
+    equal(wrong[:8], [], f"{len(wrong)} connections whose {outcome.sent_old} "
+          "packets came to {server: packets}")
 
 
 @test("each new connection goes to a server, and to none of weight 0")
