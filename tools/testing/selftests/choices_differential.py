@@ -30,7 +30,7 @@ from choices.play import on
 from lib.chance import chance, number
 from lib.tap import TIME_FACTOR, main, note, test
 
-ARRIVALS = number("N", 10_000 // TIME_FACTOR)
+ARRIVALS = number("N", 5_000 // TIME_FACTOR)
 FEW, MANY = 5, 45       # servers
 CHOSEN = [each for each in SCHEDULERS
           if re.search(os.environ.get("SCHEDULER", ""), str(each))]
