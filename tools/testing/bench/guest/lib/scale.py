@@ -149,7 +149,6 @@ def share(functions):
 def measure(name, parameters, progress):
     """The costs with one module: {scale: {step: cost}}."""
     found = {}
-    sampler.prepare()
     for key, scale in SCALES.items():
         progress(f"{name}: {scale.title}")
         load(name, parameters)
