@@ -47,6 +47,7 @@ use kernel::sync::Arc;
 use linux::{
     jiffies,
     rcu::{
+        Borrowed,
         Reader,
         Shared, //
     },
@@ -341,6 +342,12 @@ impl<F: Family> Conn<F> {
     #[inline]
     pub(crate) fn dest(&self) -> Option<&Dest> {
         self.dest.as_deref()
+    }
+
+    /// The same for as long as `rcu`, even if the connection ends.
+    #[inline]
+    pub(crate) fn borrow_dest<'rcu>(&self, rcu: Reader<'rcu>) -> Option<Borrowed<'rcu, Dest>> {
+        self.dest.as_ref().map(|dest| dest.borrow(rcu))
     }
 
     /// The template that it was made by (C: `cp->control`).

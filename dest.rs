@@ -5,10 +5,8 @@
 use crate::{
     conn::FwdMethod,
     sched::watch::Watch,
-    stats::{
-        Estimated,
-        Stats, //
-    },
+    service::Service,
+    stats::Stats, //
 };
 use core::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize,
@@ -66,15 +64,27 @@ use linux::{
 /// What a server is found by: its service, and its own address and port.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DestKey {
+    /// Of the rest.
+    hash: u32,
     pub(crate) service: ServiceKey,
     pub(crate) addr: Addr,
     pub(crate) port: Be16,
 }
 
 impl DestKey {
-    pub(crate) fn hash(&self, seed: &Seed) -> u32 {
-        let key = HashKey::new(*seed);
-        self.service.hash(&key).rotate_left(16) ^ hash_end(&key, self.addr, self.port, 0)
+    /// For a table with this seed.
+    pub(crate) fn new(service: &Service, addr: Addr, port: Be16, seed: &Seed) -> Self {
+        let own = hash_end(&HashKey::new(*seed), addr, port, 0);
+        Self {
+            hash: service.key_hash().rotate_left(16) ^ own,
+            service: *service.key(),
+            addr,
+            port,
+        }
+    }
+
+    pub(crate) fn hash(&self) -> u32 {
+        self.hash
     }
 }
 
@@ -117,9 +127,10 @@ pub(crate) struct Dest {
     pub(crate) route4: RouteCache<Rtable>,
     /// The same for IPv6.
     pub(crate) route6: RouteCache<Rt6Info>,
-    stats: Shared<Estimated>,
-    /// The statistics of its service.
-    service_stats: SharedCell<Estimated>,
+    #[pin]
+    stats: Stats,
+    /// The service that it belongs to, or belonged to last.
+    service: SharedCell<Service>,
 }
 
 /// The slot of the table in which servers are found by their own address, without their service (C:
@@ -143,7 +154,7 @@ impl Hashed for Dest {
                 FwdMethod::Masq => Some(masq_hash(self.key.addr, self.key.port, seed)),
                 _ => None,
             },
-            _ => Some(self.key.hash(seed)),
+            _ => Some(self.key.hash()),
         }
     }
 }
@@ -193,7 +204,7 @@ pub(crate) fn translated<'rcu>(
 }
 
 impl Dest {
-    pub(crate) fn new(key: DestKey, service_stats: Shared<Estimated>) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(key: DestKey) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             key,
             conn_flags: AtomicU32::new(0),
@@ -214,8 +225,8 @@ impl Dest {
             in_trash: AtomicBool::new(false),
             route4: RouteCache::new(),
             route6: RouteCache::new(),
-            stats: Shared::pin_init(Estimated::new(Stats::new()), GFP_KERNEL)?,
-            service_stats: SharedCell::new(service_stats),
+            stats <- Stats::new(),
+            service: SharedCell::empty(),
         }? Error)
     }
 
@@ -293,17 +304,14 @@ impl Dest {
     }
 
     #[inline]
-    pub(crate) fn stats(&self) -> &Shared<Estimated> {
+    pub(crate) fn stats(&self) -> &Stats {
         &self.stats
     }
 
-    /// The statistics of the service that it belongs to.
+    /// The service that it belongs to, or, if it is not [`Self::available`], belonged to last.
     #[inline]
-    pub(crate) fn service_stats<'rcu>(
-        &self,
-        rcu: Reader<'rcu>,
-    ) -> Option<Borrowed<'rcu, Estimated>> {
-        self.service_stats.get(rcu)
+    pub(crate) fn service<'rcu>(&self, rcu: Reader<'rcu>) -> Option<Borrowed<'rcu, Service>> {
+        self.service.get(rcu)
     }
 
     /// Whether it belongs to its service at present.
@@ -338,8 +346,15 @@ impl Dest {
         self.last_weight.load(Relaxed)
     }
 
-    /// Takes over what a user asks for. Under the configuration lock, and in no table, since it may
-    /// belong elsewhere afterwards.
+    /// Whether it would still be found where it is, configured like that.
+    pub(crate) fn keeps_place(&self, spec: &DestSpec) -> bool {
+        let tunnel = Tunnel::new(spec.tun_type, spec.tun_port, spec.tun_flags);
+        FwdMethod::from_flags(self.conn_flags()) == FwdMethod::from_flags(spec.fwd_method)
+            && tunnel.is_some_and(|tunnel| tunnel.port() == self.tunnel().port())
+    }
+
+    /// Takes over what a user asks for. Under the configuration lock, and in no table unless it keeps
+    /// its place.
     pub(crate) fn configure(&self, spec: &DestSpec) {
         self.weight.store(spec.weight, SeqCst);
         if spec.weight != 0 {
@@ -360,15 +375,12 @@ impl Dest {
         self.reset_route();
     }
 
-    /// Joins a service, as the one with this number. Under the configuration lock.
-    pub(crate) fn join(&self, service_stats: &Shared<Estimated>, serial: u64) {
-        self.serial.store(serial, Relaxed);
-        let same = linux::rcu::read(|rcu| {
-            self.service_stats(rcu)
-                .is_some_and(|stats| service_stats.same(&stats))
-        });
-        if !same {
-            self.service_stats.replace(service_stats.clone());
+    /// Joins a service. Under the configuration lock.
+    pub(crate) fn join(&self, service: &Shared<Service>) {
+        self.serial.store(service.next_serial(), Relaxed);
+        let same =
+            linux::rcu::read(|rcu| self.service(rcu).is_some_and(|other| service.same(&other)));
+        if !same && self.service.replace(service.clone()).is_some() {
             self.stats.zero();
         }
         self.last_weight.store(self.weight.load(Relaxed), Relaxed);

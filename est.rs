@@ -12,10 +12,6 @@
 use crate::{
     netns::Model,
     settings::Settings,
-    stats::{
-        Estimated,
-        Stats, //
-    },
     walk::Cursor, //
 };
 use core::{
@@ -50,10 +46,7 @@ use linux::{
         This,
         Thread, //
     },
-    rcu::{
-        self,
-        Shared, //
-    },
+    rcu, //
 };
 
 /// Ticks from one step to the next.
@@ -266,15 +259,15 @@ impl Rates {
     /// Begins with all that there is: it may have been counted before.
     fn begin(&self, this: &This) {
         let Model {
-            services, stats, ..
+            services, ledger, ..
         } = &*self.model;
 
-        stats.estimated.open();
+        ledger.services.open();
+        ledger.dests.open();
         Cursor::default().for_each(services, |service| {
             rcu::read(|rcu| {
-                let enrol = |part: &Shared<Estimated>| stats.estimated.enrol(part.borrow(rcu), rcu);
-                enrol(service.stats());
-                service.for_each_dest(rcu, |dest| enrol(dest.stats()));
+                ledger.services.enrol(service, rcu);
+                service.for_each_dest(rcu, |dest| ledger.dests.enrol(dest, rcu));
             });
             match this.should_stop() {
                 true => ControlFlow::Break(()),
@@ -286,18 +279,27 @@ impl Rates {
     /// Lets all statistics take a step, but those that are at rest; ends early if the thread is to
     /// stop.
     fn step(&self, this: &This) {
-        let stats = &self.model.stats;
-        stats.total.estimate();
-        stats
-            .estimated
-            .visit(Stats::estimate, Stats::is_behind, || this.should_stop());
+        let ledger = &self.model.ledger;
+        ledger.total.estimate();
+        ledger.services.visit(
+            |service| service.stats().estimate(),
+            |service| service.stats().is_behind(),
+            || this.should_stop(),
+        );
+        // Nobody asks for the rates of one that has left its service.
+        ledger.dests.visit(
+            |dest| dest.available() && dest.stats().estimate(),
+            |dest| dest.available() && dest.stats().is_behind(),
+            || this.should_stop(),
+        );
         let due = self.due.load(Relaxed);
         self.due.store(due.wrapping_add(PERIOD), Relaxed);
     }
 
     /// Ends: what is counted from now on is not looked at.
     fn end(&self) {
-        self.model.stats.estimated.close();
+        self.model.ledger.services.close();
+        self.model.ledger.dests.close();
     }
 }
 

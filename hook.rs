@@ -10,6 +10,7 @@ mod icmp;
 mod tunnel;
 
 use crate::{
+    accounts::Accounts,
     conn::{
         self,
         Conn,
@@ -39,7 +40,6 @@ use crate::{
         out::Outgoing,
         Scheduled, //
     },
-    stats::Accounts, //
 };
 use core::{
     marker::PhantomData,
@@ -430,11 +430,12 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     /// The same for a connection of whichever family.
     #[inline]
     fn accounts_of<I: Family>(&self, conn: &Conn<I>) -> Option<Accounts<'_, 'rcu>> {
-        let dest = conn.dest().filter(|dest| dest.available())?;
-        let service = dest.service_stats(self.rcu)?;
+        let dest = conn.borrow_dest(self.rcu).filter(|dest| dest.available())?;
+        let service = dest.service(self.rcu)?;
         Some(Accounts {
-            parts: [dest.stats().borrow(self.rcu), service],
-            ledger: &self.netns.model().stats,
+            dest,
+            service,
+            ledger: &self.netns.model().ledger,
             rcu: self.rcu,
         })
     }

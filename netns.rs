@@ -13,6 +13,7 @@
 //! Packets take none of 1 and 2: they read services, servers and connections under RCU.
 
 use crate::{
+    accounts::Ledger,
     conn::{
         self,
         template::{
@@ -45,7 +46,6 @@ use crate::{
     service::Service,
     settings::Settings,
     stats::{
-        Ledger,
         Stats, //
     },
     trash::Trash, //
@@ -164,9 +164,9 @@ pub(crate) struct Model {
     /// The servers of all services, to be found without a walk, and those in the trash.
     #[pin]
     pub(crate) dests: Table<Dest>,
-    /// The statistics of the namespace, and which others there are to estimate.
+    /// What they all count for.
     #[pin]
-    pub(crate) stats: Ledger,
+    pub(crate) ledger: Ledger,
 }
 
 /// The smallest and the largest table of services or servers, as powers of two.
@@ -189,7 +189,7 @@ impl Model {
         try_pin_init!(Self {
             services <- Table::new(SIZING),
             dests <- Table::new(SIZING),
-            stats <- Ledger::new(),
+            ledger <- Ledger::new(),
         }? Error)
     }
 }
@@ -481,7 +481,7 @@ impl Netns {
     /// The statistics of the namespace.
     #[inline]
     pub(crate) fn stats(&self) -> &Stats {
-        &self.model.stats.total
+        &self.model.ledger.total
     }
 
     /// The tables of connections, to be kept.

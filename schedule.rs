@@ -6,6 +6,7 @@ pub(crate) mod out;
 mod persist;
 
 use crate::{
+    accounts::Accounts,
     conn::{
         Conn,
         FwdMethod,
@@ -17,7 +18,6 @@ use crate::{
     hook::Packet,
     netns::Netns,
     service::Service,
-    stats::Accounts, //
 };
 use core::sync::atomic::Ordering::Relaxed;
 use ipvs_core::{
@@ -140,10 +140,10 @@ fn schedule<'rcu, F: Family>(
                  configuration\n"
             );
         }
-        return leave(netns, skb, flow, &service, cause, rcu);
+        return leave(netns, skb, flow, service, cause, rcu);
     }
     let Some(dest) = service.schedule(&arrival(flow, cause), rcu) else {
-        return leave(netns, skb, flow, &service, cause, rcu);
+        return leave(netns, skb, flow, service, cause, rcu);
     };
 
     let Some(shared) = dest.share() else {
@@ -161,10 +161,10 @@ fn schedule<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(service.get(), Some(dest.get()), flow) {
-        return one_packet(netns, service.get(), skb, new, rcu);
+    if is_one_packet(&service, Some(&dest), flow) {
+        return one_packet(netns, service, skb, new, rcu);
     }
-    match connect(netns, service.get(), new, rcu) {
+    match connect(netns, service, new, rcu) {
         Some((conn, _)) => Scheduled::Conn(skb, conn),
         None => Scheduled::Verdict(Verdict::Drop(skb)),
     }
@@ -179,7 +179,7 @@ fn is_one_packet<A>(service: &Service, dest: Option<&Dest>, flow: &Flow<A>) -> b
 /// Gives a packet a connection for itself.
 fn one_packet<'rcu, F: Family>(
     netns: &Netns,
-    service: &Service,
+    service: Borrowed<'rcu, Service>,
     skb: Skb,
     new: NewConn<F>,
     rcu: Reader<'rcu>,
@@ -192,17 +192,17 @@ fn one_packet<'rcu, F: Family>(
 
 /// Makes a connection for a packet, which is in no table and allocates nothing, and counts it. `None`
 /// if there is no room: it would be one more for as long as that takes.
-fn one_packet_conn<F: Family>(
+fn one_packet_conn<'rcu, F: Family>(
     netns: &Netns,
-    service: &Service,
+    service: Borrowed<'rcu, Service>,
     new: NewConn<F>,
-    rcu: Reader<'_>,
+    rcu: Reader<'rcu>,
 ) -> Option<Conn<F>> {
     if !netns.has_room() {
         return None;
     }
     let conn = Conn::one_packet(new);
-    if let Some(dest) = conn.dest() {
+    if let Some(dest) = conn.borrow_dest(rcu) {
         accounts(netns, service, dest, rcu).connection();
     }
     Some(conn)
@@ -211,13 +211,14 @@ fn one_packet_conn<F: Family>(
 /// The accounts of a new connection with a server of `service`.
 fn accounts<'a, 'rcu>(
     netns: &'a Netns,
-    service: &Service,
-    dest: &Dest,
+    service: Borrowed<'rcu, Service>,
+    dest: Borrowed<'rcu, Dest>,
     rcu: Reader<'rcu>,
 ) -> Accounts<'a, 'rcu> {
     Accounts {
-        parts: [dest.stats(), service.stats()].map(|stats| stats.borrow(rcu)),
-        ledger: &netns.model().stats,
+        dest,
+        service,
+        ledger: &netns.model().ledger,
         rcu,
     }
 }
@@ -238,12 +239,12 @@ fn arrival<A: Address>(flow: &Flow<A>, cause: Cause) -> Arrival {
 /// Makes a connection and counts it, or finds it made; says which.
 fn connect<'rcu, F: Family>(
     netns: &'rcu Netns,
-    service: &Service,
+    service: Borrowed<'rcu, Service>,
     new: NewConn<F>,
     rcu: Reader<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
     let (conn, is_new) = publish(netns, new, rcu)?;
-    if let (true, Some(dest)) = (is_new, conn.dest()) {
+    if let (true, Some(dest)) = (is_new, conn.borrow_dest(rcu)) {
         accounts(netns, service, dest, rcu).connection();
     }
     Some((conn, is_new))
@@ -335,7 +336,7 @@ fn leave<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
     flow: &Flow<F::Addr>,
-    service: &Service,
+    service: Borrowed<'rcu, Service>,
     cause: Cause,
     rcu: Reader<'rcu>,
 ) -> Scheduled<'rcu, F> {
@@ -362,7 +363,7 @@ fn leave<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(service, None, flow) {
+    if is_one_packet(&service, None, flow) {
         return one_packet(netns, service, skb, new, rcu);
     }
     match publish(netns, new, rcu) {

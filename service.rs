@@ -6,10 +6,7 @@ use crate::{
     dest::Dest,
     sched::Scheduler,
     settings::Settings,
-    stats::{
-        Estimated,
-        Stats, //
-    },
+    stats::Stats, //
 };
 use core::sync::atomic::{
     AtomicU32,
@@ -18,10 +15,7 @@ use core::sync::atomic::{
     Ordering::Relaxed, //
 };
 use ipvs_core::{
-    flow::{
-        HashKey,
-        ServiceKey, //
-    },
+    flow::ServiceKey,
     net::{
         Addr,
         Be128, //
@@ -49,8 +43,7 @@ use linux::{
     jiffies::HZ,
     rcu::{
         Borrowed,
-        Reader,
-        Shared, //
+        Reader, //
     },
     roster::Roster,
     table::{
@@ -66,6 +59,8 @@ use linux::{
 #[pin_data]
 pub(crate) struct Service {
     key: ServiceKey,
+    /// Of `key`.
+    hash: u32,
     protocol: u8,
     flags: AtomicU32,
     /// In ticks.
@@ -80,28 +75,30 @@ pub(crate) struct Service {
     arrivals: AtomicU64,
     /// Who chooses among them.
     pub(crate) scheduler: Scheduler,
-    /// Shared with the servers, whose packets count here too.
-    stats: Shared<Estimated>,
+    /// The packets of its servers count here too.
+    #[pin]
+    stats: Stats,
 }
 
 impl Hashed for Service {
-    fn hash(&self, slot: usize, seed: &Seed) -> Option<u32> {
-        (slot == 0).then(|| self.key.hash(&HashKey::new(*seed)))
+    fn hash(&self, slot: usize, _seed: &Seed) -> Option<u32> {
+        (slot == 0).then_some(self.hash)
     }
 }
 
 impl Service {
-    /// A service without servers. `protocol` is that of a service by firewall mark, as it is shown.
-    /// May sleep.
+    /// A service without servers. `hash` is what its table hashes `key` to, `protocol` that of a
+    /// service by firewall mark, as it is shown. May sleep.
     pub(crate) fn new(
         key: ServiceKey,
+        hash: u32,
         protocol: u8,
         kind: Option<SchedulerKind>,
         settings: Arc<Settings>,
     ) -> Result<impl PinInit<Self, Error>> {
-        let stats = Shared::pin_init(Estimated::new(Stats::new()), GFP_KERNEL)?;
         Ok(try_pin_init!(Self {
             key,
+            hash,
             protocol,
             flags: AtomicU32::new(0),
             timeout: AtomicU32::new(0),
@@ -110,7 +107,7 @@ impl Service {
             dests <- Roster::new(),
             arrivals: AtomicU64::new(0),
             scheduler: Scheduler::new(kind, settings)?,
-            stats,
+            stats <- Stats::new(),
         }? Error))
     }
 
@@ -125,6 +122,11 @@ impl Service {
 
     pub(crate) fn key(&self) -> &ServiceKey {
         &self.key
+    }
+
+    /// What its table hashes the key to.
+    pub(crate) fn key_hash(&self) -> u32 {
+        self.hash
     }
 
     /// Firewall mark, or 0.
@@ -211,7 +213,8 @@ impl Service {
         self.scheduler.kind().map_or("none", SchedulerKind::name)
     }
 
-    pub(crate) fn stats(&self) -> &Shared<Estimated> {
+    #[inline]
+    pub(crate) fn stats(&self) -> &Stats {
         &self.stats
     }
 
@@ -231,11 +234,15 @@ impl Service {
     }
 
     /// Visits the servers, in the order in which C lists them: the last one added first.
-    pub(crate) fn for_each_dest<'rcu>(&self, rcu: Reader<'rcu>, mut visit: impl FnMut(&'rcu Dest)) {
+    pub(crate) fn for_each_dest<'rcu>(
+        &self,
+        rcu: Reader<'rcu>,
+        mut visit: impl FnMut(Borrowed<'rcu, Dest>),
+    ) {
         let view = self.dests.view(rcu);
         for slot in (0..view.len()).rev() {
             if let Some(dest) = view.get(slot) {
-                visit(dest.get());
+                visit(dest);
             }
         }
     }

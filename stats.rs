@@ -16,28 +16,20 @@ use linux::{
     new_spinlock_bh,
     percpu::{
         Counter,
-        PerCpu,
-        Section, //
-    },
-    rcu::{
-        Borrowed,
-        Reader, //
-    },
-    roll::{
-        Entry,
-        Roll, //
+        PerCpu, //
     },
     spinlock::SpinLockBh, //
 };
 
-const CONNS: usize = 0;
-const INPKTS: usize = 1;
-const OUTPKTS: usize = 2;
-const INBYTES: usize = 3;
-const OUTBYTES: usize = 4;
+/// The places of counters in a [`Share`].
+pub(crate) const CONNS: usize = 0;
+pub(crate) const INPKTS: usize = 1;
+pub(crate) const OUTPKTS: usize = 2;
+pub(crate) const INBYTES: usize = 3;
+pub(crate) const OUTBYTES: usize = 4;
 
 /// One CPU's share of [`Counters`].
-type Share = [Counter; 5];
+pub(crate) type Share = [Counter; 5];
 
 fn sum(share: &Share) -> Counters {
     Counters {
@@ -59,7 +51,7 @@ struct Base {
 /// The statistics of one object.
 #[pin_data]
 pub(crate) struct Stats {
-    shares: PerCpu<Share>,
+    pub(crate) shares: PerCpu<Share>,
     #[pin]
     base: SpinLockBh<Base>,
 }
@@ -119,85 +111,5 @@ impl Stats {
     /// Whether something was counted since the last step.
     pub(crate) fn is_behind(&self) -> bool {
         self.base.lock().estimator.is_behind(&self.total())
-    }
-}
-
-/// The statistics of a server or a service, whose rates are estimated while they have any.
-pub(crate) type Estimated = Entry<Stats>;
-
-/// All statistics of a namespace: in total, and those whose rates are estimated.
-#[pin_data]
-pub(crate) struct Ledger {
-    #[pin]
-    pub(crate) total: Stats,
-    #[pin]
-    pub(crate) estimated: Roll<Stats>,
-}
-
-impl Ledger {
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            total <- Stats::new(),
-            estimated <- Roll::new(),
-        }? Error)
-    }
-}
-
-/// All that one packet counts for: its server, the service and the namespace.
-pub(crate) struct Accounts<'a, 'rcu> {
-    pub(crate) parts: [Borrowed<'rcu, Estimated>; 2],
-    pub(crate) ledger: &'a Ledger,
-    pub(crate) rcu: Reader<'rcu>,
-}
-
-impl Accounts<'_, '_> {
-    /// This CPU's shares of all of them.
-    #[inline]
-    fn shares<'s>(&'s self, section: &'s Section) -> [&'s Share; 3] {
-        let [dest, service] = &self.parts;
-        [
-            section.get(&dest.shares),
-            section.get(&service.shares),
-            section.get(&self.ledger.total.shares),
-        ]
-    }
-
-    /// To be called once they have been counted for.
-    #[inline]
-    fn enrol(&self) {
-        for stats in self.parts {
-            self.ledger.estimated.enrol(stats, self.rcu);
-        }
-    }
-
-    #[inline]
-    fn add(&self, packets: usize, bytes: usize, len: usize) {
-        let section = Section::enter();
-        for share in self.shares(&section) {
-            share[packets].add(1);
-            share[bytes].add(len as u64);
-        }
-        self.enrol();
-    }
-
-    /// Counts a request of `len` bytes.
-    #[inline]
-    pub(crate) fn request(&self, len: usize) {
-        self.add(INPKTS, INBYTES, len);
-    }
-
-    /// Counts an answer of `len` bytes.
-    #[inline]
-    pub(crate) fn answer(&self, len: usize) {
-        self.add(OUTPKTS, OUTBYTES, len);
-    }
-
-    /// Counts a new connection.
-    pub(crate) fn connection(&self) {
-        let section = Section::enter();
-        for share in self.shares(&section) {
-            share[CONNS].add(1);
-        }
-        self.enrol();
     }
 }

@@ -7,11 +7,8 @@
 //! been without connections for two minutes is let go. C: `dest_trash`.
 
 use crate::{
-    dest::{
-        Dest,
-        DestKey, //
-    },
-    netns::Model,
+    dest::Dest,
+    netns::Model, //
 };
 use core::sync::atomic::Ordering::Relaxed;
 use kernel::{
@@ -25,10 +22,7 @@ use kernel::{
 };
 use linux::{
     jiffies::HZ,
-    rcu::{
-        self,
-        Shared, //
-    },
+    rcu::Shared,
     work::{
         Next,
         Run,
@@ -114,26 +108,28 @@ impl Trash {
         })
     }
 
-    /// Opens it, with room for so many servers. Sleeps. What there is no memory for will be let go.
-    pub(crate) fn open(&self, room: usize) -> Open<'_> {
-        let mut dests = self.removed.dests.lock();
-        let _ = dests.reserve(room, GFP_KERNEL);
-        Open { trash: self, dests }
+    /// Opens it. Sleeps.
+    pub(crate) fn open(&self) -> Open<'_> {
+        Open {
+            trash: self,
+            dests: self.removed.dests.lock(),
+        }
     }
 
-    /// Takes the server with this key out of the table, if it was removed and is still there.
-    pub(crate) fn take(&self, key: &DestKey) -> Option<Shared<Dest>> {
-        let dests = &self.removed.model.dests;
-        let dest = rcu::read(|rcu| {
-            let is = |dest: &Dest, slot| slot == 0 && dest.key() == key && !dest.available();
-            dests.find(rcu, key.hash(dests.seed()), is)?.share()
-        })?;
+    /// Keeps a server, as [`Open::put`] does. Sleeps.
+    pub(crate) fn put(&self, dest: Shared<Dest>) {
+        let mut trash = self.open();
+        trash.make_room(1);
+        trash.put(dest);
+    }
+
+    /// Takes a server that was removed out of the table, since it comes back.
+    pub(crate) fn take(&self, dest: &Shared<Dest>) {
         let _removed = self.removed.dests.lock();
         // Nobody else holds it for a while, which must not look as if it were idle.
         dest.busy();
         // Nothing, if it was let go just now.
-        dests.remove(&dest);
-        Some(dest)
+        self.removed.model.dests.remove(dest);
     }
 
     /// Lets all go.
@@ -155,6 +151,11 @@ pub(crate) struct Open<'a> {
 }
 
 impl Open<'_> {
+    /// Makes room for so many more servers. Sleeps. What there is no memory for will be let go.
+    pub(crate) fn make_room(&mut self, servers: usize) {
+        let _ = self.dests.reserve(servers, GFP_KERNEL);
+    }
+
     /// Keeps a server that has left its service and is in the table. Does not sleep. Without memory
     /// for that it is let go, with its connections still on it.
     pub(crate) fn put(&mut self, dest: Shared<Dest>) {

@@ -10,10 +10,16 @@
 //! are the same. A walk goes by that order and knows what it has passed, so that an entry which is
 //! there all the time is met once, whatever comes, goes and is resized in between.
 
-use core::ops::ControlFlow;
+use core::ops::{
+    ControlFlow,
+    Deref, //
+};
 use kernel::prelude::*;
 use linux::{
-    rcu::Reader,
+    rcu::{
+        Borrowed,
+        Reader, //
+    },
     table::{
         Hashed,
         Table, //
@@ -27,6 +33,8 @@ pub(crate) const BATCH: usize = 16;
 /// A table that can be walked over.
 pub(crate) trait Walked {
     type Entry: 'static;
+    /// An entry as a reader sees it.
+    type Seen<'rcu>: Copy + Deref<Target = Self::Entry>;
 
     /// The hash that an entry has its place by.
     fn hash(&self, entry: &Self::Entry) -> u32;
@@ -36,24 +44,31 @@ pub(crate) trait Walked {
         &self,
         rcu: Reader<'rcu>,
         place: usize,
-        visit: impl FnMut(&'rcu Self::Entry),
+        visit: impl FnMut(Self::Seen<'rcu>),
     ) -> usize;
 }
 
 impl<T: Hashed> Walked for Table<T> {
     type Entry = T;
+    type Seen<'rcu> = Borrowed<'rcu, T>;
 
     fn hash(&self, entry: &T) -> u32 {
         entry.hash(0, self.seed()).unwrap_or(0)
     }
 
-    fn scan<'rcu>(&self, rcu: Reader<'rcu>, place: usize, mut visit: impl FnMut(&'rcu T)) -> usize {
-        Table::scan(self, rcu, place, |entry| visit(entry.get()))
+    fn scan<'rcu>(
+        &self,
+        rcu: Reader<'rcu>,
+        place: usize,
+        visit: impl FnMut(Borrowed<'rcu, T>),
+    ) -> usize {
+        Table::scan(self, rcu, place, visit)
     }
 }
 
 impl<T: timed::Entry> Walked for timed::Table<T> {
     type Entry = T;
+    type Seen<'rcu> = &'rcu T;
 
     fn hash(&self, entry: &T) -> u32 {
         entry.hash(0, self.seed()).unwrap_or(0)
@@ -80,13 +95,13 @@ pub(crate) struct Cursor {
 }
 
 /// The first entries of a place behind a rank, in their order.
-struct Batch<'rcu, T> {
-    entries: [Option<(Rank, &'rcu T)>; BATCH],
+struct Batch<E> {
+    entries: [Option<(Rank, E)>; BATCH],
     /// Whether there are more.
     overflows: bool,
 }
 
-impl<'rcu, T> Batch<'rcu, T> {
+impl<E: Copy> Batch<E> {
     const fn new() -> Self {
         Self {
             entries: [None; BATCH],
@@ -95,7 +110,7 @@ impl<'rcu, T> Batch<'rcu, T> {
     }
 
     /// Takes an entry in, and lets go of the last one if there are too many.
-    fn insert(&mut self, rank: Rank, entry: &'rcu T) {
+    fn insert(&mut self, rank: Rank, entry: E) {
         let mut carried = (rank, entry);
         for place in &mut self.entries {
             match place {
@@ -123,7 +138,7 @@ impl Cursor {
         &mut self,
         rcu: Reader<'rcu>,
         table: &W,
-        mut visit: impl FnMut(&'rcu W::Entry) -> ControlFlow<()>,
+        mut visit: impl FnMut(W::Seen<'rcu>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         if self.ended {
             return ControlFlow::Continue(());
@@ -133,8 +148,8 @@ impl Cursor {
         let place = passed.reversed_hash.reverse_bits();
         let next = table.scan(rcu, place as usize, |entry| {
             let rank = Rank {
-                reversed_hash: table.hash(entry).reverse_bits(),
-                address: core::ptr::from_ref(entry).addr(),
+                reversed_hash: table.hash(&entry).reverse_bits(),
+                address: core::ptr::from_ref(&*entry).addr(),
             };
             if rank > passed {
                 batch.insert(rank, entry);
@@ -160,7 +175,7 @@ impl Cursor {
     pub(crate) fn for_each<W: Walked>(
         &mut self,
         table: &W,
-        mut visit: impl FnMut(&W::Entry) -> ControlFlow<()>,
+        mut visit: impl for<'rcu> FnMut(W::Seen<'rcu>) -> ControlFlow<()>,
     ) {
         while !self.ended {
             if linux::rcu::read(|rcu| self.advance(rcu, table, &mut visit)).is_break() {

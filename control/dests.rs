@@ -78,11 +78,9 @@ fn check_dest(service: &Service, spec: &DestSpec) -> Outcome {
 impl Netns {
     fn dest_key(&self, service: &Service, id: &DestId) -> Outcome<DestKey> {
         let family = id.family(service.family(), has_ipv6())?;
-        Ok(DestKey {
-            service: *service.key(),
-            addr: address(family, &id.addr),
-            port: id.port,
-        })
+        let addr = address(family, &id.addr);
+        let seed = self.model().dests.seed();
+        Ok(DestKey::new(service, addr, id.port, seed))
     }
 
     /// Whether packets may be sent to an address. C: `ip_vs_new_dest()`.
@@ -99,16 +97,18 @@ impl Netns {
         }
     }
 
-    fn dest(&self, key: &DestKey) -> Option<Shared<Dest>> {
+    /// The server with this key, be it that of a service or in the trash.
+    fn any_dest(&self, key: &DestKey) -> Option<Shared<Dest>> {
         let dests = &self.model().dests;
-        let hash = key.hash(dests.seed());
-        rcu::read(|rcu| {
-            dests
-                .find(rcu, hash, |dest, slot| {
-                    slot == 0 && dest.key() == key && dest.available()
-                })?
-                .share()
-        })
+        let is = |dest: &Dest, slot| slot == 0 && dest.key() == key;
+        rcu::read(|rcu| dests.find(rcu, key.hash(), is)?.share())
+    }
+
+    /// The service's server with this key.
+    fn dest(&self, key: &DestKey) -> Outcome<Shared<Dest>> {
+        self.any_dest(key)
+            .filter(|dest| dest.available())
+            .ok_or(NO_DEST)
     }
 
     /// Adds a server to a service. One that was removed a short while ago comes back with all that
@@ -121,15 +121,17 @@ impl Netns {
         let service = self.service(service)?;
         check_dest(&service, spec)?;
         let key = self.dest_key(&service, &spec.id)?;
-        if self.dest(&key).is_some() {
-            return Err(ControlError::new(EEXIST, "the service has this server"));
-        }
-
         let dests = &self.model().dests;
-        let removed = self.trash.take(&key);
+        let removed = self.any_dest(&key);
         let known = removed.is_some();
         let dest = match removed {
-            Some(dest) => dest,
+            Some(dest) if dest.available() => {
+                return Err(ControlError::new(EEXIST, "the service has this server"));
+            }
+            Some(dest) => {
+                self.trash.take(&dest);
+                dest
+            }
             None => {
                 if !self.is_reachable(key.addr) {
                     return Err(ControlError::about(
@@ -138,12 +140,12 @@ impl Netns {
                         "the server's address is neither unicast (beyond the link, for IPv6) nor local",
                     ));
                 }
-                Shared::pin_init(Dest::new(key, service.stats().clone()), GFP_KERNEL)?
+                Shared::pin_init(Dest::new(key), GFP_KERNEL)?
             }
         };
 
         dest.configure(spec);
-        dest.join(service.stats(), service.next_serial());
+        dest.join(&service);
         let pushed = service
             .scheduler
             .prepare(&service.dests, Change::Add(&dest))
@@ -159,7 +161,7 @@ impl Netns {
                 dest.leave();
                 if known {
                     let _ = dests.insert(dest.clone(), |other| other.key() == &key);
-                    self.trash.open(1).put(dest);
+                    self.trash.put(dest);
                 }
                 return Err(error.into());
             }
@@ -178,12 +180,14 @@ impl Netns {
         let service = self.service(service)?;
         check_dest(&service, spec)?;
         let key = self.dest_key(&service, &spec.id)?;
-        let dest = self.dest(&key).ok_or(NO_DEST)?;
+        let dest = self.dest(&key)?;
         let prepared = service
             .scheduler
             .prepare(&service.dests, Change::Weigh(&dest, spec.weight))?;
         let dests = &self.model().dests;
-        if let Some(dest) = dests.remove(&dest) {
+        if dest.keeps_place(spec) {
+            dest.configure(spec);
+        } else if let Some(dest) = dests.remove(&dest) {
             dest.configure(spec);
             let _ = dests.insert(dest, |other| other.key() == &key);
         }
@@ -199,7 +203,7 @@ impl Netns {
         let _config = self.config.lock();
         let service = self.service(service)?;
         let key = self.dest_key(&service, id)?;
-        let dest = self.dest(&key).ok_or(NO_DEST)?;
+        let dest = self.dest(&key)?;
         let prepared = service
             .scheduler
             .prepare(&service.dests, Change::Remove(&dest))?;
@@ -207,7 +211,7 @@ impl Netns {
         service.dests.remove(&dest, |view, slot| {
             service.scheduler.removed(view, slot);
         });
-        self.trash.open(1).put(dest);
+        self.trash.put(dest);
         service.scheduler.changed(&service.dests, prepared);
         self.expire_nodest();
         Ok(())

@@ -32,7 +32,7 @@ impl Netns {
             if list.len() == room {
                 return ControlFlow::Break(());
             }
-            let _ = show(service).map(|shown| list.push_within_capacity(shown));
+            let _ = show(&service).map(|shown| list.push_within_capacity(shown));
             ControlFlow::Continue(())
         });
         Ok(list)
@@ -54,7 +54,7 @@ impl Netns {
         rcu::read(|rcu| {
             service.for_each_dest(rcu, |dest| {
                 if list.len() < room {
-                    let _ = show(dest).map(|shown| list.push_within_capacity(shown));
+                    let _ = show(&dest).map(|shown| list.push_within_capacity(shown));
                 }
             });
         });

@@ -16,7 +16,8 @@ use crate::{
         ServiceCounts, //
     },
     schedule::FTPPORT,
-    service::Service, //
+    service::Service,
+    trash::Open, //
 };
 use core::sync::atomic::{
     AtomicU32,
@@ -208,7 +209,9 @@ impl Netns {
             }
         }
 
-        let service = Service::new(key, spec.id.protocol as u8, kind, self.settings.clone())?;
+        let hash = key.hash(self.service_key());
+        let protocol = spec.id.protocol as u8;
+        let service = Service::new(key, hash, protocol, kind, self.settings.clone())?;
         let service = Shared::pin_init(service, GFP_KERNEL)?;
         service.configure(spec, pe);
         let in_use = InUse::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(
@@ -267,15 +270,15 @@ impl Netns {
     pub(crate) fn delete_service(&self, id: &ServiceId) -> Outcome {
         let mut config = self.config.lock();
         let service = self.service(id)?;
-        self.unlink_service(&mut config, &service);
+        self.model().services.remove(&service);
+        self.retire_service(&mut config, &mut self.trash.open(), &service);
         let _ = self.model().services.resize();
+        self.expire_nodest();
         Ok(())
     }
 
-    fn unlink_service(&self, config: &mut Config, service: &Shared<Service>) {
-        if self.model().services.remove(service).is_none() {
-            return;
-        }
+    /// Ends a service that was removed from the table.
+    fn retire_service(&self, config: &mut Config, trash: &mut Open<'_>, service: &Service) {
         let key = service.key();
         let (counter, also) = self.counters(key);
         counter.fetch_sub(1, Relaxed);
@@ -287,19 +290,12 @@ impl Netns {
         }
         self.unhook(config, key);
         service.scheduler.retire();
-        // They stay with it: it goes when the last that looks at it does.
-        let mut trash = self.trash.open(service.dests.count());
-        rcu::read(|rcu| {
-            let dests = service.dests.view(rcu);
-            for dest in (0..dests.len()).filter_map(|slot| dests.get(slot)) {
-                dest.leave();
-                if let Some(dest) = dest.share() {
-                    trash.put(dest);
-                }
-            }
+        // They keep it as long as they are in the trash.
+        trash.make_room(service.dests.count());
+        service.dests.clear(|dest| {
+            dest.leave();
+            trash.put(dest);
         });
-        drop(trash);
-        self.expire_nodest();
         config.uses.pop();
     }
 
@@ -310,22 +306,12 @@ impl Netns {
     }
 
     fn flush_locked(&self, config: &mut Config) {
-        let mut place = 0;
-        loop {
-            let mut first = None;
-            let next = rcu::read(|rcu| {
-                self.model().services.scan(rcu, place, |service| {
-                    first = first.take().or_else(|| service.share());
-                })
-            });
-            match first {
-                // The same place again, until it is empty: nothing is added or resized meanwhile.
-                Some(service) => self.unlink_service(config, &service),
-                None if next == 0 => break,
-                None => place = next,
-            }
-        }
-        let _ = self.model().services.resize();
+        let mut trash = self.trash.open();
+        let services = &self.model().services;
+        services.clear(|service| self.retire_service(config, &mut trash, &service));
+        drop(trash);
+        let _ = services.resize();
+        self.expire_nodest();
     }
 
     /// Ends all that users have set up; nothing can be added any more. When the namespace dies or

@@ -109,6 +109,7 @@ impl Handler for Ipvs {
 }
 
 /// The attributes of a request, by number.
+#[inline(always)]
 fn attributes<'a>(request: &Request<'a>) -> Result<[Option<Attr<'a>>; ATTRS_COMMAND], AttrError> {
     let attrs = Attrs::new(request.attrs(), Request::ATTRS_OFFSET);
     netlink::parse(attrs, &COMMAND_RULES)

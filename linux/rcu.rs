@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use crate::bindings;
+use crate::{
+    bindings,
+    roll::Place, //
+};
 use core::{
     marker::PhantomData,
     ops::Deref,
@@ -87,12 +90,14 @@ fn barrier() {
 /// The memory behind a [`Shared`].
 #[pin_data]
 #[repr(C)]
-pub(crate) struct SharedInner<T> {
+pub(crate) struct SharedInner<T: 'static> {
     /// Used once the last reference is gone.
     rcu: Opaque<bindings::callback_head>,
     /// The next entries of the hash chains that the object is in; see [`crate::table`].
     pub(crate) links: [AtomicUsize; 2],
     refs: AtomicU32,
+    /// The object's place in a roll; see [`crate::roll`].
+    pub(crate) place: Place<T>,
     #[pin]
     pub(crate) value: T,
 }
@@ -125,6 +130,7 @@ impl<T: Send + Sync> Shared<T> {
                 rcu: Opaque::uninit(),
                 links: [const { AtomicUsize::new(0) }; 2],
                 refs: AtomicU32::new(1),
+                place: Place::new(),
                 value <- init,
             }? Error),
             flags,
@@ -178,7 +184,7 @@ impl<T: Send + Sync> Shared<T> {
     }
 
     #[inline]
-    fn memory(&self) -> &SharedInner<T> {
+    pub(crate) fn memory(&self) -> &SharedInner<T> {
         // SAFETY: By the type invariant.
         unsafe { self.inner.as_ref() }
     }
@@ -220,7 +226,7 @@ impl<T: Send + Sync> Drop for Shared<T> {
 /// # Safety
 ///
 /// `rcu` must be the first field of a `SharedInner<T>` that nobody can reach any more.
-unsafe extern "C" fn free<T>(rcu: *mut bindings::callback_head) {
+unsafe extern "C" fn free<T: 'static>(rcu: *mut bindings::callback_head) {
     // SAFETY: The memory came from a `KBox` in `Shared::pin_init`; by the safety requirement it is
     // ours alone.
     drop(unsafe { KBox::from_raw(rcu.cast::<SharedInner<T>>()) });
@@ -252,6 +258,11 @@ impl<'rcu, T: Send + Sync> Borrowed<'rcu, T> {
     #[inline]
     pub(crate) fn new(inner: &'rcu SharedInner<T>, _rcu: Reader<'rcu>) -> Self {
         Self { inner }
+    }
+
+    #[inline]
+    pub(crate) fn memory(self) -> &'rcu SharedInner<T> {
+        self.inner
     }
 
     /// The address of the object's memory.

@@ -24,7 +24,6 @@ use crate::{
     },
 };
 use core::{
-    ops::Deref,
     ptr::{
         self,
         NonNull, //
@@ -48,42 +47,29 @@ const ENROLLED: u32 = 1;
 /// The visitor has it, and will let it go.
 const LEAVING: u32 = 2;
 
-/// An object that can be in one [`Roll`].
-#[pin_data]
-pub struct Entry<T: 'static> {
+/// What a roll keeps of an object, which can be in one at a time.
+pub(crate) struct Place<T: 'static> {
     state: AtomicU32,
-    next: AtomicPtr<SharedInner<Entry<T>>>,
-    #[pin]
-    value: T,
+    next: AtomicPtr<SharedInner<T>>,
 }
 
-impl<T: 'static> Entry<T> {
+impl<T: 'static> Place<T> {
     /// In no roll.
-    pub fn new(value: impl PinInit<T, Error>) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
+    pub(crate) const fn new() -> Self {
+        Self {
             state: AtomicU32::new(OUT),
             next: AtomicPtr::new(ptr::null_mut()),
-            value <- value,
-        }? Error)
+        }
     }
 }
 
-impl<T: 'static> Deref for Entry<T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.value
-    }
-}
-
-/// Entries in a row.
+/// Objects in a row.
 ///
 /// # Invariants
 ///
-/// Null, or the first of some entries that lead to each other by `next`. The list alone uses their
+/// Null, or the first of some objects that lead to each other by `next`. The list alone uses their
 /// links, and has a reference to each.
-struct List<T: Send + Sync + 'static>(*mut SharedInner<Entry<T>>);
+struct List<T: Send + Sync + 'static>(*mut SharedInner<T>);
 
 // SAFETY: It gives out only references that could be sent themselves.
 unsafe impl<T: Send + Sync> Send for List<T> {}
@@ -98,27 +84,27 @@ impl<T: Send + Sync> List<T> {
         self.0.is_null()
     }
 
-    /// Adds an entry that is in no list, and whose link nobody else uses.
-    fn push(&mut self, entry: Shared<Entry<T>>) {
-        entry.next.store(self.0, Ordering::Relaxed);
+    /// Adds an object that is in no list, and whose link nobody else uses.
+    fn push(&mut self, object: Shared<T>) {
+        object.memory().place.next.store(self.0, Ordering::Relaxed);
         // INVARIANT: The reference moves into the list.
-        self.0 = entry.into_inner().as_ptr();
+        self.0 = object.into_inner().as_ptr();
     }
 
-    fn pop(&mut self) -> Option<Shared<Entry<T>>> {
+    fn pop(&mut self) -> Option<Shared<T>> {
         let first = NonNull::new(self.0)?;
         // SAFETY: The list's reference, which is given up.
-        let entry = unsafe { Shared::from_inner(first) };
+        let object = unsafe { Shared::from_inner(first) };
         // INVARIANT: The rest.
-        self.0 = entry.next.load(Ordering::Relaxed);
-        Some(entry)
+        self.0 = object.memory().place.next.load(Ordering::Relaxed);
+        Some(object)
     }
 }
 
 impl<T: Send + Sync> Drop for List<T> {
     fn drop(&mut self) {
-        while let Some(entry) = self.pop() {
-            entry.state.store(OUT, Ordering::Release);
+        while let Some(object) = self.pop() {
+            object.memory().place.state.store(OUT, Ordering::Release);
         }
     }
 }
@@ -131,7 +117,7 @@ impl<T: Send + Sync> Drop for List<T> {
 #[pin_data(PinnedDrop)]
 pub struct Roll<T: Send + Sync + 'static> {
     /// Those that were enrolled since the last visit.
-    arrived: AtomicPtr<SharedInner<Entry<T>>>,
+    arrived: AtomicPtr<SharedInner<T>>,
     open: AtomicBool,
     /// The other ones.
     #[pin]
@@ -152,20 +138,21 @@ impl<T: Send + Sync> Roll<T> {
     /// Has an object visited from now on, unless the roll is closed. To be called after the change
     /// and in the same read-side critical section. Any context.
     #[inline]
-    pub fn enrol(&self, entry: Borrowed<'_, Entry<T>>, _rcu: Reader<'_>) {
-        if entry.state.load(Ordering::Relaxed) != ENROLLED {
-            self.enrol_other(entry);
+    pub fn enrol(&self, object: Borrowed<'_, T>, _rcu: Reader<'_>) {
+        if object.memory().place.state.load(Ordering::Relaxed) != ENROLLED {
+            self.enrol_other(object);
         }
     }
 
     #[cold]
-    fn enrol_other(&self, entry: Borrowed<'_, Entry<T>>) {
+    fn enrol_other(&self, object: Borrowed<'_, T>) {
         if !self.open.load(Ordering::Relaxed) {
             return;
         }
-        let mut state = entry.state.load(Ordering::Relaxed);
+        let place = &object.memory().place;
+        let mut state = place.state.load(Ordering::Relaxed);
         while state != ENROLLED {
-            match entry.state.compare_exchange(
+            match place.state.compare_exchange(
                 state,
                 ENROLLED,
                 Ordering::Acquire,
@@ -181,13 +168,13 @@ impl<T: Send + Sync> Roll<T> {
             return;
         }
         // If nobody holds it any more it needs no visit.
-        let Some(object) = entry.share() else {
+        let Some(object) = object.share() else {
             return;
         };
         let object = object.into_inner();
         let mut first = self.arrived.load(Ordering::Relaxed);
         loop {
-            entry.next.store(first, Ordering::Relaxed);
+            place.next.store(first, Ordering::Relaxed);
             // INVARIANT: The reference moves into the list.
             match self.arrived.compare_exchange_weak(
                 first,
@@ -222,12 +209,13 @@ impl<T: Send + Sync> Roll<T> {
             core::mem::replace(&mut *known, List::empty()),
             self.arrived(),
         ] {
-            while let Some(entry) = list.pop() {
-                if stop() || entry.references() != 1 && visit(&entry) {
-                    known.push(entry);
+            while let Some(object) = list.pop() {
+                if stop() || object.references() != 1 && visit(&object) {
+                    known.push(object);
                 } else {
-                    entry.state.store(LEAVING, Ordering::Relaxed);
-                    leaving.push(entry);
+                    let state = &object.memory().place.state;
+                    state.store(LEAVING, Ordering::Relaxed);
+                    leaving.push(object);
                 }
                 // SAFETY: No spinlock is held, and no read-side critical section open.
                 unsafe { bindings::ipvs_cond_resched() };
@@ -237,16 +225,16 @@ impl<T: Send + Sync> Roll<T> {
             return;
         }
         rcu::synchronize();
-        while let Some(entry) = leaving.pop() {
+        while let Some(object) = leaving.pop() {
             // A reader that has taken a reference since then, and changed it, is seen now.
-            let leaves = (entry.references() == 1 || !changed(&entry))
-                && entry
-                    .state
+            let state = &object.memory().place.state;
+            let leaves = (object.references() == 1 || !changed(&object))
+                && state
                     .compare_exchange(LEAVING, OUT, Ordering::Release, Ordering::Relaxed)
                     .is_ok();
             if !leaves {
-                entry.state.store(ENROLLED, Ordering::Relaxed);
-                known.push(entry);
+                state.store(ENROLLED, Ordering::Relaxed);
+                known.push(object);
             }
         }
     }

@@ -27,21 +27,20 @@ use kernel::{
     sync::Mutex, //
 };
 
-/// One generation of slots.
-///
-/// # Invariants
-///
-/// A pointer in a slot is valid for as long as readers may see it. The first `len` slots were used.
+/// Room for one object: null, or an object that is valid for as long as readers may see it.
+type Slot<T> = AtomicPtr<SharedInner<T>>;
+
+/// A generation of slots with memory of its own.
 struct Slots<T: Send + Sync + 'static> {
     len: AtomicUsize,
-    slots: KVVec<AtomicPtr<SharedInner<T>>>,
+    slots: KVVec<Slot<T>>,
 }
 
 impl<T: Send + Sync> Slots<T> {
     fn new(size: usize) -> Result<Shared<Self>> {
         let mut slots = KVVec::with_capacity(size, GFP_KERNEL)?;
         for _ in 0..size {
-            slots.push_within_capacity(AtomicPtr::new(core::ptr::null_mut()))?;
+            slots.push_within_capacity(Slot::new(core::ptr::null_mut()))?;
         }
         Shared::pin_init(
             try_init!(Self {
@@ -51,20 +50,81 @@ impl<T: Send + Sync> Slots<T> {
             GFP_KERNEL,
         )
     }
+}
 
-    /// Puts an object into the slot behind the last used one; its slot, or `None` if all are used.
-    fn push(&self, object: NonNull<SharedInner<T>>) -> Option<usize> {
-        let len = self.len.load(Ordering::Relaxed);
-        self.slots
-            .get(len)?
-            .store(object.as_ptr(), Ordering::Release);
-        self.len.store(len.wrapping_add(1), Ordering::Release);
-        Some(len)
+/// So many slots are part of the list.
+const FEW: usize = 8;
+
+/// The list.
+///
+/// # Invariants
+///
+/// `slots` is null, or points to a generation that this list holds a reference to; until then, `few`
+/// is the generation. Each object in a slot of it is held by one reference that the slot owns. `slots`
+/// and `count` change under `writer` only.
+#[pin_data(PinnedDrop)]
+pub struct Roster<T: Send + Sync + 'static> {
+    slots: AtomicPtr<SharedInner<Slots<T>>>,
+    few_len: AtomicUsize,
+    few: [Slot<T>; FEW],
+    /// How many objects there are.
+    count: AtomicUsize,
+    #[pin]
+    writer: Mutex<()>,
+}
+
+/// The slots of a [`Roster`] as a reader sees them: one generation, of which the first `len` slots
+/// were used.
+pub struct View<'a, 'rcu, T: Send + Sync + 'static> {
+    len: &'a AtomicUsize,
+    slots: &'a [Slot<T>],
+    rcu: Reader<'rcu>,
+}
+
+impl<'rcu, T: Send + Sync> View<'_, 'rcu, T> {
+    /// How many slots there are, empty ones included.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
     }
 
-    /// Lets the empty slots behind the last object be used again.
+    /// Whether there is no slot.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The object in `slot`; `None` if it is empty or beyond the last.
+    #[inline]
+    pub fn get(&self, slot: usize) -> Option<Borrowed<'rcu, T>> {
+        let object = self.slots.get(slot)?.load(Ordering::Acquire);
+        // SAFETY: Null or valid for `'rcu`, as slots are.
+        unsafe { object.as_ref() }.map(|object| Borrowed::new(object, self.rcu))
+    }
+
+    /// Puts an object into the slot behind the last used one; whether there was one. For the writer.
+    fn push(&self, object: NonNull<SharedInner<T>>) -> bool {
+        let len = self.len.load(Ordering::Relaxed);
+        let Some(slot) = self.slots.get(len) else {
+            return false;
+        };
+        slot.store(object.as_ptr(), Ordering::Release);
+        self.len.store(len.wrapping_add(1), Ordering::Release);
+        true
+    }
+
+    /// Empties a slot. For the writer, who gets the reference.
+    fn take(&self, slot: usize) -> Option<Shared<T>> {
+        let object = self
+            .slots
+            .get(slot)?
+            .swap(core::ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: The slot's reference; the slot is empty now.
+        NonNull::new(object).map(|object| unsafe { Shared::from_inner(object) })
+    }
+
+    /// Lets the empty slots behind the last object be used again. For the writer.
     fn trim(&self) {
-        let is_used = |slot: &AtomicPtr<SharedInner<T>>| !slot.load(Ordering::Relaxed).is_null();
+        let is_used = |slot: &Slot<T>| !slot.load(Ordering::Relaxed).is_null();
         let mut len = self.len.load(Ordering::Relaxed);
         while let Some(last) = len.checked_sub(1) {
             if self.slots.get(last).is_some_and(is_used) {
@@ -76,98 +136,64 @@ impl<T: Send + Sync> Slots<T> {
     }
 }
 
-/// The list.
-///
-/// # Invariants
-///
-/// `slots` points to a generation that this list holds a reference to. Each object in a slot of it
-/// is held by one reference that the slot owns. Both, and `count`, change under `writer` only.
-#[pin_data(PinnedDrop)]
-pub struct Roster<T: Send + Sync + 'static> {
-    slots: AtomicPtr<SharedInner<Slots<T>>>,
-    /// How many objects there are.
-    count: AtomicUsize,
-    #[pin]
-    writer: Mutex<()>,
-}
-
-/// The slots of a [`Roster`] as a reader sees them.
-pub struct View<'rcu, T: Send + Sync + 'static> {
-    slots: &'rcu Slots<T>,
-    rcu: Reader<'rcu>,
-}
-
-impl<'rcu, T: Send + Sync> View<'rcu, T> {
-    /// How many slots there are, empty ones included.
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.slots.len.load(Ordering::Acquire)
-    }
-
-    /// Whether there is no slot.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The object in `slot`; `None` if it is empty or beyond the last.
-    #[inline]
-    pub fn get(&self, slot: usize) -> Option<Borrowed<'rcu, T>> {
-        let object = self.slots.slots.get(slot)?.load(Ordering::Acquire);
-        // SAFETY: Null or valid for `'rcu`, by the invariant of `Slots`.
-        unsafe { object.as_ref() }.map(|object| Borrowed::new(object, self.rcu))
-    }
-}
-
 impl<T: Send + Sync> Roster<T> {
-    const INITIAL: usize = 8;
-
     /// An empty list.
     pub fn new() -> impl PinInit<Self, Error> {
-        pin_init::pin_init_scope(|| {
-            let slots = Slots::new(Self::INITIAL)?;
-            Ok::<_, Error>(try_pin_init!(Self {
-                // INVARIANT: The new generation, without objects.
-                slots: AtomicPtr::new(slots.into_inner().as_ptr()),
-                count: AtomicUsize::new(0),
-                writer <- new_mutex!((), "roster"),
-            }? Error))
-        })
+        try_pin_init!(Self {
+            // INVARIANT: Null; no object is in `few`.
+            slots: AtomicPtr::new(core::ptr::null_mut()),
+            few_len: AtomicUsize::new(0),
+            few: [const { Slot::new(core::ptr::null_mut()) }; FEW],
+            count: AtomicUsize::new(0),
+            writer <- new_mutex!((), "roster"),
+        }? Error)
     }
 
     /// The objects, for a reader.
     #[inline]
-    pub fn view<'rcu>(&self, rcu: Reader<'rcu>) -> View<'rcu, T> {
-        // SAFETY: By the type invariant; a replaced generation is dropped after a grace period.
-        let slots = unsafe { &(*self.slots.load(Ordering::Acquire)).value };
-        View { slots, rcu }
+    pub fn view<'a, 'rcu: 'a>(&'a self, rcu: Reader<'rcu>) -> View<'a, 'rcu, T> {
+        // SAFETY: Null or, by the type invariant, valid; a replaced generation is dropped after a
+        // grace period.
+        match unsafe { self.slots.load(Ordering::Acquire).as_ref() } {
+            Some(slots) => View {
+                len: &slots.value.len,
+                slots: &slots.value.slots,
+                rcu,
+            },
+            None => View {
+                len: &self.few_len,
+                slots: &self.few,
+                rcu,
+            },
+        }
     }
 
     /// How many slots there is room for.
     pub fn room(&self) -> usize {
-        crate::rcu::read(|rcu| self.view(rcu).slots.slots.len())
+        crate::rcu::read(|rcu| self.view(rcu).slots.len())
     }
 
     /// How many slots there will be room for after the next object, if that makes the others move.
     /// Exact if nothing is added or removed meanwhile.
     pub fn room_after_move(&self) -> Option<usize> {
         let full = crate::rcu::read(|rcu| {
-            let slots = self.view(rcu).slots;
-            slots.len.load(Ordering::Relaxed) >= slots.slots.len()
+            let view = self.view(rcu);
+            view.len() >= view.slots.len()
         });
         full.then(|| self.room_when_full())
     }
 
     fn room_when_full(&self) -> usize {
-        self.count().saturating_mul(2).max(Self::INITIAL)
+        self.count().saturating_mul(2).max(FEW)
     }
 
     /// Adds `object`, whose reference the list keeps. `moved` is called with the former slots if
     /// the objects are about to move. Sleeps. On error nothing has changed.
-    pub fn push(&self, object: Shared<T>, moved: impl FnOnce(&View<'_, T>)) -> Result {
+    pub fn push(&self, object: Shared<T>, moved: impl FnOnce(&View<'_, '_, T>)) -> Result {
         let _writer = self.writer.lock();
         let count = self.count();
-        let pushed = crate::rcu::read(|rcu| self.view(rcu).slots.push(object.as_inner()));
-        if pushed.is_some() {
+        let pushed = crate::rcu::read(|rcu| self.view(rcu).push(object.as_inner()));
+        if pushed {
             // The slot owns the reference now.
             let _ = object.into_inner();
             self.count.store(count.wrapping_add(1), Ordering::Relaxed);
@@ -178,18 +204,23 @@ impl<T: Send + Sync> Roster<T> {
         crate::rcu::read(|rcu| {
             let view = self.view(rcu);
             moved(&view);
+            let new = View {
+                len: &new.len,
+                slots: &new.slots,
+                rcu,
+            };
             for slot in 0..view.len() {
                 if let Some(object) = view.get(slot) {
                     new.push(object.as_inner());
                 }
             }
+            new.push(object.into_inner());
         });
-        new.push(object.into_inner());
         self.count.store(count.wrapping_add(1), Ordering::Relaxed);
+        // INVARIANT: The references of the former slots have gone over to the new ones.
         let old = self.slots.swap(new.into_inner().as_ptr(), Ordering::AcqRel);
         if let Some(old) = NonNull::new(old) {
-            // SAFETY: The list's own reference. The slots' references have gone over to the new
-            // generation.
+            // SAFETY: The list's own reference.
             drop(unsafe { Shared::from_inner(old) });
         }
         Ok(())
@@ -200,7 +231,7 @@ impl<T: Send + Sync> Roster<T> {
     pub fn remove(
         &self,
         object: &T,
-        removed: impl FnOnce(&View<'_, T>, usize),
+        removed: impl FnOnce(&View<'_, '_, T>, usize),
     ) -> Option<Shared<T>> {
         let _writer = self.writer.lock();
         let found = crate::rcu::read(|rcu| {
@@ -209,19 +240,27 @@ impl<T: Send + Sync> Roster<T> {
                 view.get(slot)
                     .is_some_and(|other| core::ptr::eq(other.get(), object))
             })?;
-            let inner = view
-                .slots
-                .slots
-                .get(slot)?
-                .swap(core::ptr::null_mut(), Ordering::AcqRel);
+            let found = view.take(slot);
             removed(&view, slot);
-            view.slots.trim();
-            NonNull::new(inner)
+            view.trim();
+            found
         })?;
         self.count
             .store(self.count().saturating_sub(1), Ordering::Relaxed);
-        // SAFETY: The slot's reference; the slot is empty now.
-        Some(unsafe { Shared::from_inner(found) })
+        Some(found)
+    }
+
+    /// Removes all objects, and gives each to `removed`, which must not sleep. Sleeps.
+    pub fn clear(&self, mut removed: impl FnMut(Shared<T>)) {
+        let _writer = self.writer.lock();
+        crate::rcu::read(|rcu| {
+            let view = self.view(rcu);
+            for object in (0..view.len()).filter_map(|slot| view.take(slot)) {
+                removed(object);
+            }
+            view.trim();
+        });
+        self.count.store(0, Ordering::Relaxed);
     }
 
     /// How many objects there are. Any context.
@@ -233,16 +272,14 @@ impl<T: Send + Sync> Roster<T> {
 #[pinned_drop]
 impl<T: Send + Sync> PinnedDrop for Roster<T> {
     fn drop(self: Pin<&mut Self>) {
-        let Some(slots) = NonNull::new(self.slots.load(Ordering::Relaxed)) else {
-            return;
-        };
-        // SAFETY: The list's own reference.
-        let slots = unsafe { Shared::from_inner(slots) };
-        for slot in &slots.slots {
-            if let Some(object) = NonNull::new(slot.load(Ordering::Relaxed)) {
-                // SAFETY: The slot's reference; nobody reads the list any more.
-                drop(unsafe { Shared::from_inner(object) });
-            }
+        // Nobody reads the list any more.
+        crate::rcu::read(|rcu| {
+            let view = self.view(rcu);
+            (0..view.len()).for_each(|slot| drop(view.take(slot)));
+        });
+        if let Some(slots) = NonNull::new(self.slots.load(Ordering::Relaxed)) {
+            // SAFETY: The list's own reference.
+            drop(unsafe { Shared::from_inner(slots) });
         }
     }
 }

@@ -156,6 +156,17 @@ impl<T: Hashed> Table<T> {
         found.then(|| unsafe { Shared::from_inner(node) })
     }
 
+    /// Removes all objects, and gives each to `removed`, which may sleep, but not resize the table.
+    /// Objects that are inserted meanwhile may stay. Sleeps.
+    pub fn clear(&self, mut removed: impl FnMut(Shared<T>)) {
+        self.chains.clear(|node| {
+            // SAFETY: The chain's reference, given up in `insert`; it was taken out just now.
+            let object = unsafe { Shared::from_inner(node) };
+            rcu::read(|rcu| self.chains.unlink(rcu, object.memory(), 1));
+            removed(object);
+        });
+    }
+
     /// Visits the objects of one bucket; see the cursor's rules at [`crate::timed::Table::scan`].
     pub fn scan<'rcu>(
         &self,

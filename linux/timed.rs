@@ -582,6 +582,8 @@ impl<T: Entry> PinnedDrop for Table<T> {
     fn drop(self: Pin<&mut Self>) {
         while self.count() != 0 {
             self.clear();
+            // A timer that has unlinked the last object may be about to count it out.
+            core::hint::spin_loop();
         }
         // A timer that has just unlinked its object still uses the chains.
         rcu::synchronize();

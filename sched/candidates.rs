@@ -13,7 +13,7 @@ use linux::{
 };
 
 /// The servers of a service, as schedulers see them.
-pub(super) struct Candidates<'a, 'rcu>(pub(super) &'a View<'rcu, Dest>);
+pub(super) struct Candidates<'a, 'rcu>(pub(super) &'a View<'a, 'rcu, Dest>);
 
 /// A server, as a scheduler returns it.
 #[derive(Clone, Copy)]

@@ -109,6 +109,11 @@ impl Current {
         )
     }
 
+    /// Whether it has servers of its own in mind, or much memory for them.
+    pub(super) fn remembers(&self, rcu: Reader<'_>) -> bool {
+        self.memories.is_some() || self.map.get(rcu).is_some() || self.has_many.load(Relaxed)
+    }
+
     /// The server for a new connection.
     #[inline]
     pub(super) fn pick<'rcu>(

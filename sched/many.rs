@@ -111,7 +111,7 @@ impl Many {
     }
 
     /// Takes all servers in.
-    pub(super) fn watch_all(&mut self, view: &View<'_, Dest>) {
+    pub(super) fn watch_all(&mut self, view: &View<'_, '_, Dest>) {
         for slot in 0..view.len() {
             if let Some(dest) = view.get(slot) {
                 self.watch(slot, dest);

@@ -199,7 +199,7 @@ impl Scheduler {
     }
 
     /// A server was removed: `view` is what is left, with `slot` empty.
-    pub(crate) fn removed(&self, view: &View<'_, Dest>, slot: usize) {
+    pub(crate) fn removed(&self, view: &View<'_, '_, Dest>, slot: usize) {
         let Some(current) = self.current() else {
             return;
         };
@@ -227,7 +227,7 @@ impl Scheduler {
 
     /// The servers are about to move together; `view` is how they are. Afterwards, [`Self::added`]
     /// is called.
-    pub(crate) fn closing_up(&self, view: &View<'_, Dest>) {
+    pub(crate) fn closing_up(&self, view: &View<'_, '_, Dest>) {
         let Some(current) = self.current() else {
             return;
         };
@@ -258,8 +258,12 @@ impl Scheduler {
         }
     }
 
-    /// The service ends: nothing is remembered any more.
+    /// The service ends: no server is remembered any more.
     pub(crate) fn retire(&self) {
+        // Otherwise it goes with the service.
+        if !linux::rcu::read(|rcu| self.current.get(rcu).is_some_and(|old| old.remembers(rcu))) {
+            return;
+        }
         if let Some(old) = self.current.exchange(None) {
             if let Some(memories) = &old.memories {
                 memories.clear();

@@ -94,7 +94,7 @@ pub(crate) fn of_server<'rcu, F: Family>(
         if let Some(template) = template {
             template.get().assure();
         }
-        return one_packet_conn(netns, service.get(), new, rcu).map(Outgoing::OnePacket);
+        return one_packet_conn(netns, service, new, rcu).map(Outgoing::OnePacket);
     }
     let new = NewConn {
         control: template
@@ -102,7 +102,7 @@ pub(crate) fn of_server<'rcu, F: Family>(
             .map(|template| Control::new(template.get())),
         ..new
     };
-    let (conn, is_new) = connect(netns, service.get(), new, rcu)?;
+    let (conn, is_new) = connect(netns, service, new, rcu)?;
     if let (true, Some(template)) = (is_new, template) {
         template.keep();
     }

@@ -67,7 +67,7 @@ pub(super) fn schedule<'rcu, F: Family>(
 ) -> Scheduled<'rcu, F> {
     let template = match template(netns, &mut skb, service.get(), flow, cause, rcu) {
         Ok(template) => template,
-        Err(Missing::NoServer) => return leave(netns, skb, flow, service.get(), cause, rcu),
+        Err(Missing::NoServer) => return leave(netns, skb, flow, service, cause, rcu),
         Err(Missing::Refused) => return Scheduled::Verdict(Verdict::Drop(skb)),
     };
     template.restart();
@@ -87,13 +87,13 @@ pub(super) fn schedule<'rcu, F: Family>(
     };
     if is_one_packet(service.get(), Some(dest), flow) {
         template.get().count_packet();
-        return one_packet(netns, service.get(), skb, new, rcu);
+        return one_packet(netns, service, skb, new, rcu);
     }
     let new = NewConn {
         control: Some(Control::new(template.get())),
         ..new
     };
-    match connect(netns, service.get(), new, rcu) {
+    match connect(netns, service, new, rcu) {
         Some((conn, is_new)) => {
             if is_new {
                 template.keep();

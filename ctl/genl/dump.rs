@@ -63,7 +63,7 @@ pub(super) fn services(request: &Request<'_>, out: &mut Dump<'_, Position>) {
             };
             let services = &netns.get_ref().model().services;
             let all = position.services.advance(rcu, services, |service| {
-                match put_service(out, service) {
+                match put_service(out, &service) {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(_) => ControlFlow::Break(()),
                 }

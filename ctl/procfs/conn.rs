@@ -104,7 +104,7 @@ fn show_some<W: Walked>(cursor: &mut Cursor, table: &W, rcu: Reader<'_>, show: i
     for _ in 0..PATIENCE {
         let mut shown = false;
         let _ = cursor.advance(rcu, table, |entry| {
-            show(entry);
+            show(&entry);
             shown = true;
             ControlFlow::Continue(())
         });

@@ -53,7 +53,7 @@ impl Records for Info {
         }
         let services = &netns.get_ref().model().services;
         let _ = position.services.advance(rcu, services, |service| {
-            show_service(rcu, service, seq);
+            show_service(rcu, &service, seq);
             ControlFlow::Continue(())
         });
         match position.services.ended() {

@@ -123,6 +123,9 @@ impl<'a> Attr<'a> {
 
     /// The payload, cut off or filled with zeroes to `N` bytes (C: `nla_memcpy()`).
     pub fn padded<const N: usize>(&self) -> [u8; N] {
+        if let Some(bytes) = self.payload.first_chunk() {
+            return *bytes;
+        }
         let mut bytes = [0; N];
         for (to, from) in bytes.iter_mut().zip(self.payload) {
             *to = *from;
@@ -236,6 +239,7 @@ impl Rule {
     pub const ANY: Self = rule!(attribute, Kind::Bytes(0));
 
     /// Checks an attribute's payload.
+    #[inline]
     fn check(&self, payload: &[u8]) -> Result<(), (Errno, &'static str)> {
         let at_least = |min| match payload.len() >= min {
             true => Ok(()),
@@ -268,8 +272,21 @@ impl Rule {
     }
 }
 
+/// An attribute that `nest` has to have.
+#[inline]
+pub(crate) fn required<'a>(
+    attr: Option<Attr<'a>>,
+    nest: Attr<'_>,
+    kind: u16,
+    message: &'static str,
+) -> Result<Attr<'a>, AttrError> {
+    attr.ok_or_else(|| AttrError::missing(Some(nest), kind, message))
+}
+
 /// Finds the attributes of types 1 to `N - 1` in `attrs` and checks them by the rule of their type.
 /// Type 0 and types above are skipped.
+// What is found is too much to be moved around.
+#[inline(always)]
 pub fn parse<'a, const N: usize>(
     attrs: Attrs<'a>,
     rules: &[Rule; N],
@@ -300,13 +317,14 @@ pub fn parse<'a, const N: usize>(
 
 /// Finds the attributes in the nest `nest`, which is attribute `attr` of a request and has to be
 /// there. Whatever is wrong with them is `EINVAL`.
+#[inline(always)]
 pub(crate) fn parse_nest<'a, const N: usize>(
     nest: Option<Attr<'a>>,
     rules: &[Rule; N],
     attr: u16,
     missing: &'static str,
 ) -> Result<(Attr<'a>, [Option<Attr<'a>>; N]), AttrError> {
-    let nest = nest.ok_or(AttrError::missing(None, attr, missing))?;
+    let nest = nest.ok_or_else(|| AttrError::missing(None, attr, missing))?;
     let attrs = parse(nest.nested(), rules).map_err(AttrError::as_invalid)?;
     Ok((nest, attrs))
 }

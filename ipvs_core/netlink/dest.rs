@@ -6,6 +6,7 @@
 use super::{
     attr::{
         parse_nest,
+        required,
         rule, //
     },
     check_family,
@@ -112,24 +113,31 @@ pub fn parse(nest: Option<Attr<'_>>) -> Result<DestSpec, AttrError> {
     let (nest, attrs, id) = parse_common(nest)?;
     let [_, _, _, fwd_method, weight, upper, lower, _, _, _, _, _, _, tun_type, tun_port, tun_flags] =
         attrs;
-    let missing = |attr, message| AttrError::missing(Some(nest), attr, message);
 
-    let fwd_method = fwd_method.ok_or(missing(
+    let fwd_method = required(
+        fwd_method,
+        nest,
         IPVS_DEST_ATTR_FWD_METHOD,
         "server has no IPVS_DEST_ATTR_FWD_METHOD",
-    ))?;
-    let weight = weight.ok_or(missing(
+    )?;
+    let weight = required(
+        weight,
+        nest,
         IPVS_DEST_ATTR_WEIGHT,
         "server has no IPVS_DEST_ATTR_WEIGHT",
-    ))?;
-    let upper = upper.ok_or(missing(
+    )?;
+    let upper = required(
+        upper,
+        nest,
         IPVS_DEST_ATTR_U_THRESH,
         "server has no IPVS_DEST_ATTR_U_THRESH",
-    ))?;
-    let lower = lower.ok_or(missing(
+    )?;
+    let lower = required(
+        lower,
+        nest,
         IPVS_DEST_ATTR_L_THRESH,
         "server has no IPVS_DEST_ATTR_L_THRESH",
-    ))?;
+    )?;
 
     Ok(DestSpec {
         id,
@@ -144,6 +152,7 @@ pub fn parse(nest: Option<Attr<'_>>) -> Result<DestSpec, AttrError> {
     })
 }
 
+#[inline(always)]
 fn parse_common<'a>(nest: Option<Attr<'a>>) -> Result<(Attr<'a>, Found<'a>, DestId), AttrError> {
     let (nest, attrs) = parse_nest(
         nest,
@@ -152,16 +161,19 @@ fn parse_common<'a>(nest: Option<Attr<'a>>) -> Result<(Attr<'a>, Found<'a>, Dest
         "request has no IPVS_CMD_ATTR_DEST",
     )?;
     let [_, addr, port, _, _, _, _, _, _, _, _, family, ..] = attrs;
-    let missing = |attr, message| AttrError::missing(Some(nest), attr, message);
 
-    let addr = addr.ok_or(missing(
+    let addr = required(
+        addr,
+        nest,
         IPVS_DEST_ATTR_ADDR,
         "server has no IPVS_DEST_ATTR_ADDR",
-    ))?;
-    let port = port.ok_or(missing(
+    )?;
+    let port = required(
+        port,
+        nest,
         IPVS_DEST_ATTR_PORT,
         "server has no IPVS_DEST_ATTR_PORT",
-    ))?;
+    )?;
     let id = DestId {
         family: family.map_or(0, |attr| attr.u16()),
         addr: addr.addr(),

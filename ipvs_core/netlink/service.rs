@@ -5,6 +5,7 @@
 use super::{
     attr::{
         parse_nest,
+        required,
         rule, //
     },
     check_family,
@@ -108,24 +109,31 @@ pub fn parse_id(nest: Option<Attr<'_>>, ipv6: bool) -> Result<ServiceId, AttrErr
 pub fn parse(nest: Option<Attr<'_>>, ipv6: bool) -> Result<ServiceSpec<'_>, AttrError> {
     let (nest, attrs, id) = parse_common(nest, ipv6)?;
     let [_, _, _, _, _, _, sched, flags, timeout, netmask, _, pe, _] = attrs;
-    let missing = |attr, message| AttrError::missing(Some(nest), attr, message);
 
-    let sched = sched.ok_or(missing(
+    let sched = required(
+        sched,
+        nest,
         IPVS_SVC_ATTR_SCHED_NAME,
         "service has no IPVS_SVC_ATTR_SCHED_NAME",
-    ))?;
-    let flags = flags.ok_or(missing(
+    )?;
+    let flags = required(
+        flags,
+        nest,
         IPVS_SVC_ATTR_FLAGS,
         "service has no IPVS_SVC_ATTR_FLAGS",
-    ))?;
-    let timeout = timeout.ok_or(missing(
+    )?;
+    let timeout = required(
+        timeout,
+        nest,
         IPVS_SVC_ATTR_TIMEOUT,
         "service has no IPVS_SVC_ATTR_TIMEOUT",
-    ))?;
-    let netmask = netmask.ok_or(missing(
+    )?;
+    let netmask = required(
+        netmask,
+        nest,
         IPVS_SVC_ATTR_NETMASK,
         "service has no IPVS_SVC_ATTR_NETMASK",
-    ))?;
+    )?;
     let [v0, v1, v2, v3, m0, m1, m2, m3] = flags.padded();
 
     Ok(ServiceSpec {
@@ -141,6 +149,7 @@ pub fn parse(nest: Option<Attr<'_>>, ipv6: bool) -> Result<ServiceSpec<'_>, Attr
     })
 }
 
+#[inline(always)]
 fn parse_common<'a>(
     nest: Option<Attr<'a>>,
     ipv6: bool,
@@ -152,9 +161,13 @@ fn parse_common<'a>(
         "request has no IPVS_CMD_ATTR_SERVICE",
     )?;
     let [_, family, protocol, addr, port, fwmark, ..] = attrs;
-    let missing = |attr, message| AttrError::missing(Some(nest), attr, message);
 
-    let family = family.ok_or(missing(IPVS_SVC_ATTR_AF, "service has no IPVS_SVC_ATTR_AF"))?;
+    let family = required(
+        family,
+        nest,
+        IPVS_SVC_ATTR_AF,
+        "service has no IPVS_SVC_ATTR_AF",
+    )?;
     let mut id = ServiceId {
         family: family.u16(),
         protocol: PROTO_TCP.into(),
@@ -166,9 +179,9 @@ fn parse_common<'a>(
         id.fwmark = fwmark.u32();
     } else {
         let why = "service has neither IPVS_SVC_ATTR_FWMARK nor protocol, address and port";
-        id.protocol = protocol.ok_or(missing(IPVS_SVC_ATTR_PROTOCOL, why))?.u16();
-        id.addr = addr.ok_or(missing(IPVS_SVC_ATTR_ADDR, why))?.addr();
-        id.port = port.ok_or(missing(IPVS_SVC_ATTR_PORT, why))?.be16();
+        id.protocol = required(protocol, nest, IPVS_SVC_ATTR_PROTOCOL, why)?.u16();
+        id.addr = required(addr, nest, IPVS_SVC_ATTR_ADDR, why)?.addr();
+        id.port = required(port, nest, IPVS_SVC_ATTR_PORT, why)?.be16();
     }
     check_family(id.family, ipv6, Some(family))?;
 

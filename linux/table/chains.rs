@@ -322,8 +322,47 @@ impl<N: Node> Chains<N> {
         false
     }
 
-    /// Visits the entries of one bucket, with its chains locked, and says where to go on: 0 after
-    /// the last. Entries that are there from the first call to the last are visited at least once,
+    /// Takes all entries out of their first chain, as [`Self::unlink`] does, and gives each to
+    /// `removed`, which may sleep, but not resize. Entries that are linked meanwhile may stay. Sleeps.
+    pub(crate) fn clear(&self, mut removed: impl FnMut(NonNull<N>)) {
+        let _resizing = self.resizing.lock();
+        for bucket in 0..self.size() {
+            while let Some(node) = rcu::read(|rcu| self.pop(rcu, bucket)) {
+                removed(node);
+            }
+            if bucket % 256 == 255 {
+                // SAFETY: No spinlock is held, and no read-side critical section open.
+                unsafe { bindings::ipvs_cond_resched() };
+            }
+        }
+    }
+
+    /// Takes an entry of a bucket out of its first chain, if there is one. Not during a resize.
+    fn pop(&self, rcu: Reader<'_>, bucket: usize) -> Option<NonNull<N>> {
+        let buckets = self.current(rcu);
+        let mut from = buckets.head(bucket);
+        if Link(from.load(Ordering::Acquire)).is_end() {
+            return None;
+        }
+        let _lock = self.lock(bucket as u32);
+        loop {
+            let link = Link(from.load(Ordering::Relaxed));
+            if link.is_end() {
+                return None;
+            }
+            let node = self.node(link, rcu);
+            let next = node.link(link.slot());
+            if link.slot() == 0 {
+                from.store(next.load(Ordering::Relaxed), Ordering::Release);
+                self.counter(0).fetch_sub(1, Ordering::Relaxed);
+                return Some(NonNull::from(node));
+            }
+            from = next;
+        }
+    }
+
+    /// Visits the entries of one bucket, with its chains locked if there are any, and says where to go
+    /// on: 0 after the last. Entries that are there from the first call to the last are visited at least once,
     /// whatever is resized in between; start with 0.
     ///
     /// The cursor counts in the high bits first, so that the buckets visited so far stay visited
@@ -334,6 +373,10 @@ impl<N: Node> Chains<N> {
         cursor: usize,
         mut visit: impl FnMut(&'rcu N),
     ) -> usize {
+        let first = self.current(rcu);
+        if Self::is_empty_place(first, cursor) {
+            return Self::next_place(first, cursor);
+        }
         let _lock = self.lock(cursor as u32);
         let first = self.current(rcu);
         let second = self.next(first, rcu);
@@ -341,7 +384,7 @@ impl<N: Node> Chains<N> {
             Some(second) if second.mask < first.mask => (second, Some(first)),
             second => (first, second),
         };
-        let mut cursor = cursor & small.mask;
+        let cursor = cursor & small.mask;
         self.visit_bucket(rcu, small, cursor, &mut visit);
         if let Some(large) = large {
             let step = small.mask.wrapping_add(1);
@@ -351,8 +394,19 @@ impl<N: Node> Chains<N> {
                 bucket = bucket.wrapping_add(step);
             }
         }
-        cursor |= !small.mask;
-        cursor.reverse_bits().wrapping_add(1).reverse_bits()
+        Self::next_place(small, cursor)
+    }
+
+    /// Whether nothing is at a place, which needs no lock to be seen.
+    fn is_empty_place(buckets: &Buckets, cursor: usize) -> bool {
+        let head = buckets.head(cursor).load(Ordering::Acquire);
+        // In this order: who sees a bucket that was moved away sees where to.
+        Link(head).is_end() && buckets.next.load(Ordering::Acquire).is_null()
+    }
+
+    fn next_place(buckets: &Buckets, cursor: usize) -> usize {
+        let place = cursor | !buckets.mask;
+        place.reverse_bits().wrapping_add(1).reverse_bits()
     }
 
     /// How many buckets have chains of each length; the last number stands for longer ones too. May
@@ -447,9 +501,13 @@ impl<N: Node> Chains<N> {
         };
         let new = KBox::into_raw(Buckets::new(bits, old.generation.wrapping_add(1))?);
         old.next.store(new, Ordering::Release);
+        // Who has not seen that has linked by then, so that what is empty stays so.
+        self.locks.iter().for_each(|lock| drop(lock.lock()));
         for bucket in 0..=old.mask {
-            // SAFETY: Published just now, and freed by the next resize at the earliest.
-            self.move_bucket(old, unsafe { &*new }, bucket);
+            if !Link(old.head(bucket).load(Ordering::Acquire)).is_end() {
+                // SAFETY: Published just now, and freed by the next resize at the earliest.
+                self.move_bucket(old, unsafe { &*new }, bucket);
+            }
             if bucket % 256 == 255 {
                 // SAFETY: No lock is held here.
                 unsafe { bindings::ipvs_cond_resched() };

@@ -37,6 +37,7 @@ mod linux {
 pub(crate) use linux::{
     jiffies,
     rcu,
+    roll,
     slab,
     table,
     timed, //

@@ -30,10 +30,7 @@ use linux::{
         self,
         Shared, //
     },
-    roll::{
-        Entry,
-        Roll, //
-    },
+    roll::Roll, //
 };
 
 /// An object that counts.
@@ -65,7 +62,7 @@ impl Item {
     }
 }
 
-type Object = Shared<Entry<Item>>;
+type Object = Shared<Item>;
 
 fn object(ledger: &Arc<Ledger>, number: u32) -> Result<Object> {
     let item = try_init!(Item {
@@ -74,7 +71,7 @@ fn object(ledger: &Arc<Ledger>, number: u32) -> Result<Object> {
         seen: AtomicU32::new(0),
         visits: AtomicU32::new(0),
     }? Error);
-    Shared::pin_init(Entry::new(item), GFP_KERNEL)
+    Shared::pin_init(item, GFP_KERNEL)
 }
 
 /// A roll that is open.

@@ -30,7 +30,7 @@ struct Slots {
 }
 
 impl Slots {
-    fn of(view: &View<'_, Token>) -> Self {
+    fn of(view: &View<'_, '_, Token>) -> Self {
         Self {
             len: view.len(),
             numbers: core::array::from_fn(|slot| view.get(slot).map(|token| token.number())),
@@ -129,6 +129,29 @@ mod cases {
         assert!(slots(&roster).are(&[Some(0)]));
         push(&roster, &ledger, 3..4)?;
         assert!(slots(&roster).are(&[Some(0), Some(3)]));
+        Ok(())
+    }
+
+    #[test]
+    fn a_cleared_list_gives_its_objects_away_in_order() -> Result {
+        let ledger = Ledger::new(22)?;
+        for (objects, last) in [(0..3, 20), (3..20, 21)] {
+            let roster = roster()?;
+            let count = objects.len();
+            push(&roster, &ledger, objects.clone())?;
+            drop(remove(&roster, objects.start));
+            let mut next = objects.start;
+            roster.clear(|object| {
+                next += 1;
+                assert!(object.number() == next);
+            });
+            assert!(next as usize == objects.start as usize + count - 1);
+            assert!(roster.count() == 0 && slots(&roster).are(&[]));
+            push(&roster, &ledger, last..last + 1)?;
+            assert!(slots(&roster).are(&[Some(last)]));
+        }
+        rcu::drain();
+        assert!(ledger.each_once());
         Ok(())
     }
 

@@ -4,10 +4,7 @@
 
 use super::explore;
 use crate::{
-    linux::roll::{
-        Entry,
-        Roll, //
-    },
+    linux::roll::Roll,
     prelude::*,
     rcu::{
         self,
@@ -88,7 +85,7 @@ impl Drop for Counted {
     }
 }
 
-fn new_entry() -> (Shared<Entry<Counted>>, Arc<Log>) {
+fn new_object() -> (Shared<Counted>, Arc<Log>) {
     let log = Arc::<Log>::default();
     let counted = Counted {
         counters: [0; 2].map(AtomicU32::new),
@@ -102,7 +99,7 @@ fn new_entry() -> (Shared<Entry<Counted>>, Arc<Log>) {
             Ok(())
         })
     };
-    (Shared::pin_init(Entry::new(init), GFP_KERNEL).unwrap(), log)
+    (Shared::pin_init(init, GFP_KERNEL).unwrap(), log)
 }
 
 struct Shareable(Pin<KBox<Roll<Counted>>>);
@@ -122,12 +119,12 @@ fn roll() -> Arc<Shareable> {
     Arc::new(Shareable(roll))
 }
 
-fn enrol(roll: &Roll<Counted>, entry: &Shared<Entry<Counted>>) {
+fn enrol(roll: &Roll<Counted>, entry: &Shared<Counted>) {
     rcu::read(|rcu| roll.enrol(entry.borrow(rcu), rcu));
 }
 
 /// A packet of that thread.
-fn count(roll: &Roll<Counted>, entry: &Shared<Entry<Counted>>, thread: usize) {
+fn count(roll: &Roll<Counted>, entry: &Shared<Counted>, thread: usize) {
     rcu::read(|rcu| {
         entry.count(thread);
         roll.enrol(entry.borrow(rcu), rcu);
@@ -147,7 +144,7 @@ fn visit(roll: &Roll<Counted>, again: bool) {
 fn what_two_enrol_is_visited_once() {
     explore(3, || {
         let roll = roll();
-        let (entry, log) = new_entry();
+        let (entry, log) = new_object();
         let (other, clone) = (Arc::clone(&roll), entry.clone());
         let enroller = thread::spawn(move || enrol(&other, &clone));
         enrol(&roll, &entry);
@@ -165,7 +162,7 @@ fn what_two_enrol_is_visited_once() {
 fn what_is_enrolled_during_a_visit_is_visited_then_or_next_time() {
     explore(2, || {
         let roll = roll();
-        let ((first, first_log), (second, second_log)) = (new_entry(), new_entry());
+        let ((first, first_log), (second, second_log)) = (new_object(), new_object());
         let (other, clones) = (Arc::clone(&roll), [first.clone(), second.clone()]);
         let enroller = thread::spawn(move || clones.iter().for_each(|entry| enrol(&other, entry)));
         visit(&roll, false);
@@ -181,7 +178,7 @@ fn what_is_enrolled_during_a_visit_is_visited_then_or_next_time() {
 fn what_is_enrolled_again_as_it_leaves_leads_to_the_next() {
     explore(3, || {
         let roll = roll();
-        let ((first, first_log), (second, second_log)) = (new_entry(), new_entry());
+        let ((first, first_log), (second, second_log)) = (new_object(), new_object());
         enrol(&roll, &first);
         let (other, clones) = (Arc::clone(&roll), [second.clone(), first.clone()]);
         let enroller = thread::spawn(move || clones.iter().for_each(|entry| enrol(&other, entry)));
@@ -198,7 +195,7 @@ fn what_is_enrolled_again_as_it_leaves_leads_to_the_next() {
 fn two_who_enrol_lose_neither_object() {
     explore(3, || {
         let roll = roll();
-        let ((first, first_log), (second, second_log)) = (new_entry(), new_entry());
+        let ((first, first_log), (second, second_log)) = (new_object(), new_object());
         let (other, clone) = (Arc::clone(&roll), second.clone());
         let enroller = thread::spawn(move || enrol(&other, &clone));
         enrol(&roll, &first);
@@ -213,7 +210,7 @@ fn two_who_enrol_lose_neither_object() {
 fn a_change_of_what_leaves_is_seen_by_a_later_visit() {
     explore(3, || {
         let roll = roll();
-        let (entry, _) = new_entry();
+        let (entry, _) = new_object();
         enrol(&roll, &entry);
         let (other, clone) = (Arc::clone(&roll), entry.clone());
         let packets = thread::spawn(move || count(&other, &clone, 0));
@@ -230,7 +227,7 @@ fn a_change_of_what_leaves_is_seen_by_a_later_visit() {
 fn changes_by_two_of_what_leaves_are_seen_by_a_later_visit() {
     explore(2, || {
         let roll = roll();
-        let (entry, _) = new_entry();
+        let (entry, _) = new_object();
         enrol(&roll, &entry);
         let packets = [0, 1].map(|thread| {
             let (other, clone) = (Arc::clone(&roll), entry.clone());
@@ -249,7 +246,7 @@ fn changes_by_two_of_what_leaves_are_seen_by_a_later_visit() {
 fn a_change_is_seen_although_the_object_leaves_again_and_again() {
     explore(2, || {
         let roll = roll();
-        let (entry, _) = new_entry();
+        let (entry, _) = new_object();
         let (other, clone) = (Arc::clone(&roll), entry.clone());
         let packets = thread::spawn(move || {
             count(&other, &clone, 0);
@@ -269,7 +266,7 @@ fn a_change_is_seen_although_the_object_leaves_again_and_again() {
 fn a_closed_roll_holds_nothing() {
     explore(3, || {
         let roll = roll();
-        let ((entry, log), (known, known_log)) = (new_entry(), new_entry());
+        let ((entry, log), (known, known_log)) = (new_object(), new_object());
         enrol(&roll, &known);
         visit(&roll, true);
         let (other, clone) = (Arc::clone(&roll), entry.clone());
@@ -291,7 +288,7 @@ fn a_closed_roll_holds_nothing() {
 fn a_roll_is_closed_while_it_is_visited() {
     explore(3, || {
         let roll = roll();
-        let (entry, _) = new_entry();
+        let (entry, _) = new_object();
         enrol(&roll, &entry);
         let other = Arc::clone(&roll);
         let visitor = thread::spawn(move || visit(&other, false));
@@ -309,7 +306,7 @@ fn a_roll_is_closed_while_it_is_visited() {
 fn an_object_goes_from_one_roll_to_another() {
     explore(3, || {
         let (old, new) = (roll(), roll());
-        let ((first, _), (second, log)) = (new_entry(), new_entry());
+        let ((first, _), (second, log)) = (new_object(), new_object());
         enrol(&old, &first);
         let (other, clones) = (Arc::clone(&new), [second.clone(), first.clone()]);
         let enroller = thread::spawn(move || clones.iter().for_each(|entry| enrol(&other, entry)));
@@ -323,8 +320,8 @@ fn an_object_goes_from_one_roll_to_another() {
 }
 
 /// An object in a cell, and enrolled.
-fn in_cell(roll: &Roll<Counted>) -> (Arc<SharedCell<Entry<Counted>>>, Arc<Log>) {
-    let (entry, log) = new_entry();
+fn in_cell(roll: &Roll<Counted>) -> (Arc<SharedCell<Counted>>, Arc<Log>) {
+    let (entry, log) = new_object();
     enrol(roll, &entry);
     (Arc::new(SharedCell::new(entry)), log)
 }
@@ -332,8 +329,8 @@ fn in_cell(roll: &Roll<Counted>) -> (Arc<SharedCell<Entry<Counted>>>, Arc<Log>) 
 /// A packet that finds its object in a cell, if it is there, and has `f` look at it.
 fn count_in_cell<R>(
     roll: &Roll<Counted>,
-    cell: &SharedCell<Entry<Counted>>,
-    f: impl Fn(rcu::Borrowed<'_, Entry<Counted>>, Reader<'_>) -> R,
+    cell: &SharedCell<Counted>,
+    f: impl Fn(rcu::Borrowed<'_, Counted>, Reader<'_>) -> R,
 ) -> Option<R> {
     rcu::read(|rcu| {
         let entry = cell.get(rcu)?;

@@ -44,18 +44,43 @@ fn numbers(roster: &Roster<Object>) -> Vec<u32> {
 
 /// As many as a new list has slots.
 const FULL: u32 = 8;
+/// As many as it has slots after it was full.
+const FULL_AGAIN: u32 = 16;
 
 #[test]
 fn readers_see_every_object_while_all_move() {
+    for (full, preemptions) in [(FULL, 3), (FULL_AGAIN, 2)] {
+        explore(preemptions, move || {
+            let roster = roster(full);
+            let other = Arc::clone(&roster);
+            let last = new_object(full, None).0;
+            let writer = thread::spawn(move || other.push(last, |_| ()).unwrap());
+            let seen = numbers(&roster);
+            assert!(seen.iter().copied().eq(0..seen.len() as u32));
+            assert!(seen.len() as u32 >= full);
+            writer.join().unwrap();
+            assert!(numbers(&roster).into_iter().eq(0..=full));
+        });
+    }
+}
+
+#[test]
+fn readers_may_look_at_what_is_cleared() {
     explore(3, || {
-        let roster = roster(FULL);
+        let roster = roster(0);
+        let objects = [0, 1].map(|number| new_object(number, None));
+        let dropped = objects.map(|(object, dropped)| {
+            roster.push(object, |_| ()).unwrap();
+            dropped
+        });
         let other = Arc::clone(&roster);
-        let writer = thread::spawn(move || other.push(new_object(FULL, None).0, |_| ()).unwrap());
+        let writer = thread::spawn(move || other.clear(drop));
         let seen = numbers(&roster);
-        assert!(seen.iter().copied().eq(0..seen.len() as u32));
-        assert!(seen.len() as u32 >= FULL);
+        assert!(matches!(*seen, [0, 1] | [0] | [1] | []), "{seen:?}");
         writer.join().unwrap();
-        assert!(numbers(&roster).into_iter().eq(0..=FULL));
+        rcu::drain();
+        assert_eq!(dropped.map(|dropped| dropped.times()), [1, 1]);
+        assert_eq!((numbers(&roster).len(), roster.count()), (0, 0));
     });
 }
 

@@ -231,6 +231,33 @@ fn what_is_removed_while_the_table_grows_is_gone_and_the_rest_is_there() {
 }
 
 #[test]
+fn what_is_cleared_is_given_away_once_while_others_remove_and_look() {
+    explore(3, || {
+        let table = growing();
+        let (object, dropped) = new_object(1, Some(2));
+        table.insert(object.clone(), |_| false).ok().unwrap();
+        assert!(insert(&table, 0));
+        let other = Arc::clone(&table);
+        let remover = thread::spawn(move || {
+            finds(&other, 0);
+            other.remove(&object).is_some()
+        });
+        let mut cleared = Vec::new();
+        table.clear(|object| cleared.push(object.number()));
+        let removed = remover.join().unwrap();
+        assert_eq!(
+            cleared.iter().filter(|&&number| number == 1).count(),
+            usize::from(!removed)
+        );
+        assert!(cleared.contains(&0));
+        assert!(!finds(&table, 0) && !finds(&table, 1));
+        assert_eq!(table.count(), 0);
+        rcu::drain();
+        assert_eq!(dropped.times(), 1);
+    });
+}
+
+#[test]
 fn a_scan_meets_everything_while_the_table_is_resized() {
     for make in [growing, shrinking] {
         explore(2, move || {

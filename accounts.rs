@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What packets count for: their server, its service and the namespace. C: `ip_vs_in_stats()` and
+//! its kin.
+
+use crate::{
+    dest::Dest,
+    service::Service,
+    stats::{
+        Share,
+        Stats,
+        CONNS,
+        INBYTES,
+        INPKTS,
+        OUTBYTES,
+        OUTPKTS, //
+    },
+};
+use kernel::prelude::*;
+use linux::{
+    percpu::Section,
+    rcu::{
+        Borrowed,
+        Reader, //
+    },
+    roll::Roll, //
+};
+
+/// What counts for a whole namespace, and which of its servers and services have rates to estimate.
+#[pin_data]
+pub(crate) struct Ledger {
+    #[pin]
+    pub(crate) total: Stats,
+    #[pin]
+    pub(crate) dests: Roll<Dest>,
+    #[pin]
+    pub(crate) services: Roll<Service>,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            total <- Stats::new(),
+            dests <- Roll::new(),
+            services <- Roll::new(),
+        }? Error)
+    }
+}
+
+/// All that one packet counts for.
+pub(crate) struct Accounts<'a, 'rcu> {
+    pub(crate) dest: Borrowed<'rcu, Dest>,
+    pub(crate) service: Borrowed<'rcu, Service>,
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) rcu: Reader<'rcu>,
+}
+
+impl Accounts<'_, '_> {
+    /// This CPU's shares of all of them.
+    #[inline]
+    fn shares<'s>(&'s self, section: &'s Section) -> [&'s Share; 3] {
+        [
+            section.get(&self.dest.stats().shares),
+            section.get(&self.service.stats().shares),
+            section.get(&self.ledger.total.shares),
+        ]
+    }
+
+    /// To be called once they have been counted for.
+    #[inline]
+    fn enrol(&self) {
+        self.ledger.dests.enrol(self.dest, self.rcu);
+        self.ledger.services.enrol(self.service, self.rcu);
+    }
+
+    #[inline]
+    fn add(&self, packets: usize, bytes: usize, len: usize) {
+        let section = Section::enter();
+        for share in self.shares(&section) {
+            share[packets].add(1);
+            share[bytes].add(len as u64);
+        }
+        self.enrol();
+    }
+
+    /// Counts a request of `len` bytes.
+    #[inline]
+    pub(crate) fn request(&self, len: usize) {
+        self.add(INPKTS, INBYTES, len);
+    }
+
+    /// Counts an answer of `len` bytes.
+    #[inline]
+    pub(crate) fn answer(&self, len: usize) {
+        self.add(OUTPKTS, OUTBYTES, len);
+    }
+
+    /// Counts a new connection.
+    pub(crate) fn connection(&self) {
+        let section = Section::enter();
+        for share in self.shares(&section) {
+            share[CONNS].add(1);
+        }
+        self.enrol();
+    }
+}
