@@ -106,8 +106,7 @@ impl<F: Family> Tables<F> {
         self.conns.count().saturating_add(self.templates.count())
     }
 
-    /// How full they get before they grow; see [`SIZING`].
-    pub(crate) fn set_load_factor(&self, load_factor: i32) {
+    fn set_load_factor(&self, load_factor: i32) {
         self.conns.set_load_factor(load_factor);
         self.templates.set_load_factor(load_factor);
     }
@@ -127,6 +126,19 @@ impl<F: Family> Clone for Tables<F> {
 pub(crate) struct ConnTables {
     pub(crate) v4: Tables<V4>,
     pub(crate) v6: Tables<V6>,
+}
+
+impl ConnTables {
+    /// How full they get before they grow; see [`SIZING`].
+    pub(crate) fn set_load_factor(&self, load_factor: i32) {
+        self.v4.set_load_factor(load_factor);
+        self.v6.set_load_factor(load_factor);
+    }
+
+    /// The number of buckets for connections, as users are told: that of the larger of the tables.
+    pub(crate) fn size(&self) -> usize {
+        self.v4.conns.size().max(self.v6.conns.size())
+    }
 }
 
 /// A connection in its table.
@@ -475,30 +487,42 @@ impl<F: Family> timed::Entry for Conn<F> {
 /// The smallest and the largest table, as powers of two (C: `IP_VS_CONN_TAB_MIN_BITS`, `_MAX_BITS`).
 const TAB_BITS: core::ops::RangeInclusive<u32> = 8..=27;
 
-/// The largest table that the user allows.
-static MAX_BITS: AtomicU32 = AtomicU32::new(*TAB_BITS.end());
+/// The largest table that has fewer connections than buckets, unless the user says how large it may
+/// be (C: `CONFIG_IP_VS_TAB_BITS`).
+const ROOMY_BITS: u32 = 12;
+
+/// The largest table that the user allows, or 0 if that is open.
+static MAX_BITS: AtomicU32 = AtomicU32::new(0);
 
 /// Takes the module parameter `conn_tab_bits`: tables grow up to that, into the range that C allows;
-/// 0 stands for its end. When the module is loaded.
+/// 0 leaves it open. When the module is loaded.
 pub(crate) fn set_max_bits(bits: i32) {
     let bits = match u32::try_from(bits) {
-        Ok(0) => *TAB_BITS.end(),
+        Ok(0) => 0,
         Ok(bits) => bits.clamp(*TAB_BITS.start(), *TAB_BITS.end()),
         Err(_) => *TAB_BITS.start(),
     };
     MAX_BITS.store(bits, Relaxed);
 }
 
+/// How large a table of connections or templates may be.
+fn limits(min_bits: u32) -> Limits {
+    let (roomy_bits, max_bits) = match MAX_BITS.load(Relaxed) {
+        0 => (ROOMY_BITS, *TAB_BITS.end()),
+        bits => (bits, bits),
+    };
+    Limits {
+        min_bits,
+        roomy_bits,
+        max_bits,
+    }
+}
+
 /// How the table grows and shrinks.
 pub(crate) const SIZING: Sizing = Sizing {
     initial_bits: *TAB_BITS.start(),
-    wanted: |entries, bits, load_factor| {
-        let limits = Limits {
-            min_bits: *TAB_BITS.start(),
-            max_bits: MAX_BITS.load(Relaxed),
-            load_factor,
-        };
-        limits.resize(entries as u64, bits)
+    wanted: |conns, bits, load_factor| {
+        limits(*TAB_BITS.start()).wanted(conns as u64, bits, load_factor)
     },
 };
 

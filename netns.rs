@@ -169,26 +169,42 @@ pub(crate) struct Model {
     pub(crate) ledger: Ledger,
 }
 
-/// The smallest and the largest table of services or servers, as powers of two.
-const TAB_BITS: core::ops::RangeInclusive<u32> = 6..=20;
+/// The largest table of services or servers, as a power of two (C: `IP_VS_SVC_TAB_MAX_BITS`).
+const MAX_BITS: u32 = 20;
 
-const SIZING: Sizing = Sizing {
-    initial_bits: *TAB_BITS.start(),
-    wanted: |entries, bits, load_factor| {
-        let limits = Limits {
-            min_bits: *TAB_BITS.start(),
-            max_bits: *TAB_BITS.end(),
-            load_factor,
-        };
-        limits.resize(entries as u64, bits)
+const fn limits(min_bits: u32) -> Limits {
+    Limits {
+        min_bits,
+        roomy_bits: MAX_BITS,
+        max_bits: MAX_BITS,
+    }
+}
+
+/// The smallest table of services, as a power of two (C: `IP_VS_SVC_TAB_MIN_BITS`).
+const SERVICE_BITS: u32 = 4;
+
+/// Without services the table starts over: the C module has none then.
+const SERVICE_SIZING: Sizing = Sizing {
+    initial_bits: SERVICE_BITS,
+    wanted: |services, bits, load_factor| match services {
+        0 => Some(SERVICE_BITS),
+        _ => limits(SERVICE_BITS).wanted(services as u64, bits, load_factor),
     },
+};
+
+/// The smallest table of servers, as a power of two.
+const DEST_BITS: u32 = 6;
+
+const DEST_SIZING: Sizing = Sizing {
+    initial_bits: DEST_BITS,
+    wanted: |dests, bits, load_factor| limits(DEST_BITS).wanted(dests as u64, bits, load_factor),
 };
 
 impl Model {
     fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            services <- Table::new(SIZING),
-            dests <- Table::new(SIZING),
+            services <- Table::new(SERVICE_SIZING),
+            dests <- Table::new(DEST_SIZING),
             ledger <- Ledger::new(),
         }? Error)
     }
@@ -355,11 +371,13 @@ impl PerNet for Netns {
         let v4 = PerFamily::new(&common.v4, &conn_quota)?;
         let v6 = PerFamily::new(&common.v6, &conn_quota)?;
         let settings = Arc::pin_init(Settings::new(&net), GFP_KERNEL)?;
+        model.services.set_load_factor(settings.svc_lfactor.get());
         let timeouts = Arc::new(Timeouts::new(), GFP_KERNEL)?;
         let tables = ConnTables {
             v4: v4.tables(),
             v6: v6.tables(),
         };
+        tables.set_load_factor(settings.conn_lfactor.get());
         let watch = Arc::new(
             Work::new(
                 defence::Watch::new(settings.clone(), timeouts.clone(), tables.clone()),
@@ -504,9 +522,8 @@ impl Netns {
         usize::try_from(self.settings.conn_max.get()).unwrap_or(0)
     }
 
-    /// The number of buckets for connections, as users are told: that of the larger of the tables.
+    /// The number of buckets for connections; see [`ConnTables::size`].
     pub(crate) fn conn_table_size(&self) -> u32 {
-        let size = self.v4.conns.size().max(self.v6.conns.size());
-        u32::try_from(size).unwrap_or(u32::MAX)
+        u32::try_from(self.conn_tables().size()).unwrap_or(u32::MAX)
     }
 }

@@ -96,9 +96,11 @@ impl Settings {
                 Netns::of(Net::init(), rcu).map_or(CONN_MAX, |first| first.settings.conn_max.get())
             })
         };
+        // C: `ip_vs_conn_default_load_factor()`, `ip_vs_svc_default_load_factor()`.
+        let (conn_lfactor, svc_lfactor) = if net.is_init() { (-4, -3) } else { (-2, -2) };
         try_pin_init!(Self {
             cache_bypass: Int::new(0),
-            conn_lfactor: Int::new(0),
+            conn_lfactor: Int::new(conn_lfactor),
             conn_max: Int::new(limit),
             conn_max_limit <- new_mutex!(limit, "ipvs_conn_max"),
             conn_reuse_mode: Int::new(1),
@@ -114,7 +116,7 @@ impl Settings {
             schedule_icmp: Int::new(0),
             sloppy_tcp: Int::new(0),
             snat_reroute: Int::new(1),
-            svc_lfactor: Int::new(0),
+            svc_lfactor: Int::new(svc_lfactor),
             pmtu_disc: Int::new(1),
         }? Error)
     }

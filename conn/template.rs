@@ -6,7 +6,10 @@
 //! They are no connections here, and in a table of their own: packets of connections don't pass
 //! them. A connection that was made by one keeps it, and its time is over only when it has none.
 
-use super::MANY_PACKETS;
+use super::{
+    limits,
+    MANY_PACKETS, //
+};
 use crate::{
     dest::Dest,
     family::Family,
@@ -27,7 +30,6 @@ use ipvs_core::{
         HashKey, //
     },
     net::Be16,
-    resize::Limits,
     sched::Server, //
 };
 use kernel::sync::Arc;
@@ -374,18 +376,13 @@ impl<F: Family> timed::Entry for Template<F> {
     }
 }
 
-/// The smallest and the largest table, as powers of two.
-const BITS: core::ops::RangeInclusive<u32> = 6..=27;
+/// The smallest table, as a power of two.
+const MIN_BITS: u32 = 6;
 
 /// How the table grows and shrinks.
 pub(crate) const TEMPLATE_SIZING: Sizing = Sizing {
-    initial_bits: *BITS.start(),
-    wanted: |entries, bits, load_factor| {
-        let limits = Limits {
-            min_bits: *BITS.start(),
-            max_bits: *BITS.end(),
-            load_factor,
-        };
-        limits.resize(entries as u64, bits)
+    initial_bits: MIN_BITS,
+    wanted: |templates, bits, load_factor| {
+        limits(MIN_BITS).wanted(templates as u64, bits, load_factor)
     },
 };

@@ -140,8 +140,7 @@ impl Knobs {
     /// C: `ipvs_proc_conn_lfactor()`.
     fn set_conn_lfactor(&self, number: i32) -> Result {
         set_lfactor(&self.settings.conn_lfactor, number)?;
-        self.conns.v4.set_load_factor(number);
-        self.conns.v6.set_load_factor(number);
+        self.conns.set_load_factor(number);
         self.conn_resize4.hurry();
         self.conn_resize6.hurry();
         Ok(())

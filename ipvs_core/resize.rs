@@ -3,114 +3,57 @@
 //! When a hash table grows and shrinks.
 //!
 //! Stands for `ip_vs_rht_set_thresholds()` and `ip_vs_rht_desired_size()`: by a load factor f, a
-//! table keeps at most 2^f elements per bucket on average, up to the greatest size that it may have.
-//!
-//! A new size is chosen so that there is a quarter to a half as many elements as that; it takes
-//! twice as many elements to grow again, and half as many to shrink. So a table whose load swings by
-//! less than that is not resized over and over.
+//! table keeps at most 2^f elements per bucket on average. It grows to the size that this takes, and
+//! shrinks when a sixteenth of its buckets would do, to twice as many as would. So a table whose load
+//! swings by less than that is not resized over and over.
 
 use core::ops::RangeInclusive;
 
 /// The load factors that there are.
 pub const LOAD_FACTORS: RangeInclusive<i32> = -8..=8;
 
-/// A table shrinks below the load at which it grows, by that power of two.
-const MIN_LOAD_SHIFT: u32 = 3;
+/// A table shrinks if so many buckets fewer would do, as a power of two.
+const SHRINK_SHIFT: u32 = 4;
 
 /// How many buckets a table may have, as powers of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Binary logarithm of the least number of buckets.
     pub min_bits: u32,
-    /// Binary logarithm of the greatest number of buckets, at most 31.
+    /// Binary logarithm of the greatest number of buckets that a table has for fewer elements than
+    /// buckets. More elements get a bucket each.
+    pub roomy_bits: u32,
+    /// Binary logarithm of the greatest number of buckets.
     pub max_bits: u32,
-    /// Binary logarithm of the elements per bucket above which a table grows; one beyond
-    /// [`LOAD_FACTORS`] counts as the nearest of them.
-    pub load_factor: i32,
-}
-
-/// The numbers of elements between which a table keeps its size.
-///
-/// They are worked out once per size, so that adding and removing an element compares two numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Thresholds {
-    /// Grow with more elements than that.
-    pub grow_above: u64,
-    /// Shrink with fewer elements than that.
-    pub shrink_below: u64,
-}
-
-/// Number of buckets, without overflow whatever `bits` is.
-const fn buckets(bits: u32) -> u64 {
-    if bits < 63 {
-        1 << bits
-    } else {
-        1 << 63
-    }
 }
 
 impl Limits {
-    /// How many elements that many buckets are for.
-    const fn load_of(self, buckets: u64) -> u64 {
-        match self.shift() {
-            (shift, false) => buckets.saturating_mul(1 << shift),
-            (shift, true) => buckets >> shift,
+    /// The size for a table that holds `count` elements, as a binary logarithm: for one of 2^`bits`
+    /// buckets, `None` if its size is right; without `bits`, for one that is sized anew, since it has
+    /// another load factor.
+    ///
+    /// `load_factor` is the binary logarithm of the elements per bucket above which it grows; one
+    /// beyond [`LOAD_FACTORS`] counts as the nearest of them.
+    pub const fn wanted(self, count: u64, bits: Option<u32>, load_factor: i32) -> Option<u32> {
+        match bits {
+            Some(bits) => self.resize(count, bits, load_factor),
+            None => Some(self.size_for(count, load_factor)),
         }
     }
 
-    /// How many buckets that many elements would fill.
-    const fn filled_by(self, elements: u64) -> u64 {
-        match self.shift() {
-            (shift, false) => {
-                let full = elements.wrapping_shr(shift);
-                if full.wrapping_shl(shift) == elements {
-                    full
-                } else {
-                    full.saturating_add(1)
-                }
-            }
-            (shift, true) => elements.saturating_mul(1u64.wrapping_shl(shift)),
-        }
-    }
-
-    /// The load factor as a shift, and whether it divides; within what there is.
-    const fn shift(self) -> (u32, bool) {
-        let most = LOAD_FACTORS.end().unsigned_abs();
-        let shift = self.load_factor.unsigned_abs();
-        (
-            if shift > most { most } else { shift },
-            self.load_factor < 0,
-        )
-    }
-
-    /// The thresholds of a table with 2^`bits` buckets.
-    pub const fn thresholds(self, bits: u32) -> Thresholds {
-        Thresholds {
-            grow_above: if bits >= self.max_bits {
-                u64::MAX
-            } else {
-                self.load_of(buckets(bits))
-            },
-            shrink_below: if bits <= self.min_bits {
-                0
-            } else {
-                self.load_of(buckets(bits)) >> MIN_LOAD_SHIFT
-            },
-        }
-    }
-
-    /// The size to give a table of 2^`bits` buckets that holds `count` elements, as a binary
-    /// logarithm. `None` if its size is right.
-    pub const fn resize(self, count: u64, bits: u32) -> Option<u32> {
-        let Thresholds {
-            grow_above,
-            shrink_below,
-        } = self.thresholds(bits);
-
-        if count <= grow_above && count >= shrink_below {
+    /// Another size than 2^`bits`, if the table should have one.
+    const fn resize(self, count: u64, bits: u32, load_factor: i32) -> Option<u32> {
+        let enough = self.enough_for(count, load_factor);
+        let new = if enough > bits {
+            self.clamp(enough)
+        } else if bits < enough.saturating_add(SHRINK_SHIFT) {
             return None;
-        }
-        let new = self.size_for(count);
+        } else if enough > self.roomy_bits {
+            self.clamp(enough.saturating_add(1))
+        } else {
+            let double = enough.saturating_add(1);
+            self.clamp(least(double, self.roomy_bits))
+        };
         if new == bits {
             None
         } else {
@@ -118,18 +61,45 @@ impl Limits {
         }
     }
 
-    /// The size for a new table that is to hold `count` elements, as a binary logarithm.
-    pub const fn size_for(self, count: u64) -> u32 {
-        // One more bit than it takes to count them: at least twice as many buckets.
-        let count = self.filled_by(count).saturating_sub(1);
-        let bits = (u64::BITS - count.leading_zeros()).saturating_add(1);
-        if bits > self.max_bits {
-            self.max_bits
-        } else if bits < self.min_bits {
+    /// The size without regard to a present one.
+    const fn size_for(self, count: u64, load_factor: i32) -> u32 {
+        self.clamp(self.enough_for(count, load_factor))
+    }
+
+    /// The least size that is enough for so many elements, however small that is.
+    const fn enough_for(self, count: u64, load_factor: i32) -> u32 {
+        let count = u64::BITS - count.saturating_sub(1).leading_zeros();
+        let shift = least(
+            load_factor.unsigned_abs(),
+            LOAD_FACTORS.end().unsigned_abs(),
+        );
+        if load_factor >= 0 {
+            return count.saturating_sub(shift);
+        }
+        let roomy = least(count.saturating_add(shift), self.roomy_bits);
+        if roomy < count {
+            count
+        } else {
+            roomy
+        }
+    }
+
+    /// The nearest size that a table may have.
+    const fn clamp(self, bits: u32) -> u32 {
+        if bits < self.min_bits {
             self.min_bits
         } else {
-            bits
+            least(bits, self.max_bits)
         }
+    }
+}
+
+/// `min()` of constant functions.
+const fn least(a: u32, b: u32) -> u32 {
+    if a < b {
+        a
+    } else {
+        b
     }
 }
 
@@ -137,92 +107,159 @@ impl Limits {
 mod tests {
     use super::*;
 
+    /// Of connections.
     const LIMITS: Limits = Limits {
         min_bits: 8,
-        max_bits: 24,
-        load_factor: 0,
+        roomy_bits: 12,
+        max_bits: 27,
+    };
+
+    /// Of services.
+    const SERVICES: Limits = Limits {
+        min_bits: 4,
+        roomy_bits: 20,
+        max_bits: 20,
     };
 
     #[test]
     fn a_table_grows_when_its_buckets_are_used_up() {
-        assert_eq!(LIMITS.resize(256, 8), None);
-        assert_eq!(LIMITS.resize(257, 8), Some(10));
-        assert_eq!(LIMITS.resize(1024, 10), None);
-        assert_eq!(LIMITS.resize(1_000_000, 8), Some(21));
+        assert_eq!(LIMITS.resize(256, 8, 0), None);
+        assert_eq!(LIMITS.resize(257, 8, 0), Some(9));
+        assert_eq!(LIMITS.resize(1_000_000, 8, 0), Some(20));
+        assert_eq!(LIMITS.resize(16, 8, -4), None);
+        assert_eq!(LIMITS.resize(17, 8, -4), Some(9));
+        assert_eq!(LIMITS.resize(1 << 16, 8, 8), None);
+        assert_eq!(LIMITS.resize((1 << 16) + 1, 8, 8), Some(9));
+        assert_eq!(SERVICES.resize(2, 4, -3), None);
+        assert_eq!(SERVICES.resize(3, 4, -3), Some(5));
     }
 
     #[test]
-    fn a_table_shrinks_when_it_is_nearly_empty() {
-        assert_eq!(LIMITS.resize(1 << 17, 20), None);
-        assert_eq!(LIMITS.resize((1 << 17) - 1, 20), Some(18));
-        assert_eq!(LIMITS.resize(0, 20), Some(8));
+    fn a_table_shrinks_when_a_sixteenth_would_do() {
+        assert_eq!(LIMITS.resize((1 << 16) + 1, 20, 0), None);
+        assert_eq!(LIMITS.resize(1 << 16, 20, 0), Some(17));
+        assert_eq!(LIMITS.resize(0, 20, 0), Some(8));
+        assert_eq!(LIMITS.resize(17, 12, -4), None);
+        assert_eq!(LIMITS.resize(16, 12, -4), Some(9));
+        assert_eq!(SERVICES.resize(65, 13, -3), None);
+        assert_eq!(SERVICES.resize(64, 13, -3), Some(10));
+    }
+
+    #[test]
+    fn a_negative_load_factor_makes_no_table_roomier_than_it_may_be() {
+        assert_eq!(LIMITS.resize(257, 12, -4), None);
+        assert_eq!(LIMITS.resize(4096, 12, -4), None);
+        assert_eq!(LIMITS.resize(4097, 12, -4), Some(13));
+        assert_eq!(LIMITS.resize(1_000_000, 12, -4), Some(20));
+        assert_eq!(LIMITS.resize((1 << 16) + 1, 20, -4), None);
+        assert_eq!(LIMITS.resize(1 << 16, 20, -4), Some(17));
+        assert_eq!(LIMITS.resize(4096, 20, -4), Some(12));
+        assert_eq!(LIMITS.resize(4096, 20, 0), Some(12));
+        assert_eq!(LIMITS.resize(256, 20, -4), Some(12));
+        assert_eq!(LIMITS.size_for(4097, -8), 13);
+        assert_eq!(LIMITS.size_for(4096, -8), 12);
+    }
+
+    #[test]
+    fn another_load_factor_takes_just_enough() {
+        assert_eq!(LIMITS.size_for(32, -4), 9);
+        assert_eq!(LIMITS.size_for(33, -4), 10);
+        assert_eq!(LIMITS.size_for(2000, 0), 11);
+        assert_eq!(LIMITS.size_for(2000, 8), 8);
+        assert_eq!(LIMITS.size_for(17, i32::MIN), 12);
+        assert_eq!(LIMITS.size_for(1 << 20, i32::MAX), 12);
     }
 
     #[test]
     fn limits_hold() {
-        assert_eq!(LIMITS.resize(0, 8), None);
-        assert_eq!(LIMITS.resize(u64::MAX, 24), None);
-        assert_eq!(LIMITS.resize(u64::MAX, 23), Some(24));
-        assert_eq!(LIMITS.size_for(0), 8);
-        assert_eq!(LIMITS.size_for(u64::MAX), 24);
+        for load_factor in LOAD_FACTORS {
+            assert_eq!(LIMITS.resize(0, 8, load_factor.max(-7)), None);
+            assert_eq!(LIMITS.resize(u64::MAX, 27, load_factor), None);
+            assert_eq!(LIMITS.resize(u64::MAX, 26, load_factor), Some(27));
+            assert_eq!(LIMITS.size_for(0, load_factor), 8);
+            assert_eq!(LIMITS.size_for(u64::MAX, load_factor), 27);
+        }
         let fixed = Limits {
             min_bits: 8,
+            roomy_bits: 8,
             max_bits: 8,
-            ..LIMITS
         };
         for count in [0, 1, 1 << 40, u64::MAX] {
-            assert_eq!(fixed.resize(count, 8), None);
+            assert_eq!(fixed.resize(count, 8, -4), None);
+        }
+    }
+
+    /// The C module's sizes, with its thresholds, of a table that is never larger than 2^`max_bits`.
+    struct Model {
+        size: i64,
+        min: i64,
+        max: i64,
+    }
+
+    impl Model {
+        fn enough(&self, count: i64, factor: i32) -> i64 {
+            let count = (count.max(1) as u64).next_power_of_two() as i64;
+            if factor < 0 {
+                (count << -factor).min(self.max)
+            } else {
+                (count >> factor).min(self.max)
+            }
+        }
+
+        fn resize(&mut self, count: i64, factor: i32) {
+            let upper = if factor < 0 {
+                self.size >> -factor
+            } else {
+                self.size << factor
+            };
+            if count > upper && self.size < self.max {
+                self.size = self.enough(count, factor).max(self.size);
+            } else if self.enough(count, factor) <= self.size / 16 {
+                self.size = (self.enough(count, factor) * 2).clamp(self.min, self.max);
+            }
         }
     }
 
     #[test]
-    fn a_load_factor_sets_how_many_elements_there_are_for_a_bucket() {
-        let with = |load_factor| Limits {
-            load_factor,
-            ..LIMITS
-        };
-        assert_eq!(with(-4).resize(16, 8), None);
-        assert_eq!(with(-4).resize(17, 8), Some(10));
-        assert_eq!(with(8).resize(1 << 16, 8), None);
-        assert_eq!(with(8).resize((1 << 16) + 1, 8), Some(10));
-        // What was right with another one is not.
-        assert_eq!(with(-8).resize(256, 10), Some(17));
-        assert_eq!(with(8).resize(1024, 12), Some(8));
-        assert_eq!(with(i32::MIN).resize(256, 10), Some(17));
-        assert_eq!(with(i32::MAX).resize(1 << 16, 8), None);
-    }
-
-    /// All load factors, and limits with them.
-    fn all_limits() -> impl Iterator<Item = Limits> {
-        LOAD_FACTORS.map(|load_factor| Limits {
-            load_factor,
-            ..LIMITS
-        })
-    }
-
-    #[test]
-    fn a_new_size_is_right_for_a_while() {
-        for limits in all_limits() {
-            for count in (1u64..4000).chain([1 << 20, (1 << 20) + 1, 10_000_000]) {
-                let bits = limits.size_for(count);
-                let load = limits.load_of(1u64 << bits);
-                if bits > limits.min_bits && bits < limits.max_bits {
-                    assert!(count * 2 <= load, "{count}");
-                    assert_eq!(limits.resize(count * 2, bits), None);
-                    assert_eq!(limits.resize(count.div_ceil(2), bits), None);
+    fn sizes_are_those_of_the_c_module_through_a_history() {
+        // A few numbers up and down again, large steps and small ones.
+        let counts = (1..=4096)
+            .chain((1..=4096).rev())
+            .chain([4096, 3, 1, 300, 20, 2, 4000, 15, 16, 17, 1025, 64, 1]);
+        for (limits, max_bits) in [(LIMITS, LIMITS.roomy_bits), (SERVICES, SERVICES.max_bits)] {
+            for factor in LOAD_FACTORS {
+                let mut bits = limits.min_bits;
+                let mut model = Model {
+                    size: 1 << bits,
+                    min: 1 << bits,
+                    max: 1 << max_bits,
+                };
+                for count in counts.clone() {
+                    bits = limits.resize(count, bits, factor).unwrap_or(bits);
+                    model.resize(count as i64, factor);
+                    assert_eq!(1 << bits, model.size, "{count} by {factor}");
+                    assert_eq!(
+                        1i64 << limits.size_for(count, factor),
+                        model.enough(count as i64, factor).max(model.min)
+                    );
                 }
             }
         }
     }
 
     #[test]
-    fn thresholds_and_resizing_agree() {
-        for limits in all_limits() {
-            for bits in 8..=24 {
-                let thresholds = limits.thresholds(bits);
-                for count in 0..4 * (1u64 << bits.min(12)) {
-                    let keeps = count <= thresholds.grow_above && count >= thresholds.shrink_below;
-                    assert_eq!(limits.resize(count, bits).is_none(), keeps);
+    fn a_new_size_is_right_for_a_while() {
+        for factor in LOAD_FACTORS {
+            for count in (1u64..4000).chain([1 << 20, (1 << 20) + 1, 10_000_000]) {
+                for bits in 8..=27 {
+                    let Some(new) = LIMITS.resize(count, bits, factor) else {
+                        continue;
+                    };
+                    assert_eq!(LIMITS.resize(count, new, factor), None);
+                    if new < bits && new != LIMITS.roomy_bits {
+                        assert_eq!(LIMITS.resize(2 * count, new, factor), None);
+                    }
+                    assert_eq!(LIMITS.resize(count.div_ceil(4), new, factor), None);
                 }
             }
         }

@@ -42,14 +42,16 @@ pub trait Hashed: Send + Sync + 'static {
     fn hash(&self, slot: usize, seed: &Seed) -> Option<u32>;
 }
 
-/// How large a table is, as powers of two: at least 6.
+/// How large a table is, as powers of two. It has never fewer buckets than at the start, or than 64
+/// if that is less.
 #[derive(Clone, Copy)]
 pub struct Sizing {
     /// The size at the start.
     pub initial_bits: u32,
-    /// The size for so many entries (one in two chains counts twice), if it isn't the present one,
-    /// with this load factor: 0, unless the table's user has set one.
-    pub wanted: fn(entries: usize, bits: u32, load_factor: i32) -> Option<u32>,
+    /// The size for so many objects, if it isn't the present one, with this load factor: 0, unless
+    /// the table's user has set one. Without a present size, the table is to be sized anew, since
+    /// the load factor is another one.
+    pub wanted: fn(objects: usize, bits: Option<u32>, load_factor: i32) -> Option<u32>,
 }
 
 // SAFETY: Two slots, two words.

@@ -33,25 +33,29 @@ impl Single for Status {
         let Some((conns, model, settings, estimation)) = tables else {
             return;
         };
-        // The tables of both families are one to users; those of templates too, while there are any.
+        // Those tables are one to users that there is anything in.
         let mut lengths = [0; LENGTHS];
         let mut buckets = 0usize;
-        let mut add = |more: [usize; LENGTHS], size: usize| {
+        let mut add = |count: usize, more: [usize; LENGTHS], size: usize| {
+            if count == 0 {
+                return;
+            }
             for (sum, more) in lengths.iter_mut().zip(more) {
                 *sum = usize::saturating_add(*sum, more);
             }
             buckets = buckets.saturating_add(size);
         };
-        add(conns.v4.conns.chain_lengths(), conns.v4.conns.size());
-        add(conns.v6.conns.chain_lengths(), conns.v6.conns.size());
-        if conns.v4.templates.count() != 0 {
-            let templates = &conns.v4.templates;
-            add(templates.chain_lengths(), templates.size());
+        let (v4, v6) = (&conns.v4, &conns.v6);
+        add(v4.conns.count(), v4.conns.chain_lengths(), v4.conns.size());
+        add(v6.conns.count(), v6.conns.chain_lengths(), v6.conns.size());
+        let (v4, v6) = (&v4.templates, &v6.templates);
+        add(v4.count(), v4.chain_lengths(), v4.size());
+        add(v6.count(), v6.chain_lengths(), v6.size());
+        if buckets == 0 {
+            buckets = conns.size();
         }
-        if conns.v6.templates.count() != 0 {
-            let templates = &conns.v6.templates;
-            add(templates.chain_lengths(), templates.size());
-        }
+        let services = &model.services;
+        let present = services.count() != 0;
         let tables = [
             TableStatus {
                 name: "Conn",
@@ -62,10 +66,15 @@ impl Single for Status {
             },
             TableStatus {
                 name: "Service",
-                entries: model.services.count(),
-                buckets: model.services.size(),
-                lfactor: settings.svc_lfactor.get(),
-                lengths: model.services.chain_lengths(),
+                entries: services.count(),
+                // The C module has no table without services.
+                buckets: if present { services.size() } else { 0 },
+                lfactor: if present {
+                    settings.svc_lfactor.get()
+                } else {
+                    0
+                },
+                lengths: services.chain_lengths(),
             },
         ];
         for table in tables {

@@ -89,12 +89,14 @@ struct Buckets {
     next: AtomicPtr<Buckets>,
     mask: usize,
     generation: u8,
+    /// What it was sized by.
+    load_factor: AtomicI32,
     /// `mask + 1` of them.
     heads: KVVec<AtomicUsize>,
 }
 
 impl Buckets {
-    fn new(bits: u32, generation: u8) -> Result<KBox<Self>> {
+    fn new(bits: u32, generation: u8, load_factor: i32) -> Result<KBox<Self>> {
         let size = 1usize.checked_shl(bits).ok_or(EINVAL)?;
         let mut heads = KVVec::with_capacity(size, GFP_KERNEL | __GFP_NOWARN)?;
         for bucket in 0..size {
@@ -105,6 +107,7 @@ impl Buckets {
                 next: AtomicPtr::new(core::ptr::null_mut()),
                 mask: size - 1,
                 generation,
+                load_factor: AtomicI32::new(load_factor),
                 heads,
             },
             GFP_KERNEL,
@@ -128,8 +131,8 @@ impl Buckets {
     }
 }
 
-/// How many locks a table spreads its chains over; also the least number of buckets. A model can be
-/// explored only if they are few.
+/// How many locks a table spreads its chains over at most. A model can be explored only if they are
+/// few.
 const LOCK_BITS: u32 = if cfg!(loom) { 1 } else { 6 };
 const LOCKS: usize = 1 << LOCK_BITS;
 
@@ -144,11 +147,11 @@ pub(crate) struct Chains<N: Node> {
     buckets: AtomicPtr<Buckets>,
     /// Entries in their first chain.
     count: AtomicUsize,
-    /// Entries in their second chain.
-    seconds: AtomicUsize,
     seed: Seed,
     sizing: Sizing,
     load_factor: AtomicI32,
+    /// The bits of a hash that choose the lock: no generation has fewer buckets than these tell apart.
+    lock_mask: usize,
     #[pin]
     locks: [SpinLockBh<()>; LOCKS],
     /// Held for a resize.
@@ -165,18 +168,19 @@ unsafe impl<N: Node> Sync for Chains<N> {}
 impl<N: Node> Chains<N> {
     pub(crate) fn new(sizing: Sizing) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
-            let buckets = Buckets::new(sizing.initial_bits.max(LOCK_BITS), 0)?;
+            let buckets = Buckets::new(sizing.initial_bits, 0, 0)?;
             let mut random = [0u8; 16];
             crate::random::fill(&mut random);
             let seed = u128::from_ne_bytes(random);
+            let lock_mask = buckets.mask & (LOCKS - 1);
             Ok(try_pin_init!(Self {
                 // INVARIANT: Just allocated.
                 buckets: AtomicPtr::new(KBox::into_raw(buckets)),
                 count: AtomicUsize::new(0),
-                seconds: AtomicUsize::new(0),
                 seed: [seed as u64, (seed >> 64) as u64],
                 sizing,
                 load_factor: AtomicI32::new(0),
+                lock_mask,
                 locks <- pin_init::pin_init_array_from_fn(|_| new_spinlock_bh!((), "table")),
                 resizing <- new_mutex!((), "table_resize"),
                 _nodes: PhantomData,
@@ -193,13 +197,6 @@ impl<N: Node> Chains<N> {
     #[inline]
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
-    }
-
-    fn counter(&self, slot: usize) -> &AtomicUsize {
-        match slot {
-            0 => &self.count,
-            _ => &self.seconds,
-        }
     }
 
     /// How many buckets there are.
@@ -261,7 +258,7 @@ impl<N: Node> Chains<N> {
     #[inline]
     fn lock(&self, hash: u32) -> SpinLockBhGuard<'_, ()> {
         // `LOCKS` is a power of two, so that the index is in range.
-        self.locks[hash as usize % LOCKS].lock()
+        self.locks[hash as usize & self.lock_mask & (LOCKS - 1)].lock()
     }
 
     /// Adds `node` to the chain of `slot`, unless `same` says that an entry there is its equal.
@@ -291,7 +288,9 @@ impl<N: Node> Chains<N> {
         let link = unsafe { node.as_ref() }.link(slot);
         link.store(head.load(Ordering::Relaxed), Ordering::Relaxed);
         head.store(Link::new(node, slot).0, Ordering::Release);
-        self.counter(slot).fetch_add(1, Ordering::Relaxed);
+        if slot == 0 {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -309,7 +308,9 @@ impl<N: Node> Chains<N> {
                 let link = Link(from.load(Ordering::Relaxed));
                 if link == wanted {
                     from.store(node.link(slot).load(Ordering::Relaxed), Ordering::Release);
-                    self.counter(slot).fetch_sub(1, Ordering::Relaxed);
+                    if slot == 0 {
+                        self.count.fetch_sub(1, Ordering::Relaxed);
+                    }
                     return true;
                 }
                 if link.is_end() {
@@ -354,7 +355,7 @@ impl<N: Node> Chains<N> {
             let next = node.link(link.slot());
             if link.slot() == 0 {
                 from.store(next.load(Ordering::Relaxed), Ordering::Release);
-                self.counter(0).fetch_sub(1, Ordering::Relaxed);
+                self.count.fetch_sub(1, Ordering::Relaxed);
                 return Some(NonNull::from(node));
             }
             from = next;
@@ -467,10 +468,11 @@ impl<N: Node> Chains<N> {
         }
     }
 
-    /// Whether the table should be resized: a look at two counters.
+    /// Whether the table should be resized: a look at a counter.
     #[inline]
     pub(crate) fn unbalanced(&self, rcu: Reader<'_>) -> bool {
-        self.wanted_bits(self.current(rcu).mask).is_some()
+        self.wanted_bits(self.current(rcu), self.load_factor.load(Ordering::Relaxed))
+            .is_some()
     }
 
     /// What [`Sizing::wanted`] gets from now on.
@@ -478,15 +480,13 @@ impl<N: Node> Chains<N> {
         self.load_factor.store(load_factor, Ordering::Relaxed);
     }
 
-    /// The size that the load asks for, if it isn't the present one.
+    /// The size that the load asks for, if it isn't that of `buckets`.
     #[inline]
-    fn wanted_bits(&self, mask: usize) -> Option<u32> {
-        let entries = self
-            .count()
-            .wrapping_add(self.seconds.load(Ordering::Relaxed));
-        let bits = mask.wrapping_add(1).trailing_zeros();
-        let load_factor = self.load_factor.load(Ordering::Relaxed);
-        let wanted = (self.sizing.wanted)(entries, bits, load_factor)?.max(LOCK_BITS);
+    fn wanted_bits(&self, buckets: &Buckets, load_factor: i32) -> Option<u32> {
+        let bits = buckets.mask.wrapping_add(1).trailing_zeros();
+        let same = buckets.load_factor.load(Ordering::Relaxed) == load_factor;
+        let wanted = (self.sizing.wanted)(self.count(), same.then_some(bits), load_factor)?;
+        let wanted = wanted.max(self.lock_mask.trailing_ones());
         (wanted != bits).then_some(wanted)
     }
 
@@ -496,10 +496,13 @@ impl<N: Node> Chains<N> {
         let _resizing = self.resizing.lock();
         // SAFETY: Nobody but this function replaces the generation, and it holds the lock.
         let old = unsafe { &*self.buckets.load(Ordering::Acquire) };
-        let Some(bits) = self.wanted_bits(old.mask) else {
+        let load_factor = self.load_factor.load(Ordering::Relaxed);
+        let Some(bits) = self.wanted_bits(old, load_factor) else {
+            old.load_factor.store(load_factor, Ordering::Relaxed);
             return Ok(());
         };
-        let new = KBox::into_raw(Buckets::new(bits, old.generation.wrapping_add(1))?);
+        let generation = old.generation.wrapping_add(1);
+        let new = KBox::into_raw(Buckets::new(bits, generation, load_factor)?);
         old.next.store(new, Ordering::Release);
         // Who has not seen that has linked by then, so that what is empty stays so.
         self.locks.iter().for_each(|lock| drop(lock.lock()));

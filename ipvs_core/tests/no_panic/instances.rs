@@ -425,12 +425,20 @@ pub fn estimate(estimator: &mut Estimator, counters: &Counters) -> Rates {
 }
 
 #[no_mangle]
-pub fn limits(limits: Limits, count: u64, bits: u32, thresholds: Thresholds) -> Option<u32> {
+pub fn limits(
+    limits: Limits,
+    count: u64,
+    bits: Option<u32>,
+    load_factor: i32,
+    thresholds: Thresholds,
+) -> Option<u32> {
     let conns = count as u32;
     let overloaded = thresholds.after_set(conns, thresholds.left(conns))
         || thresholds.reached(conns) && thresholds.after_add(conns)
         || thresholds.after_remove(conns);
-    limits.resize(count, bits).filter(|_| overloaded)
+    limits
+        .wanted(count, bits, load_factor)
+        .filter(|_| overloaded)
 }
 
 #[no_mangle]

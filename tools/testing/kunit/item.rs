@@ -49,10 +49,12 @@ pub(crate) fn hash_of(key: u32, seed: &Seed) -> u32 {
 }
 
 /// Two items to a bucket at most, and one to two buckets at least.
-fn wanted(entries: usize, bits: u32, _load_factor: i32) -> Option<u32> {
-    let size = 1usize << bits;
-    let fitting = entries.max(1).ilog2().max(LEAST_BITS);
-    (entries > 2 * size || entries < size / 2).then_some(fitting)
+fn wanted(objects: usize, bits: Option<u32>, _load_factor: i32) -> Option<u32> {
+    let fitting = objects.max(1).ilog2().max(LEAST_BITS);
+    let Some(size) = bits.map(|bits| 1usize << bits) else {
+        return Some(fitting);
+    };
+    (objects > 2 * size || objects < size / 2).then_some(fitting)
 }
 
 /// A small table that follows its load.

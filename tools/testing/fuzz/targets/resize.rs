@@ -10,61 +10,62 @@ use ipvs_core::{
 
 pub(crate) fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    let (a, b) = (u32::from(input.u8() % 32), u32::from(input.u8() % 32));
+    let mut bits = [0; 3].map(|_: u32| u32::from(input.u8() % 32));
+    bits.sort_unstable();
+    let [min_bits, roomy_bits, max_bits] = bits;
     let limits = Limits {
-        min_bits: a.min(b),
-        max_bits: a.max(b),
-        load_factor: i32::from(input.u8() % 17) - 8,
+        min_bits,
+        roomy_bits,
+        max_bits,
     };
-    any_numbers(input.u32(), input.u32(), input.u64());
+    any_numbers(input.u32(), input.u32(), input.u32(), input.u64());
     overload(&mut input);
 
-    let mut bits = limits.min_bits;
+    let mut bits = min_bits;
+    let mut load_factor = 0;
     while !input.is_empty() {
-        let count = input.u64() >> (input.u8() % 64);
-        let Some(new) = limits.resize(count, bits) else {
-            // It fits: no more than it is for, and no fewer than an eighth of that.
-            assert!(bits == limits.max_bits || count <= load(limits, bits));
-            let least = bits == limits.min_bits || bits == limits.size_for(count);
-            assert!(least || count >= load(limits, bits) / 8);
-            continue;
-        };
-        assert_ne!(new, bits);
-        assert!((limits.min_bits..=limits.max_bits).contains(&new));
-        assert_eq!(new, limits.size_for(count));
-        assert_eq!(new > bits, count > load(limits, bits));
+        let choice = input.u8();
+        let count = input.u64() >> (choice % 64);
+        let anew = choice >= 192;
+        if anew {
+            load_factor = i32::from(input.u8() % 17) - 8;
+        }
+        let before = (!anew).then_some(bits);
+        let new = limits.wanted(count, before, load_factor).unwrap_or(bits);
+        assert!((min_bits..=max_bits).contains(&new));
+        // There is room for all, unless there may be none; and as much as the factor asks for.
+        assert!(new == max_bits || count <= load(new, load_factor.max(0)));
+        assert!(new >= roomy_bits || count <= load(new, load_factor));
+        // It has its size for a reason.
+        let few = new == min_bits || count > load(new, load_factor) / 32;
+        assert!(anew || few || new == roomy_bits && new < bits || new == bits);
+        if !anew && new < bits {
+            assert!(count <= load(bits, load_factor.max(0)) / 16);
+        }
         bits = new;
-        // Once is enough, and it takes as many again, or half as few, for the next time.
-        assert_eq!(limits.resize(count, bits), None);
-        let doubled = count.saturating_mul(2);
-        assert_eq!(
-            limits.resize(doubled, bits).filter(|&more| more < bits),
-            None
-        );
-        assert!(bits == limits.max_bits || doubled <= limits.thresholds(bits).grow_above);
-        let bucket = load(limits, 0).max(1);
-        assert!(limits.thresholds(bits).shrink_below <= count / 2 + bucket);
+        // Once is enough.
+        assert_eq!(limits.wanted(count, Some(bits), load_factor), None);
     }
 }
 
 /// How many elements 2^`bits` buckets are for.
-fn load(limits: Limits, bits: u32) -> u64 {
-    match u32::try_from(limits.load_factor) {
+fn load(bits: u32, load_factor: i32) -> u64 {
+    match u32::try_from(load_factor) {
         Ok(more) => 1 << (bits + more),
-        Err(_) => (1 << bits) >> limits.load_factor.unsigned_abs(),
+        Err(_) => (1 << bits) >> load_factor.unsigned_abs(),
     }
 }
 
 /// Nonsense is answered too.
-fn any_numbers(min_bits: u32, max_bits: u32, count: u64) {
+fn any_numbers(min_bits: u32, roomy_bits: u32, max_bits: u32, count: u64) {
     let limits = Limits {
         min_bits,
+        roomy_bits,
         max_bits,
-        load_factor: max_bits as i32,
     };
-    limits.resize(count, max_bits);
-    limits.resize(count, min_bits);
-    limits.thresholds(count as u32);
+    for bits in [Some(min_bits), Some(max_bits), None] {
+        limits.wanted(count, bits, roomy_bits as i32);
+    }
 }
 
 /// A server's connections come and go, one at a time.

@@ -33,7 +33,7 @@ impl Deref for Shareable {
 }
 
 /// A table of two buckets that wants to have `bits`.
-fn table(initial_bits: u32, wanted: fn(usize, u32, i32) -> Option<u32>) -> Arc<Shareable> {
+fn table(initial_bits: u32, wanted: fn(usize, Option<u32>, i32) -> Option<u32>) -> Arc<Shareable> {
     let sizing = Sizing {
         initial_bits,
         wanted,
