@@ -18,6 +18,7 @@ DEFAULTS = {
     "am_droprate": 10,
     "amemthresh": 1024,
     "cache_bypass": 0,
+    "conn_lfactor": -2,
     "conn_max": CONN_MAX,
     "conn_reuse_mode": 1,
     "drop_entry": 0,
@@ -35,14 +36,10 @@ DEFAULTS = {
     "secure_tcp": 0,
     "sloppy_tcp": 0,
     "snat_reroute": 1,
+    "svc_lfactor": -2,
 }
-# Tables of the C module, which has fewer buckets at most, are emptier.
-if module_under_test() == "rust":
-    DEFAULTS |= {"conn_lfactor": 0, "svc_lfactor": 0}
-    FIRST = DEFAULTS
-else:
-    DEFAULTS |= {"conn_lfactor": -2, "svc_lfactor": -2}
-    FIRST = DEFAULTS | {"conn_lfactor": -4, "svc_lfactor": -3}
+# Of the first namespace.
+FIRST = DEFAULTS | {"conn_lfactor": -4, "svc_lfactor": -3}
 # Those that take any number; the others are checked.
 CHECKED = {
     "conn_lfactor": (-8, 8),

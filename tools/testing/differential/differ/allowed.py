@@ -84,10 +84,6 @@ DIFFERENT = [
               lambda op, ours, c: isinstance(op, Write) and
               (op.name, op.text, ours.error, c.error) ==
               ("conn_max", "-2147483648", "EINVAL", "")),
-    Different("tables are fuller unless lfactors are set",
-              lambda op, ours, c: isinstance(op, Write) and
-              op.name in ("conn_lfactor", "svc_lfactor") and
-              ours == c._replace(content="0\n") and c.content == "-2\n"),
 ]
 
 

@@ -37,11 +37,16 @@ pub(crate) fn run(data: &[u8]) {
         assert!(new == max_bits || count <= load(new, load_factor.max(0)));
         assert!(new >= roomy_bits || count <= load(new, load_factor));
         // It has its size for a reason.
-        let few = new == min_bits || count > load(new, load_factor) / 32;
-        assert!(anew || few || new == roomy_bits && new < bits || new == bits);
-        if !anew && new < bits {
+        let part = if anew || new > bits {
+            2
+        } else if new < bits {
             assert!(count <= load(bits, load_factor.max(0)) / 16);
-        }
+            4
+        } else {
+            16
+        };
+        let least = new == min_bits || new < 4;
+        assert!(least || count.max(1) > load(new, load_factor) / part);
         bits = new;
         // Once is enough.
         assert_eq!(limits.wanted(count, Some(bits), load_factor), None);

@@ -4,7 +4,7 @@
 There is one service, UDP by direct routing, to one address. Its servers get
 the weights of a row, its scheduler changes from row to row, and new clients
 connect. They are gone before the next row. Others stay, so many that no table
-grows or shrinks; and every server has had a connection before, so that the
+grows or shrinks meanwhile; and every server has had a connection before, so that the
 way to it is known.
 """
 
@@ -93,7 +93,6 @@ class Service:
         # What there is keeps the time that it has.
         run("ipvsadm", "--set", "0", "0", str(TIMEOUT))
         self.settle()
-        self.size = table_size()
 
     def settle(self):
         """Wait until only those are there that stay."""
@@ -140,9 +139,10 @@ class Service:
     def measure(self, row, count):
         """The cost for a row."""
         self.set_up(row, count)
+        size = table_size()
         cost = Cost.of([*islice(self.rounds(), 1 + ROUNDS)][1:])
         self.settle()
-        check("size of the table", table_size(), self.size)
+        check("size of the table", table_size(), size)
         return cost
 
 
