@@ -197,8 +197,7 @@ mod cases {
         assert!(table.size() == 64);
         fill(&table, &ledger, 0..1000)?;
         table.resize()?;
-        // 1500 links.
-        assert!(table.size() == 1024);
+        assert!(table.size() == 512);
         assert!(table.count() == 1000);
         assert!(has_just(&table, 1000, |_| true));
         for number in 20..1000 {

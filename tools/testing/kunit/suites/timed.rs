@@ -412,7 +412,7 @@ mod cases {
         assert!(rcu::read(|rcu| stage.table.unbalanced(rcu)));
         stage.table.resize()?;
         assert!(!rcu::read(|rcu| stage.table.unbalanced(rcu)));
-        assert!(stage.table.size() == 256);
+        assert!(stage.table.size() == 128);
         assert!((100..200).all(|number| stage.with(0, number, |_| ()).is_some()));
         assert!(wait::until(|| stage.retired() == 100));
         assert!((0..200).all(|number| stage.with(0, number, |_| ()).is_some() == (number >= 100)));
