@@ -134,11 +134,11 @@ impl ConnTables {
         self.v4.set_load_factor(load_factor);
         self.v6.set_load_factor(load_factor);
     }
+}
 
-    /// The number of buckets for connections, as users are told: that of the larger of the tables.
-    pub(crate) fn size(&self) -> usize {
-        self.v4.conns.size().max(self.v6.conns.size())
-    }
+/// The number of buckets for connections, as users are told: that of the larger of the tables.
+pub(crate) fn table_size(v4: &ConnTable<V4>, v6: &ConnTable<V6>) -> usize {
+    v4.size().max(v6.size())
 }
 
 /// A connection in its table.

@@ -522,8 +522,9 @@ impl Netns {
         usize::try_from(self.settings.conn_max.get()).unwrap_or(0)
     }
 
-    /// The number of buckets for connections; see [`ConnTables::size`].
+    /// The number of buckets for connections; see [`conn::table_size`].
     pub(crate) fn conn_table_size(&self) -> u32 {
-        u32::try_from(self.conn_tables().size()).unwrap_or(u32::MAX)
+        let size = conn::table_size(&self.v4.conns, &self.v6.conns);
+        u32::try_from(size).unwrap_or(u32::MAX)
     }
 }

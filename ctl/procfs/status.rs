@@ -3,7 +3,10 @@
 //! `/proc/net/ip_vs_status`: how full the tables are, and the thread. C: `ip_vs_status_show()`.
 
 use super::print;
-use crate::netns::Netns;
+use crate::{
+    conn,
+    netns::Netns, //
+};
 use core::fmt::Write;
 use ipvs_core::status::{
     TableStatus,
@@ -52,7 +55,7 @@ impl Single for Status {
         add(v4.count(), v4.chain_lengths(), v4.size());
         add(v6.count(), v6.chain_lengths(), v6.size());
         if buckets == 0 {
-            buckets = conns.size();
+            buckets = conn::table_size(&conns.v4.conns, &conns.v6.conns);
         }
         let services = &model.services;
         let present = services.count() != 0;
