@@ -66,6 +66,8 @@ use linux::{
 pub(crate) struct DestKey {
     /// Of the rest.
     hash: u32,
+    /// Of the server's address and port alone.
+    own_hash: u32,
     pub(crate) service: ServiceKey,
     pub(crate) addr: Addr,
     pub(crate) port: Be16,
@@ -74,9 +76,10 @@ pub(crate) struct DestKey {
 impl DestKey {
     /// For a table with this seed.
     pub(crate) fn new(service: &Service, addr: Addr, port: Be16, seed: &Seed) -> Self {
-        let own = hash_end(&HashKey::new(*seed), addr, port, 0);
+        let own_hash = masq_hash(addr, port, seed);
         Self {
-            hash: service.key_hash().rotate_left(16) ^ own,
+            hash: service.key_hash().rotate_left(16) ^ own_hash,
+            own_hash,
             service: *service.key(),
             addr,
             port,
@@ -151,7 +154,7 @@ impl Hashed for Dest {
         match slot {
             OWN_SLOT => match FwdMethod::from_flags(self.conn_flags()) {
                 FwdMethod::Tunnel => Some(tunnel_hash(self.key.addr, self.tunnel().port(), seed)),
-                FwdMethod::Masq => Some(masq_hash(self.key.addr, self.key.port, seed)),
+                FwdMethod::Masq => Some(self.key.own_hash),
                 _ => None,
             },
             _ => Some(self.key.hash()),

@@ -78,7 +78,10 @@ use linux::{
         Registry, //
     },
     netfilter,
-    rcu::Reader,
+    rcu::{
+        self,
+        Reader, //
+    },
     slab,
     table::{
         Sizing,
@@ -210,6 +213,18 @@ impl Model {
     }
 }
 
+/// Fits the tables of services and servers to their load.
+pub(crate) struct ModelResize(Arc<Model>);
+
+impl Run for ModelResize {
+    fn run(&self) -> Next {
+        // Without memory a table stays as it is, longer chains and all.
+        let _ = self.0.services.resize();
+        let _ = self.0.dests.resize();
+        Next::Done
+    }
+}
+
 /// What users change, besides services and servers themselves.
 pub(crate) struct Config {
     /// While there are services for IPv4.
@@ -307,6 +322,8 @@ pub(crate) struct Netns {
     pub(crate) config: Mutex<Config>,
     /// Lets rates go on, from the first service on.
     pub(crate) estimation: Arc<Estimation>,
+    /// Resizes the tables of services and servers.
+    model_resize: Arc<Work<ModelResize>>,
     /// Lets schedulers forget, while there are such as remember.
     sweeper: Work<Sweeper>,
     /// Ends the connections of removed servers.
@@ -391,6 +408,14 @@ impl PerNet for Netns {
             Estimation::new(model.clone(), settings.clone(), number)?,
             GFP_KERNEL,
         )?;
+        let model_resize = Arc::new(
+            Work::new(
+                ModelResize(model.clone()),
+                c"ipvs_model_resize",
+                kernel::static_lock_class!(),
+            )?,
+            GFP_KERNEL,
+        )?;
         let knobs = sysctl::Knobs {
             settings: settings.clone(),
             watch: watch.clone(),
@@ -399,6 +424,7 @@ impl PerNet for Netns {
             conn_resize4: v4.conn_resize.clone(),
             conn_resize6: v6.conn_resize.clone(),
             model: model.clone(),
+            model_resize: model_resize.clone(),
         };
         KBox::try_pin_init(
             try_pin_init!(Self {
@@ -415,6 +441,7 @@ impl PerNet for Netns {
                 ),
                 _watch: watch,
                 estimation,
+                model_resize,
                 sweeper: Work::new(
                     Sweeper(model.clone()),
                     c"ipvs_sweeper",
@@ -487,6 +514,16 @@ impl Netns {
     #[inline]
     pub(crate) fn service_key(&self) -> &HashKey {
         &self.service_key
+    }
+
+    /// Has the tables of services and servers resized, if their load asks for it.
+    pub(crate) fn resize_later(&self) {
+        let Model {
+            services, dests, ..
+        } = &*self.model;
+        if rcu::read(|rcu| services.unbalanced(rcu) || dests.unbalanced(rcu)) {
+            self.model_resize.schedule(0);
+        }
     }
 
     /// Lets a service's scheduler forget from time to time, if it remembers.

@@ -155,7 +155,7 @@ impl Cursor {
                 batch.insert(rank, entry);
             }
         });
-        for (rank, entry) in batch.entries.into_iter().flatten() {
+        for &(rank, entry) in batch.entries.iter().flatten() {
             visit(entry)?;
             self.passed = rank;
         }

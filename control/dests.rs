@@ -167,8 +167,12 @@ impl Netns {
             }
         };
         service.scheduler.added(&service.dests, &dest, prepared);
+        if known {
+            // Its rates have stood still.
+            rcu::read(|rcu| self.model().ledger.dests.enrol(dest.borrow(rcu), rcu));
+        }
         let _ = dests.insert(dest, |other| other.key() == &key);
-        let _ = dests.resize();
+        self.resize_later();
         Ok(())
     }
 

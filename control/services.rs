@@ -129,7 +129,16 @@ impl Netns {
         key: &ServiceKey,
         rcu: Reader<'rcu>,
     ) -> Option<rcu::Borrowed<'rcu, Service>> {
-        let hash = key.hash(self.service_key());
+        self.find_hashed(key, key.hash(self.service_key()), rcu)
+    }
+
+    /// The same if its hash is known.
+    fn find_hashed<'rcu>(
+        &self,
+        key: &ServiceKey,
+        hash: u32,
+        rcu: Reader<'rcu>,
+    ) -> Option<rcu::Borrowed<'rcu, Service>> {
         self.model()
             .services
             .find(rcu, hash, |service, _| service.key() == key)
@@ -193,7 +202,10 @@ impl Netns {
         if config.closed {
             return Err(ControlError::new(ENODEV, "the namespace is going away"));
         }
-        if self.service(&spec.id).is_ok() {
+        let key = service_key(&spec.id).map(|key| (key, key.hash(self.service_key())));
+        if key
+            .is_some_and(|(key, hash)| rcu::read(|rcu| self.find_hashed(&key, hash, rcu).is_some()))
+        {
             return Err(ControlError::new(EEXIST, "the service exists"));
         }
         let (kind, pe) = check_service(spec)?;
@@ -202,14 +214,13 @@ impl Netns {
             EPROTONOSUPPORT,
             "services are for TCP and UDP",
         );
-        let key = service_key(&spec.id).ok_or(PROTOCOL)?;
+        let (key, hash) = key.ok_or(PROTOCOL)?;
         if let ServiceKey::Addr { protocol, .. } = key {
             if protocol != PROTO_TCP && protocol != PROTO_UDP {
                 return Err(PROTOCOL);
             }
         }
 
-        let hash = key.hash(self.service_key());
         let protocol = spec.id.protocol as u8;
         let service = Service::new(key, hash, protocol, kind, self.settings.clone())?;
         let service = Shared::pin_init(service, GFP_KERNEL)?;
@@ -239,7 +250,7 @@ impl Netns {
             .model()
             .services
             .insert(service, |other| other.key() == &key);
-        let _ = self.model().services.resize();
+        self.resize_later();
         Ok(())
     }
 
@@ -272,7 +283,7 @@ impl Netns {
         let service = self.service(id)?;
         self.model().services.remove(&service);
         self.retire_service(&mut config, &mut self.trash.open(), &service);
-        let _ = self.model().services.resize();
+        self.resize_later();
         self.expire_nodest();
         Ok(())
     }
@@ -310,7 +321,7 @@ impl Netns {
         let services = &self.model().services;
         services.clear(|service| self.retire_service(config, &mut trash, &service));
         drop(trash);
-        let _ = services.resize();
+        self.resize_later();
         self.expire_nodest();
     }
 

@@ -15,7 +15,8 @@ use crate::{
     },
     netns::{
         ConnResize,
-        Model, //
+        Model,
+        ModelResize, //
     },
     settings::Settings, //
 };
@@ -45,6 +46,7 @@ pub(crate) struct Knobs {
     pub(crate) conns: ConnTables,
     pub(crate) conn_resize4: Arc<Work<ConnResize<V4>>>,
     pub(crate) conn_resize6: Arc<Work<ConnResize<V6>>>,
+    pub(crate) model_resize: Arc<Work<ModelResize>>,
     /// Services, whose table may get another size.
     pub(crate) model: Arc<Model>,
 }
@@ -146,11 +148,11 @@ impl Knobs {
         Ok(())
     }
 
-    /// C: `ipvs_proc_svc_lfactor()`. Without memory the tables stay as they are.
+    /// C: `ipvs_proc_svc_lfactor()`.
     fn set_svc_lfactor(&self, number: i32) -> Result {
         set_lfactor(&self.settings.svc_lfactor, number)?;
         self.model.services.set_load_factor(number);
-        let _ = self.model.services.resize();
+        self.model_resize.hurry();
         Ok(())
     }
 }

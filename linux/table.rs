@@ -158,6 +158,12 @@ impl<T: Hashed> Table<T> {
         found.then(|| unsafe { Shared::from_inner(node) })
     }
 
+    /// Whether [`Table::resize`] has something to do: a look at a counter.
+    #[inline]
+    pub fn unbalanced(&self, rcu: Reader<'_>) -> bool {
+        self.chains.unbalanced(rcu)
+    }
+
     /// Removes all objects, and gives each to `removed`, which may sleep, but not resize the table.
     /// Objects that are inserted meanwhile may stay. Sleeps.
     pub fn clear(&self, mut removed: impl FnMut(Shared<T>)) {

@@ -554,7 +554,7 @@ impl<T: Entry> Table<T> {
         }
     }
 
-    /// Whether [`Table::resize`] has something to do: a look at two counters.
+    /// Whether [`Table::resize`] has something to do: a look at a counter.
     #[inline]
     pub fn unbalanced(&self, rcu: Reader<'_>) -> bool {
         self.chains.unbalanced(rcu)

@@ -156,10 +156,10 @@ impl Scheduler {
     ///
     /// Errors: `ENOMEM`.
     pub(crate) fn prepare(&self, dests: &Roster<Dest>, change: Change<'_>) -> Result<Prepared> {
-        let Some(current) = self.current() else {
+        let Some(kind) = self.kind() else {
             return Ok(Prepared::default());
         };
-        let map = match current.kind {
+        let map = match kind {
             // If there are too many servers, the table stays as it is.
             SchedulerKind::ByHash(kind)
                 if kind.is_weighted() || !matches!(change, Change::Weigh(..)) =>
@@ -176,7 +176,7 @@ impl Scheduler {
             map,
             moves: room.is_some(),
             many: match room {
-                Some(room) => Many::new(current.kind, room)?,
+                Some(room) => Many::new(kind, room)?,
                 None => None,
             },
         })

@@ -239,7 +239,7 @@ impl Rule {
     pub const ANY: Self = rule!(attribute, Kind::Bytes(0));
 
     /// Checks an attribute's payload.
-    #[inline]
+    #[inline(always)]
     fn check(&self, payload: &[u8]) -> Result<(), (Errno, &'static str)> {
         let at_least = |min| match payload.len() >= min {
             true => Ok(()),

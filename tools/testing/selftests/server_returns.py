@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 360
+# timeout: 400
 """A server is removed and comes back: what becomes of its connections, of what
 it counts, and of new ones."""
 
@@ -64,6 +64,14 @@ class ReturnsLab(Lab):
         """(ActiveConn, InActConn) of a server, or None."""
         return self.ipvs.counters().get(
             (f"C6336401:{vport:04X}", f"{server}:{vport}"))
+
+
+    def rate(self, vport):
+        """A server's packets per second."""
+        for line in self.ipvs.admin("-Ln", "--rate").splitlines():
+            if f"-> {RIP}:{vport} " in line:
+                return int(line.split()[3])
+        return None
 
 
 @test("expire_nodest_conn 0: it has its connections again, active and "
@@ -147,6 +155,24 @@ def returns_full(lab):
                  for _ in range(2)]
         equal(found, [[reached]] * 2, options)
         equal(lab.goes_to(old[0].but(flags=ACK)), ["server1"], options)
+
+
+@test("its rates stand still while it is away, and go down once it is back")
+def rates_return(lab):
+    vport = lab.fresh()
+    request = lab.connect(vport)
+    for _ in range(400):
+        lab.client.send(request.but(flags=ACK))
+    lab.settle()
+    high = eventually(lambda: lab.rate(vport), "a rate")
+    lab.remove(vport)
+    # Four steps would leave less than a third of it, and one may be on its way.
+    time.sleep(9)
+    lab.add(vport, RIP, "-g -w 1")
+    kept = lab.rate(vport)
+    if kept < high // 2:
+        raise AssertionError(f"{kept} packets per second, {high} before")
+    eventually(lambda: lab.rate(vport) < kept // 2, "a lower rate", 20)
 
 
 @test("after three minutes without connections it is let go: what returns is "
