@@ -283,13 +283,13 @@ impl Rates {
         ledger.total.estimate();
         ledger.services.visit(
             |service| service.stats().estimate(),
-            |service| service.stats().is_behind(),
+            |service| !service.stats().is_at_rest(),
             || this.should_stop(),
         );
         // Nobody asks for the rates of one that has left its service.
         ledger.dests.visit(
             |dest| dest.available() && dest.stats().estimate(),
-            |dest| dest.available() && dest.stats().is_behind(),
+            |dest| dest.available() && !dest.stats().is_at_rest(),
             || this.should_stop(),
         );
         let due = self.due.load(Relaxed);

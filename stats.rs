@@ -108,8 +108,9 @@ impl Stats {
         !base.estimator.is_at_rest()
     }
 
-    /// Whether something was counted since the last step.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.base.lock().estimator.is_behind(&self.total())
+    /// Whether another step would change nothing.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let estimator = &self.base.lock().estimator;
+        estimator.is_at_rest() && !estimator.is_behind(&self.total())
     }
 }

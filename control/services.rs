@@ -301,7 +301,7 @@ impl Netns {
         }
         self.unhook(config, key);
         service.scheduler.retire();
-        // They keep it as long as they are in the trash.
+        // Each keeps its service as long as it is in the trash.
         trash.make_room(service.dests.count());
         service.dests.clear(|dest| {
             dest.leave();

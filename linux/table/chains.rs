@@ -362,9 +362,9 @@ impl<N: Node> Chains<N> {
         }
     }
 
-    /// Visits the entries of one bucket, with its chains locked if there are any, and says where to go
-    /// on: 0 after the last. Entries that are there from the first call to the last are visited at least once,
-    /// whatever is resized in between; start with 0.
+    /// Visits the entries of one bucket, with its chains locked if there are any, and says where to
+    /// go on: 0 after the last. Entries that are there from the first call to the last are visited at
+    /// least once, whatever is resized in between; start with 0.
     ///
     /// The cursor counts in the high bits first, so that the buckets visited so far stay visited
     /// when a table doubles or halves.
