@@ -327,8 +327,13 @@ impl<N: Node> Chains<N> {
     /// `removed`, which may sleep, but not resize. Entries that are linked meanwhile may stay. Sleeps.
     pub(crate) fn clear(&self, mut removed: impl FnMut(NonNull<N>)) {
         let _resizing = self.resizing.lock();
-        for bucket in 0..self.size() {
-            while let Some(node) = rcu::read(|rcu| self.pop(rcu, bucket)) {
+        // SAFETY: Nobody but `resize` replaces the generation, and it waits for the lock.
+        let buckets = unsafe { &*self.buckets.load(Ordering::Acquire) };
+        for bucket in 0..=buckets.mask {
+            while !Link(buckets.head(bucket).load(Ordering::Acquire)).is_end() {
+                let Some(node) = rcu::read(|rcu| self.pop(rcu, buckets, bucket)) else {
+                    break;
+                };
                 removed(node);
             }
             if bucket % 256 == 255 {
@@ -339,12 +344,8 @@ impl<N: Node> Chains<N> {
     }
 
     /// Takes an entry of a bucket out of its first chain, if there is one. Not during a resize.
-    fn pop(&self, rcu: Reader<'_>, bucket: usize) -> Option<NonNull<N>> {
-        let buckets = self.current(rcu);
+    fn pop(&self, rcu: Reader<'_>, buckets: &Buckets, bucket: usize) -> Option<NonNull<N>> {
         let mut from = buckets.head(bucket);
-        if Link(from.load(Ordering::Acquire)).is_end() {
-            return None;
-        }
         let _lock = self.lock(bucket as u32);
         loop {
             let link = Link(from.load(Ordering::Relaxed));
