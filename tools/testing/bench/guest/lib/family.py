@@ -71,6 +71,3 @@ route add fd01::/64 dev out
         """A header before so many bytes."""
         return struct.pack("!IHBB16s16s", 6 << 28, length, protocol, 64,
                            source, target)
-
-
-FAMILIES = {"4": Ipv4, "6": Ipv6}
