@@ -121,17 +121,13 @@ impl Netns {
         let service = self.service(service)?;
         check_dest(&service, spec)?;
         let key = self.dest_key(&service, &spec.id)?;
-        let dests = &self.model().dests;
         let removed = self.any_dest(&key);
         let known = removed.is_some();
         let dest = match removed {
             Some(dest) if dest.available() => {
                 return Err(ControlError::new(EEXIST, "the service has this server"));
             }
-            Some(dest) => {
-                self.trash.take(&dest);
-                dest
-            }
+            Some(dest) => dest,
             None => {
                 if !self.is_reachable(key.addr) {
                     return Err(ControlError::about(
@@ -144,33 +140,23 @@ impl Netns {
             }
         };
 
+        let prepared = service
+            .scheduler
+            .prepare(&service.dests, Change::Add(&dest, spec.weight))?;
+        let room = service.dests.make_room()?;
+        // Nothing fails from here on.
+        if known {
+            self.trash.take(&dest);
+        }
         dest.configure(spec);
         dest.join(&service);
-        let pushed = service
-            .scheduler
-            .prepare(&service.dests, Change::Add(&dest))
-            .and_then(|prepared| {
-                service.dests.push(dest.clone(), |view| {
-                    service.scheduler.closing_up(view);
-                })?;
-                Ok(prepared)
-            });
-        let prepared = match pushed {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                dest.leave();
-                if known {
-                    let _ = dests.insert(dest.clone(), |other| other.key() == &key);
-                    self.trash.put(dest);
-                }
-                return Err(error.into());
-            }
-        };
+        room.push(dest.clone(), |view| service.scheduler.closing_up(view));
         service.scheduler.added(&service.dests, &dest, prepared);
         if known {
             // Its rates have stood still.
             rcu::read(|rcu| self.model().ledger.dests.enrol(dest.borrow(rcu), rcu));
         }
+        let dests = &self.model().dests;
         let _ = dests.insert(dest, |other| other.key() == &key);
         self.resize_later();
         Ok(())

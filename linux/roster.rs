@@ -24,7 +24,10 @@ use kernel::{
     alloc::flags::GFP_KERNEL,
     new_mutex,
     prelude::*,
-    sync::Mutex, //
+    sync::{
+        Mutex,
+        MutexGuard, //
+    }, //
 };
 
 /// Room for one object: null, or an object that is valid for as long as readers may see it.
@@ -101,15 +104,14 @@ impl<'rcu, T: Send + Sync> View<'_, 'rcu, T> {
         unsafe { object.as_ref() }.map(|object| Borrowed::new(object, self.rcu))
     }
 
-    /// Puts an object into the slot behind the last used one; whether there was one. For the writer.
-    fn push(&self, object: NonNull<SharedInner<T>>) -> bool {
+    /// Puts an object into the slot behind the last used one. For the writer, who has made sure that
+    /// there is one.
+    fn push(&self, object: NonNull<SharedInner<T>>) {
         let len = self.len.load(Ordering::Relaxed);
-        let Some(slot) = self.slots.get(len) else {
-            return false;
-        };
-        slot.store(object.as_ptr(), Ordering::Release);
-        self.len.store(len.wrapping_add(1), Ordering::Release);
-        true
+        if let Some(slot) = self.slots.get(len) {
+            slot.store(object.as_ptr(), Ordering::Release);
+            self.len.store(len.wrapping_add(1), Ordering::Release);
+        }
     }
 
     /// Empties a slot. For the writer, who gets the reference.
@@ -133,6 +135,58 @@ impl<'rcu, T: Send + Sync> View<'_, 'rcu, T> {
             len = last;
         }
         self.len.store(len, Ordering::Release);
+    }
+}
+
+/// Room for one more object in a list that has no other writer.
+pub struct Room<'a, T: Send + Sync + 'static> {
+    roster: &'a Roster<T>,
+    /// If all slots are in use.
+    new: Option<Shared<Slots<T>>>,
+    _writer: MutexGuard<'a, ()>,
+}
+
+impl<T: Send + Sync> Room<'_, T> {
+    /// Adds `object`, whose reference the list keeps. `moved`, which must not sleep, is called with
+    /// the former slots if the objects are about to move.
+    pub fn push(self, object: Shared<T>, moved: impl FnOnce(&View<'_, '_, T>)) {
+        let Self {
+            roster,
+            new,
+            _writer,
+        } = self;
+        crate::rcu::read(|rcu| {
+            let view = roster.view(rcu);
+            let Some(new) = &new else {
+                view.push(object.into_inner());
+                return;
+            };
+            moved(&view);
+            let new = View {
+                len: &new.len,
+                slots: &new.slots,
+                rcu,
+            };
+            for slot in 0..view.len() {
+                if let Some(object) = view.get(slot) {
+                    new.push(object.as_inner());
+                }
+            }
+            new.push(object.into_inner());
+        });
+        let count = roster.count().wrapping_add(1);
+        roster.count.store(count, Ordering::Relaxed);
+        let Some(new) = new else {
+            return;
+        };
+        // INVARIANT: The references of the former slots have gone over to the new ones.
+        let old = roster
+            .slots
+            .swap(new.into_inner().as_ptr(), Ordering::AcqRel);
+        if let Some(old) = NonNull::new(old) {
+            // SAFETY: The list's own reference.
+            drop(unsafe { Shared::from_inner(old) });
+        }
     }
 }
 
@@ -187,43 +241,17 @@ impl<T: Send + Sync> Roster<T> {
         self.count().saturating_mul(2).max(FEW)
     }
 
-    /// Adds `object`, whose reference the list keeps. `moved` is called with the former slots if
-    /// the objects are about to move. Sleeps. On error nothing has changed.
-    pub fn push(&self, object: Shared<T>, moved: impl FnOnce(&View<'_, '_, T>)) -> Result {
-        let _writer = self.writer.lock();
-        let count = self.count();
-        let pushed = crate::rcu::read(|rcu| self.view(rcu).push(object.as_inner()));
-        if pushed {
-            // The slot owns the reference now.
-            let _ = object.into_inner();
-            self.count.store(count.wrapping_add(1), Ordering::Relaxed);
-            return Ok(());
-        }
-
-        let new = Slots::new(self.room_when_full())?;
-        crate::rcu::read(|rcu| {
-            let view = self.view(rcu);
-            moved(&view);
-            let new = View {
-                len: &new.len,
-                slots: &new.slots,
-                rcu,
-            };
-            for slot in 0..view.len() {
-                if let Some(object) = view.get(slot) {
-                    new.push(object.as_inner());
-                }
-            }
-            new.push(object.into_inner());
-        });
-        self.count.store(count.wrapping_add(1), Ordering::Relaxed);
-        // INVARIANT: The references of the former slots have gone over to the new ones.
-        let old = self.slots.swap(new.into_inner().as_ptr(), Ordering::AcqRel);
-        if let Some(old) = NonNull::new(old) {
-            // SAFETY: The list's own reference.
-            drop(unsafe { Shared::from_inner(old) });
-        }
-        Ok(())
+    /// Makes room for one more object, and keeps other writers out until it is there. Sleeps.
+    ///
+    /// Errors: `ENOMEM`.
+    pub fn make_room(&self) -> Result<Room<'_, T>> {
+        let writer = self.writer.lock();
+        let new = self.room_after_move().map(Slots::new).transpose()?;
+        Ok(Room {
+            roster: self,
+            new,
+            _writer: writer,
+        })
     }
 
     /// Removes `object`: the list's reference to it and its slot, if it was there. `removed` is

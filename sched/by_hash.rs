@@ -35,6 +35,7 @@ pub(super) struct Map {
 
 fn member(dest: &Dest, change: Option<Change<'_>>) -> Member {
     let (weight, last_weight) = match change {
+        Some(Change::Add(other, weight)) if core::ptr::eq(&**other, dest) => (weight, weight),
         Some(Change::Weigh(other, weight)) if core::ptr::eq(other, dest) => {
             let last = if weight != 0 {
                 weight
@@ -70,7 +71,7 @@ impl Map {
             dests.push_within_capacity(SharedCell::new(dest))?;
             Ok(())
         };
-        if let Some(Change::Add(dest)) = change {
+        if let Some(Change::Add(dest, _)) = change {
             take(dest.clone())?;
         }
         linux::rcu::read(|rcu| -> Result {

@@ -69,8 +69,8 @@ ipvs_core::schedulers!(aliases);
 /// A change to a service's servers that is about to be made.
 #[derive(Clone, Copy)]
 pub(crate) enum Change<'a> {
-    /// A server comes, with its weight.
-    Add(&'a Shared<Dest>),
+    /// A server comes, with this weight.
+    Add(&'a Shared<Dest>, i32),
     /// A server gets this weight.
     Weigh(&'a Dest, i32),
     /// A server goes.
@@ -169,7 +169,7 @@ impl Scheduler {
             _ => None,
         };
         let room = match change {
-            Change::Add(_) => dests.room_after_move(),
+            Change::Add(..) => dests.room_after_move(),
             _ => None,
         };
         Ok(Prepared {

@@ -297,6 +297,8 @@ pub mod sync {
             self.0.lock().unwrap()
         }
     }
+
+    pub use loom::sync::MutexGuard;
 }
 
 pub mod types {

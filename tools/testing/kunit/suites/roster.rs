@@ -58,7 +58,7 @@ fn push(
     let mut moves = 0;
     for number in numbers {
         let object = Shared::pin_init::<Infallible>(ledger.token(number), GFP_KERNEL)?;
-        roster.push(object, |_| moves += 1)?;
+        roster.make_room()?.push(object, |_| moves += 1);
     }
     Ok(moves)
 }
@@ -182,7 +182,9 @@ mod cases {
         assert!(roster.room_after_move() == Some(14));
         let mut before = None;
         let object = Shared::pin_init::<Infallible>(ledger.token(8), GFP_KERNEL)?;
-        roster.push(object, |view| before = Some(Slots::of(view)))?;
+        roster
+            .make_room()?
+            .push(object, |view| before = Some(Slots::of(view)));
         let with_gap = [0, 1, 2, 9, 4, 5, 6, 7].map(|number| (number != 9).then_some(number));
         assert!(before.is_some_and(|before| before.are(&with_gap)));
         assert!(slots(&roster).are(&[0, 1, 2, 4, 5, 6, 7, 8].map(Some)));

@@ -28,7 +28,10 @@ impl Deref for Shareable {
 fn roster(count: u32) -> Arc<Shareable> {
     let roster = KBox::try_pin_init(Roster::new(), GFP_KERNEL).unwrap();
     for number in 0..count {
-        roster.push(new_object(number, None).0, |_| ()).unwrap();
+        roster
+            .make_room()
+            .unwrap()
+            .push(new_object(number, None).0, |_| ());
     }
     Arc::new(Shareable(roster))
 }
@@ -54,7 +57,7 @@ fn readers_see_every_object_while_all_move() {
             let roster = roster(full);
             let other = Arc::clone(&roster);
             let last = new_object(full, None).0;
-            let writer = thread::spawn(move || other.push(last, |_| ()).unwrap());
+            let writer = thread::spawn(move || other.make_room().unwrap().push(last, |_| ()));
             let seen = numbers(&roster);
             assert!(seen.iter().copied().eq(0..seen.len() as u32));
             assert!(seen.len() as u32 >= full);
@@ -70,7 +73,7 @@ fn readers_may_look_at_what_is_cleared() {
         let roster = roster(0);
         let objects = [0, 1].map(|number| new_object(number, None));
         let dropped = objects.map(|(object, dropped)| {
-            roster.push(object, |_| ()).unwrap();
+            roster.make_room().unwrap().push(object, |_| ());
             dropped
         });
         let other = Arc::clone(&roster);
@@ -89,7 +92,7 @@ fn readers_see_the_rest_while_one_is_removed() {
     explore(3, || {
         let roster = roster(2);
         let (third, dropped) = new_object(2, None);
-        roster.push(third.clone(), |_| ()).unwrap();
+        roster.make_room().unwrap().push(third.clone(), |_| ());
         let other = Arc::clone(&roster);
         let writer = thread::spawn(move || {
             assert!(other.remove(&third, |_, _| ()).is_some());
@@ -108,8 +111,16 @@ fn two_writers_lose_nothing() {
     explore(2, || {
         let roster = roster(FULL - 1);
         let other = Arc::clone(&roster);
-        let writer = thread::spawn(move || other.push(new_object(100, None).0, |_| ()).unwrap());
-        roster.push(new_object(101, None).0, |_| ()).unwrap();
+        let writer = thread::spawn(move || {
+            other
+                .make_room()
+                .unwrap()
+                .push(new_object(100, None).0, |_| ())
+        });
+        roster
+            .make_room()
+            .unwrap()
+            .push(new_object(101, None).0, |_| ());
         writer.join().unwrap();
         let mut seen = numbers(&roster);
         seen.sort_unstable();
