@@ -105,11 +105,6 @@ impl<F: Family> Tables<F> {
     pub(crate) fn count(&self) -> usize {
         self.conns.count().saturating_add(self.templates.count())
     }
-
-    fn set_load_factor(&self, load_factor: i32) {
-        self.conns.set_load_factor(load_factor);
-        self.templates.set_load_factor(load_factor);
-    }
 }
 
 impl<F: Family> Clone for Tables<F> {
@@ -126,14 +121,6 @@ impl<F: Family> Clone for Tables<F> {
 pub(crate) struct ConnTables {
     pub(crate) v4: Tables<V4>,
     pub(crate) v6: Tables<V6>,
-}
-
-impl ConnTables {
-    /// How full they get before they grow; see [`SIZING`].
-    pub(crate) fn set_load_factor(&self, load_factor: i32) {
-        self.v4.set_load_factor(load_factor);
-        self.v6.set_load_factor(load_factor);
-    }
 }
 
 /// The number of buckets for connections, as users are told: that of the larger of the tables.

@@ -213,14 +213,31 @@ impl Model {
     }
 }
 
-/// Fits the tables of services and servers to their load.
-pub(crate) struct ModelResize(Arc<Model>);
+/// Fits the tables of services and servers to their load, and to the load factor that is set.
+pub(crate) struct ModelResize {
+    model: Arc<Model>,
+    settings: Arc<Settings>,
+}
+
+impl ModelResize {
+    fn new(model: Arc<Model>, settings: Arc<Settings>) -> Self {
+        let new = Self { model, settings };
+        new.take_load_factor();
+        new
+    }
+
+    fn take_load_factor(&self) {
+        let load_factor = self.settings.svc_lfactor.get();
+        self.model.services.set_load_factor(load_factor);
+    }
+}
 
 impl Run for ModelResize {
     fn run(&self) -> Next {
+        self.take_load_factor();
         // Without memory a table stays as it is, longer chains and all.
-        let _ = self.0.services.resize();
-        let _ = self.0.dests.resize();
+        let _ = self.model.services.resize();
+        let _ = self.model.dests.resize();
         Next::Done
     }
 }
@@ -237,19 +254,35 @@ pub(crate) struct Config {
     pub(crate) closed: bool,
 }
 
-/// Fits the tables of connections and templates to their load.
-pub(crate) struct ConnResize<F: Family>(Tables<F>);
+/// Fits the tables of connections and templates to their load, and to the load factor that is set.
+pub(crate) struct ConnResize<F: Family> {
+    tables: Tables<F>,
+    settings: Arc<Settings>,
+}
+
+impl<F: Family> ConnResize<F> {
+    fn new(tables: Tables<F>, settings: Arc<Settings>) -> Self {
+        let new = Self { tables, settings };
+        new.take_load_factor();
+        new
+    }
+
+    fn take_load_factor(&self) {
+        let load_factor = self.settings.conn_lfactor.get();
+        self.tables.conns.set_load_factor(load_factor);
+        self.tables.templates.set_load_factor(load_factor);
+    }
+}
 
 impl<F: Family> Run for ConnResize<F> {
     fn run(&self) -> Next {
-        let Tables { conns, templates } = &self.0;
+        self.take_load_factor();
+        let Tables { conns, templates } = &self.tables;
         // Without memory a table stays as it is, longer chains and all.
         let _ = conns.resize();
         let _ = templates.resize();
-        if self.0.count() == 0
-            && conns.size() <= 1 << conn::SIZING.initial_bits
-            && templates.size() <= 1 << TEMPLATE_SIZING.initial_bits
-        {
+        let unbalanced = rcu::read(|rcu| conns.unbalanced(rcu) || templates.unbalanced(rcu));
+        if self.tables.count() == 0 && !unbalanced {
             return Next::Done;
         }
         // So that they shrink again.
@@ -272,7 +305,7 @@ pub(crate) struct PerFamily<F: Family> {
 }
 
 impl<F: Family> PerFamily<F> {
-    fn new(caches: &Caches<F>, quota: &Arc<Quota>) -> Result<Self> {
+    fn new(caches: &Caches<F>, quota: &Arc<Quota>, settings: &Arc<Settings>) -> Result<Self> {
         let conns = ConnTable::new(conn::SIZING, caches.conns.clone(), quota.clone());
         let conns = Arc::pin_init(conns, GFP_KERNEL)?;
         let templates =
@@ -285,7 +318,7 @@ impl<F: Family> PerFamily<F> {
         Ok(Self {
             conn_resize: Arc::new(
                 Work::new(
-                    ConnResize(tables),
+                    ConnResize::new(tables, settings.clone()),
                     c"ipvs_conn_resize",
                     kernel::static_lock_class!(),
                 )?,
@@ -385,16 +418,14 @@ impl PerNet for Netns {
     fn new(net: OwnNet, common: &Common) -> Result<Pin<KBox<Self>>> {
         let model = Arc::pin_init(Model::new(), GFP_KERNEL)?;
         let conn_quota = Arc::new(Quota::new(), GFP_KERNEL)?;
-        let v4 = PerFamily::new(&common.v4, &conn_quota)?;
-        let v6 = PerFamily::new(&common.v6, &conn_quota)?;
         let settings = Arc::pin_init(Settings::new(&net), GFP_KERNEL)?;
-        model.services.set_load_factor(settings.svc_lfactor.get());
+        let v4 = PerFamily::new(&common.v4, &conn_quota, &settings)?;
+        let v6 = PerFamily::new(&common.v6, &conn_quota, &settings)?;
         let timeouts = Arc::new(Timeouts::new(), GFP_KERNEL)?;
         let tables = ConnTables {
             v4: v4.tables(),
             v6: v6.tables(),
         };
-        tables.set_load_factor(settings.conn_lfactor.get());
         let watch = Arc::new(
             Work::new(
                 defence::Watch::new(settings.clone(), timeouts.clone(), tables.clone()),
@@ -410,7 +441,7 @@ impl PerNet for Netns {
         )?;
         let model_resize = Arc::new(
             Work::new(
-                ModelResize(model.clone()),
+                ModelResize::new(model.clone(), settings.clone()),
                 c"ipvs_model_resize",
                 kernel::static_lock_class!(),
             )?,
@@ -420,10 +451,8 @@ impl PerNet for Netns {
             settings: settings.clone(),
             watch: watch.clone(),
             estimation: estimation.clone(),
-            conns: tables.clone(),
             conn_resize4: v4.conn_resize.clone(),
             conn_resize6: v6.conn_resize.clone(),
-            model: model.clone(),
             model_resize: model_resize.clone(),
         };
         KBox::try_pin_init(

@@ -379,11 +379,10 @@ impl<F: Family> timed::Entry for Template<F> {
 /// The smallest table, as a power of two.
 const MIN_BITS: u32 = 6;
 
-/// How the table grows and shrinks: to nothing without templates, so that its work can end.
+/// How the table grows and shrinks.
 pub(crate) const TEMPLATE_SIZING: Sizing = Sizing {
     initial_bits: MIN_BITS,
-    wanted: |templates, bits, load_factor| match templates {
-        0 => Some(MIN_BITS),
-        _ => limits(MIN_BITS).wanted(templates as u64, bits, load_factor),
+    wanted: |templates, bits, load_factor| {
+        limits(MIN_BITS).wanted(templates as u64, bits, load_factor)
     },
 };

@@ -3,7 +3,6 @@
 //! `net.ipv4.vs.*`: the [`Settings`] as files. C: `vs_vars`.
 
 use crate::{
-    conn::ConnTables,
     defence::{
         self,
         Watch, //
@@ -15,7 +14,6 @@ use crate::{
     },
     netns::{
         ConnResize,
-        Model,
         ModelResize, //
     },
     settings::Settings, //
@@ -42,13 +40,11 @@ pub(crate) struct Knobs {
     pub(crate) watch: Arc<Work<Watch>>,
     /// What lets rates go on.
     pub(crate) estimation: Arc<Estimation>,
-    /// The tables of connections, and what gives them another size.
-    pub(crate) conns: ConnTables,
+    /// What gives the tables of connections another size.
     pub(crate) conn_resize4: Arc<Work<ConnResize<V4>>>,
     pub(crate) conn_resize6: Arc<Work<ConnResize<V6>>>,
+    /// The same for services.
     pub(crate) model_resize: Arc<Work<ModelResize>>,
-    /// Services, whose table may get another size.
-    pub(crate) model: Arc<Model>,
 }
 
 /// The files of one namespace.
@@ -142,7 +138,6 @@ impl Knobs {
     /// C: `ipvs_proc_conn_lfactor()`.
     fn set_conn_lfactor(&self, number: i32) -> Result {
         set_lfactor(&self.settings.conn_lfactor, number)?;
-        self.conns.set_load_factor(number);
         self.conn_resize4.hurry();
         self.conn_resize6.hurry();
         Ok(())
@@ -151,7 +146,6 @@ impl Knobs {
     /// C: `ipvs_proc_svc_lfactor()`.
     fn set_svc_lfactor(&self, number: i32) -> Result {
         set_lfactor(&self.settings.svc_lfactor, number)?;
-        self.model.services.set_load_factor(number);
         self.model_resize.hurry();
         Ok(())
     }
