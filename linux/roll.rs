@@ -9,8 +9,8 @@
 //! # Leaving
 //!
 //! A visitor that has nothing to do for an object lets it leave, and must not miss a change that was
-//! made by somebody who still found it enrolled. Such a change was made in a read-side critical
-//! section, so after a grace period the visitor sees it. Who finds the object leaving enrols it again,
+//! made by somebody who still found it enrolled. Such a look was taken after the change, in a
+//! read-side critical section, so after a grace period the visitor sees the change. Who finds the object leaving enrols it again,
 //! and the visitor finds that.
 
 use crate::{
@@ -135,8 +135,8 @@ impl<T: Send + Sync> Roll<T> {
         }? Error)
     }
 
-    /// Has an object visited from now on, unless the roll is closed. To be called after the change
-    /// and in the same read-side critical section. Any context.
+    /// Has an object visited from now on, unless the roll is closed. To be called after the change, in
+    /// a read-side critical section. Any context.
     #[inline]
     pub fn enrol(&self, object: Borrowed<'_, T>, _rcu: Reader<'_>) {
         if object.memory().place.state.load(Ordering::Relaxed) != ENROLLED {
