@@ -161,7 +161,7 @@ def no_leak(_lab):
         eventually(lambda: memory.in_use("net_namespace") <= before,
                    "the end of namespaces", 30)
         return memory.usage()
-    snapshots = [generation() for _ in range(4)]
+    snapshots = [generation() for _ in range(5)]
     equal(memory.leaks(snapshots, each), [], "what leaks")
 
 
