@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 150
+# timeout: 300
 """Packets by chance, from the wires and from a raw socket of the director.
 
 Requests and answers of both protocols with IPv4 options, in fragments that

@@ -15,8 +15,8 @@ import struct
 from socket import inet_aton
 
 from lib.lab import CIP, RIP, VIP, Lab
-from lib.packet import (ACK, FIN, IPPROTO_IPIP, RST, SYN, Icmp, Packet, Raw,
-                        checksum, icmp_error, tcp, udp)
+from lib.packet import (ACK, FIN, IPPROTO_ICMP, IPPROTO_IPIP, RST, SYN, Icmp,
+                        Packet, Raw, checksum, icmp_error, tcp, udp)
 from lib.tap import equal, main, test
 
 NAT, TUNNEL, DIRECT = 81, 82, 83
@@ -315,8 +315,11 @@ def random_packets(lab):
     equal(strange, [], "connections of nobody")
     for vport in METHODS:
         request = udp(CIP, lab.port(), VIP, vport)
-        equal(len(lab.exchange(lab.client, request)[lab.server]), 1,
-              "packets at the server, afterwards")
+        # For seconds the director still says which of the server's packets
+        # had no neighbour to go to.
+        seen = lab.exchange(lab.client, request)[lab.server]
+        equal(len([frame for frame in seen if frame.ip[9] != IPPROTO_ICMP]),
+              1, "packets at the server, afterwards")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 450
+# timeout: 600
 """Life and death: everything that goes away while it is in use.
 
 The kernel's log is half of what is tested here: whoever runs this looks for
@@ -91,11 +91,15 @@ def namespace_dies(lab):
 @test("connections live on when the last service goes, and the module leaves "
       "with them")
 def connections_left(lab):
+    def here():
+        return {found[:7] for found in lab.ipvs.connections()}
+    before = here()
     lab.works()
-    before = len(lab.ipvs.connections())
-    assert before
+    # Others, of the traffic before, may end just now.
+    mine = here() - before
+    assert mine
     lab.ipvs.admin("-C")
-    equal(len(lab.ipvs.connections()), before, "connections")
+    equal(mine - here(), set(), "connections that ended")
     module.unload()
     module.load()
     equal(lab.ipvs.connections(), [], "connections")
@@ -109,7 +113,7 @@ def rounds(lab):
     module.unload()
     paths = module.files()[:2]
     names = [path.rsplit("/", 1)[1].split(".")[0] for path in paths]
-    each = 60 if module_under_test() == "rust" else 10
+    each = 60 if module_under_test() == "rust" else 24
 
     def one_round():
         for path in paths:

@@ -13,7 +13,7 @@ from collections import Counter
 from lib import module
 from lib.lab import CIP, RIP, VIP, Lab
 from lib.packet import udp
-from lib.tap import equal, eventually, main, test
+from lib.tap import equal, eventually, main, module_under_test, test
 from lib.vs import Settings
 
 VPORT, MANY = 53, 2000
@@ -39,12 +39,16 @@ class ManyLab(Lab):
     def connect(self, count):
         """So many new connections; their client ports."""
         made = {self.port() for _ in range(count)}
-        for number, cport in enumerate(made, 1):
+        self.send(made)
+        return made
+
+    def send(self, ports):
+        """A packet from each of these client ports."""
+        for number, cport in enumerate(ports, 1):
             self.client.send(udp(CIP, cport, VIP, VPORT, b""))
             if number % 200 == 0:
                 self.settle()
         self.settle()
-        return made
 
     def reader(self, size, between=lambda: None):
         """How often each client port is in the file, read in pieces of
@@ -156,7 +160,9 @@ def ending(lab):
     lab.ipvs.admin("--set", "0", "0", "300")
     # They have a second; the others are looked at meanwhile and afterwards.
     seen = lab.reader(2000)
-    equal(here - set(seen), set(), "missed while others end")
+    if module_under_test() == "rust":
+        # The C module skips one where another of its bucket ends meanwhile.
+        equal(here - set(seen), set(), "missed while others end")
     eventually(lambda: not gone & set(lab.reader(1 << 20)),
                "the end of the short ones")
     equal(set(lab.reader(3000)), here)
@@ -186,10 +192,13 @@ def conn_sizes(lab):
     lab.serve()
     lab.becomes("Conn", 256, -2, "no connection")
     lab.connect(40)
-    lab.ipvs.admin("--set", "0", "0", "20")
+    others = set()
     for more, size in ((24, 256), (1, 512), (235, 2048), (300, 4096)):
-        lab.connect(more)
+        others |= lab.connect(more)
         lab.becomes("Conn", size, -2, f"{more} more connections")
+    lab.ipvs.admin("--set", "0", "0", "1")
+    lab.send(others)
+    lab.ipvs.admin("--set", "0", "0", "300")
     eventually(lambda: lab.status()["Conns"] == "40",
                "the end of the others", 60)
     lab.becomes("Conn", 512, -2, "40 connections")

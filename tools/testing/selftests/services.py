@@ -119,7 +119,7 @@ def proc_connections(lab):
     mine = [line for line in lines if " ABCD " in line]
     equal(len(mine), 1, "lines of the connection")
     assert re.fullmatch(r"TCP 0A000102 ABCD C6336401 0055 0A000202 1F95 "
-                        r"SYN_RECV    +(59|60)", mine[0]), mine[0]
+                        r"SYN_RECV    +(5\d|60)", mine[0]), mine[0]
 
 
 @test("services on several ports, and of both protocols on one port, are "
@@ -362,7 +362,8 @@ def rates(lab):
     eventually(lambda: busy(lab), "rates of a service and its server")
     equal(rate(lab)[0][2::2], [0, 0], "rates of what comes back")
     before = rate(lab)[0][1]
-    eventually(lambda: rate(lab)[0][1] < before, "falling rates")
+    # Up to seven steps, if the first one met the first packets.
+    eventually(lambda: rate(lab)[0][1] < before, "falling rates", 20)
 
 
 # Ours takes no step for a service at rest.
@@ -372,6 +373,8 @@ def rates_at_rest(lab):
     lab.fresh(*RATED)
     for again in (lambda: None, lambda: lab.fresh(*RATED)):
         eventually(lambda: busy(lab), "rates")
+        # After a step that takes what has come, none has anything to count.
+        time.sleep(2.5)
         lab.ipvs.admin("-Z")
         eventually(lambda: rate(lab) == [[0] * 5] * 2, "rates of 0", 6)
         time.sleep(7)

@@ -245,7 +245,7 @@ def set_timeouts(lab):
 def expiry(lab):
     vport = 93
     lab.ipvs.service(f"{VIP}:{vport}", f"{RIP}:{vport} -m")
-    lab.ipvs.admin("--set", *[str(2 * TIME_FACTOR)] * 3)
+    lab.ipvs.admin("--set", *[str(6 * TIME_FACTOR)] * 3)
     idle, busy = lab.port(), lab.port()
     for cport in idle, busy:
         lab.play(cport, vport, "i:syn o:ack")
@@ -257,7 +257,8 @@ def expiry(lab):
         time.sleep(0.2)
     equal(lab.ipvs.connection(busy).state, "ESTABLISHED")
     eventually(lambda: lab.active(vport) == (1, 0), "counters of one")
-    eventually(lambda: not lab.ipvs.connection(busy), "no connection left")
+    eventually(lambda: not lab.ipvs.connection(busy), "no connection left",
+               20)
     eventually(lambda: lab.active(vport) == (0, 0), "counters of none")
     lab.ipvs.admin("--set", "900", "120", "300")
 

@@ -389,8 +389,8 @@ def send_many(lab, vport):
 def stands_still(lab, vport):
     """Rates stay as they are, whatever comes, for longer than they take for
     two steps."""
-    # A step that has begun ends.
-    time.sleep(0.3)
+    # A step that has begun ends with its thread.
+    eventually(lambda: not threads(), "the end of the thread")
     before = rates(lab, vport)
     send_many(lab, vport)
     time.sleep(4.5)

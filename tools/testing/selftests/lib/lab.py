@@ -137,6 +137,7 @@ class Lab:
                 f"link set {host.name} up",
                 f"neigh replace {host.ip} lladdr {host.mac} dev {host.name} "
                 "nud permanent")
+            host.await_carrier()
             self.up.append(host)
 
     def settle(self):

@@ -4,9 +4,7 @@
 import glob
 import os
 
-# By how many objects a cache that all of the kernel uses was seen to grow time
-# and again, and more.
-NOISE = 6
+from .netns import Netns
 
 
 def _give_back(cache="*"):
@@ -37,6 +35,13 @@ def in_use(cache):
     return _objects()[f"objects of {cache}"]
 
 
+def namespaces():
+    """How many network namespaces there are, with one that has just gone: the
+    kernel keeps the last ones' memory until another goes."""
+    Netns("ipvs-last").delete()
+    return in_use("net_namespace")
+
+
 def _pages():
     """KiB of kernel memory that is none of a cache's objects: slabs as a
     whole (large allocations are among them), per CPU, mapped."""
@@ -57,14 +62,15 @@ def usage():
 
 
 def leaks(snapshots, rounds):
-    """What has grown, from each snapshot to the next, by one for every three
-    of the rounds between them, and by more than noise: what leaks grows each
-    time, while what is freed late or cached goes up and down."""
-    least = max(rounds // 3, NOISE)
+    """What has grown, from each snapshot to the next, by an object or a page
+    for every three of the rounds between them: what leaks grows each time,
+    while what is freed late or cached goes up and down. For fewer than 24
+    rounds that is no more than what goes up and down by itself."""
     grown = []
     for what in snapshots[0]:
         growth = [after.get(what, 0) - before.get(what, 0)
                   for before, after in zip(snapshots, snapshots[1:])]
-        if min(growth) >= least:
+        page = 4 if what.startswith("KiB") else 1
+        if min(growth) >= rounds // 3 * page:
             grown.append(f"{what}: {growth} in {rounds} rounds each")
     return grown

@@ -103,9 +103,12 @@ class Host:
                 f"neigh add {self.ip6} lladdr {self.mac} dev {self.name} "
                 "nud permanent")
         self.ns.ip("link set eth0 up")
+        self.await_carrier()
+
+    def await_carrier(self):
+        """Until a device has noticed its carrier, it drops what is sent."""
         for namespace, device in ((self.director, self.name),
                                   (self.ns, "eth0")):
-            # Until a device has noticed its carrier, it drops what is sent.
             eventually(lambda at=namespace, name=device: " state UP " in
                        at.run("ip", "-o", "link", "show", "dev", name),
                        f"{device} in {namespace}")
