@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 120
+# timeout: 300
 """Packets that no honest sender makes.
 
 Each named case says what arrives at the real server, or that nothing does:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 600
+# timeout: 900
 """Life and death: everything that goes away while it is in use.
 
 The kernel's log is half of what is tested here: whoever runs this looks for

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 300
+# timeout: 600
 """Every network namespace has an IPVS of its own: services, connections,
 timeouts, statistics, hooks. Nothing of it outlives the namespace."""
 

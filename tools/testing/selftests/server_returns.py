@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 400
+# timeout: 600
 """A server is removed and comes back: what becomes of its connections, of what
 it counts, and of new ones."""
 
