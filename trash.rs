@@ -123,15 +123,6 @@ impl Trash {
         trash.put(dest);
     }
 
-    /// Takes a server that was removed out of the table, since it comes back.
-    pub(crate) fn take(&self, dest: &Shared<Dest>) {
-        let _removed = self.removed.dests.lock();
-        // Nobody else holds it for a while, which must not look as if it were idle.
-        dest.busy();
-        // Nothing, if it was let go just now.
-        self.removed.model.dests.remove(dest);
-    }
-
     /// Lets all go.
     pub(crate) fn empty(&self) {
         self.expiry.cancel();
@@ -144,13 +135,21 @@ impl Trash {
     }
 }
 
-/// The trash while servers are put there.
+/// The trash while servers are put there, or come back.
 pub(crate) struct Open<'a> {
     trash: &'a Trash,
     dests: MutexGuard<'a, KVVec<Shared<Dest>>>,
 }
 
 impl Open<'_> {
+    /// Takes a server that was removed out of the table, since it comes back.
+    pub(crate) fn take(&self, dest: &Shared<Dest>) {
+        // Nobody else holds it for a while, which must not look as if it were idle.
+        dest.busy();
+        // Nothing, if it was let go just now.
+        self.trash.removed.model.dests.remove(dest);
+    }
+
     /// Makes room for so many more servers. Sleeps. What there is no memory for will be let go.
     pub(crate) fn make_room(&mut self, servers: usize) {
         let _ = self.dests.reserve(servers, GFP_KERNEL);

@@ -143,10 +143,11 @@ impl Netns {
         let prepared = service
             .scheduler
             .prepare(&service.dests, Change::Add(&dest, spec.weight))?;
+        let trash = known.then(|| self.trash.open());
         let room = service.dests.make_room()?;
         // Nothing fails from here on.
-        if known {
-            self.trash.take(&dest);
+        if let Some(trash) = trash {
+            trash.take(&dest);
         }
         dest.configure(spec);
         dest.join(&service);
