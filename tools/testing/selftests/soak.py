@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 600
+# timeout: 900
 """Everything at once, for a while: traffic by all methods on both CPUs while
 services, servers, weights and schedulers come, change and go, namespaces too,
 interfaces go down and up, routes and MTUs change, everything is listed, and
