@@ -158,7 +158,7 @@ impl Open<'_> {
     /// Keeps a server that has left its service and is in the table. Does not sleep. Without memory
     /// for that it is let go, with its connections still on it.
     pub(crate) fn put(&mut self, dest: Shared<Dest>) {
-        // Another time it may have been.
+        // What the trash saw when it had it before does not count.
         dest.busy();
         if dest.in_trash.load(Relaxed) {
             return;

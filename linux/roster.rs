@@ -234,11 +234,7 @@ impl<T: Send + Sync> Roster<T> {
             let view = self.view(rcu);
             view.len() >= view.slots.len()
         });
-        full.then(|| self.room_when_full())
-    }
-
-    fn room_when_full(&self) -> usize {
-        self.count().saturating_mul(2).max(FEW)
+        full.then(|| self.count().saturating_mul(2).max(FEW))
     }
 
     /// Makes room for one more object, and keeps other writers out until it is there. Sleeps.
