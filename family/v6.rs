@@ -163,7 +163,6 @@ impl Family for V6 {
         let lookup = Lookup6 {
             known_next_hop: mode.known_nh,
             source: with_source,
-            transform: mode.tunnel.is_some(),
         };
         route::output6(net, Ipv6Addr::from(addr.to_bytes()), lookup)
     }

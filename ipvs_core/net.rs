@@ -6,7 +6,10 @@
 //! comparing and hashing them costs no byte swap. Arithmetic has to go through [`Be16::host`].
 
 use crate::checksum::Sum;
-use core::fmt::Debug;
+use core::{
+    fmt::Debug,
+    net::IpAddr, //
+};
 
 /// A 16-bit value in network byte order (C: `__be16`): a port, a length, a checksum.
 #[repr(transparent)]
@@ -108,6 +111,15 @@ impl Address for Be128 {
 
     fn of_mark(mark: u32) -> Self {
         Self::new(u128::from(mark) << 96)
+    }
+}
+
+impl From<Addr> for IpAddr {
+    fn from(addr: Addr) -> Self {
+        match addr {
+            Addr::V4(addr) => addr.to_bytes().into(),
+            Addr::V6(addr) => addr.to_bytes().into(),
+        }
     }
 }
 

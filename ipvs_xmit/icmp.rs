@@ -34,6 +34,7 @@ use linux::{
     },
     rcu::Reader,
     skb::Skb,
+    xfrm, //
 };
 
 /// An ICMP error, by where it is, and the header of the packet that it is about.
@@ -74,6 +75,9 @@ pub(crate) fn icmp_xmit<F: Family>(
         return Verdict::Stolen;
     };
     if nat::translate_icmp(&mut skb, conn, related, End::Dst).is_err() {
+        return Verdict::Stolen;
+    }
+    if !is_local && xfrm::has_output_policies(cx.net) && xfrm::forward(&mut skb).is_err() {
         return Verdict::Stolen;
     }
     send_or_cont(skb, &cx, is_local)

@@ -34,6 +34,7 @@ use linux::{
     },
     route,
     skb::Skb,
+    xfrm, //
 };
 
 /// Sends a request to the server, as if the client had addressed that.
@@ -107,8 +108,15 @@ pub(crate) fn snat<F: Family>(
 #[inline]
 pub(super) fn reroute(skb: &mut Skb, netns: &Netns, hook: HookNum) -> Result<(), Untranslatable> {
     // On LOCAL_IN the client is on this host.
-    if netns.settings.snat_reroute.is_set() && hook != HookNum::LocalIn {
-        route::reroute(netns.net(), skb).map_err(|_| Untranslatable)?;
+    if hook == HookNum::LocalIn {
+        return Ok(());
+    }
+    if netns.settings.snat_reroute.is_set() {
+        return route::reroute(netns.net(), skb).map_err(|_| Untranslatable);
+    }
+    // The route stays, but the policies that it met were those for the packet before translation.
+    if xfrm::has_output_policies(netns.net()) && skb.route().is_some_and(|rt| !rt.is_local()) {
+        xfrm::forward(skb).map_err(|_| Untranslatable)?;
     }
     Ok(())
 }

@@ -6,14 +6,25 @@
 
 use super::Context;
 use crate::{
+    conn::FwdMethod,
     dest::Dest,
     family::{
         Family,
-        Fits, //
+        Fits,
+        Header, //
     },
 };
-use core::ops::Deref;
-use ipvs_core::net::Address;
+use core::{
+    net::IpAddr,
+    ops::Deref, //
+};
+use ipvs_core::{
+    net::{
+        Addr,
+        Address, //
+    },
+    tunnel::Tunnel, //
+};
 use linux::{
     icmp::{
         self,
@@ -29,6 +40,10 @@ use linux::{
         Route, //
     },
     skb::Skb,
+    xfrm::{
+        self,
+        Sent, //
+    },
 };
 
 /// Where a packet may be sent, and how the way is looked up.
@@ -163,17 +178,69 @@ pub(super) fn get_out_rt<'rcu, F: Family, D: Family>(
     if is_local {
         return Some(Way::Local);
     }
-    if !count_down(skb, cx)
-        || (mode.tunnel.is_some() && dest.is_none())
-        || !fits::<F, D>(skb, cx, &route, mode)
-        || !F::correct_header(skb)
-    {
+    if !count_down(skb, cx) || (mode.tunnel.is_some() && dest.is_none()) {
         return None;
     }
-    Some(Way::Out {
-        route,
-        source: D::from_route(source),
-    })
+    let source = D::from_route(source);
+    let route = if xfrm::has_output_policies(cx.net) {
+        meet_policies::<F, D>(skb, cx, route, (source, daddr), mode)?
+    } else {
+        route
+    };
+    if !fits::<F, D>(skb, cx, &route, mode) || !F::correct_header(skb) {
+        return None;
+    }
+    Some(Way::Out { route, source })
+}
+
+/// Lets a packet meet the IPsec policies for what it will be when it is sent along `route`, between
+/// `ends` if it is tunnelled: gives the way that it has to go, or `None` if it must not be sent.
+///
+/// They come before the MTU is looked at, since IPsec leaves less of it, and the sender is to be
+/// told of the packet as it sent it.
+#[cold]
+#[inline(never)]
+fn meet_policies<'rcu, F: Family, D: Family>(
+    skb: &mut Skb,
+    cx: &Context<'_, 'rcu, F>,
+    route: Chosen<'rcu, D::Route>,
+    ends: (D::Addr, D::Addr),
+    mode: Mode,
+) -> Option<Chosen<'rcu, D::Route>> {
+    let (src, dst) = ends;
+    let sent = if mode.tunnel.is_some() {
+        let tunnel = cx.conn.dest().map_or(Tunnel::Ipip, Dest::tunnel);
+        Sent::In {
+            src: ip_addr(src),
+            dst: ip_addr(dst),
+            protocol: tunnel.protocol(F::PROTO_INNER),
+            tos: F::header(skb)?.tos(),
+            udp: match tunnel {
+                Tunnel::Gue { port, .. } => Some(port.host()),
+                _ => None,
+            },
+        }
+    } else if cx.is_icmp {
+        // For errors there is more to it, which needs them as they will be sent. Those that will be
+        // translated meet policies after that.
+        if cx.conn.fwd_method() == FwdMethod::Masq {
+            return Some(route);
+        }
+        route.give_to(skb, cx.rcu);
+        xfrm::forward(skb).ok()?;
+        return skb.take_route().map(Chosen::Own);
+    } else if cx.conn.fwd_method() == FwdMethod::Masq {
+        Sent::To {
+            addr: ip_addr(dst),
+            port: cx.conn.dport().host(),
+        }
+    } else {
+        Sent::AsIs
+    };
+    match xfrm::lookup::<D::Route>(cx.net, skb, &route, sent).ok()? {
+        Some(bundle) => Some(Chosen::Own(bundle)),
+        None => Some(route),
+    }
 }
 
 /// The route, and the source address of this host for it.
@@ -202,6 +269,11 @@ fn look_up<'rcu, F: Family, D: Family>(
         return None;
     };
     Some((Chosen::Cached(rt), source))
+}
+
+fn ip_addr(addr: impl Address) -> IpAddr {
+    let addr: Addr = addr.into();
+    addr.into()
 }
 
 /// Whether a packet would get from the network to this host or the other way round where it must

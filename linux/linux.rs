@@ -33,3 +33,4 @@ pub mod sysctl;
 pub mod table;
 pub mod timed;
 pub mod work;
+pub mod xfrm;

@@ -68,6 +68,12 @@ impl Device {
         state & (1 << bindings::netdev_state_t___LINK_STATE_START) != 0
     }
 
+    /// Its number in its namespace.
+    pub fn index(&self) -> i32 {
+        // SAFETY: The field is an `int`.
+        unsafe { self.field(bindings::IPVS_NET_DEVICE_IFINDEX) }
+    }
+
     /// Bytes that the device's link header needs.
     #[inline]
     pub fn hard_header_len(&self) -> usize {

@@ -73,13 +73,28 @@ impl Dst {
         self.0.get()
     }
 
+    /// The family that it is of.
+    #[inline]
+    fn family(&self) -> u32 {
+        // SAFETY: `&self` keeps the route valid; its operations are constant.
+        u32::from(unsafe { (*(*self.as_ptr()).ops).family })
+    }
+
     /// The route, if it is one of IPv4.
     #[inline]
     fn as_rtable(&self) -> Option<&Rtable> {
-        // SAFETY: `&self` keeps the route valid; its operations are constant.
-        let family = unsafe { (*(*self.as_ptr()).ops).family };
         // SAFETY: Routes with the operations of IPv4 are `rtable`s, or begin with one.
-        (u32::from(family) == bindings::AF_INET).then(|| unsafe { &*self.as_ptr().cast() })
+        (self.family() == bindings::AF_INET).then(|| unsafe { &*self.as_ptr().cast() })
+    }
+
+    /// Whether it is one of the family of `R`.
+    pub(crate) fn is_of<R: Route>(&self) -> bool {
+        self.family()
+            == if R::IS_IPV6 {
+                bindings::AF_INET6
+            } else {
+                bindings::AF_INET
+            }
     }
 
     /// Whether it leads to this host.
@@ -118,6 +133,26 @@ impl Dst {
         // SAFETY: As in `device`: a packet lives in a read-side critical section, and `&self` was
         // borrowed from one.
         unsafe { Device::from_ptr(self.device_ptr()) }
+    }
+
+    /// The number of the device that it goes out by, 0 if there is none. For the moment that a route
+    /// is looked at under RCU.
+    pub(crate) fn device_index(&self) -> i32 {
+        // SAFETY: As in `goes_to_loopback`.
+        unsafe { Device::from_ptr(self.device_ptr()) }.map_or(0, Device::index)
+    }
+
+    /// Whether IPsec policies don't apply to it.
+    pub(crate) fn is_exempt(&self) -> bool {
+        // SAFETY: `&self` keeps the route valid; another flag may be set at any time.
+        let flags = unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).flags) };
+        u32::from(flags) & bindings::DST_NOXFRM != 0
+    }
+
+    /// Whether packets that take it are transformed by IPsec.
+    pub(crate) fn is_bundle(&self) -> bool {
+        // SAFETY: `&self` keeps the route valid.
+        unsafe { bindings::ipvs_dst_is_bundle(self.as_ptr()) }
     }
 
     /// Whether the device connects this host with itself. For the moment that a route is looked at
@@ -170,6 +205,30 @@ unsafe impl<R: Route> Send for Owned<R> {}
 unsafe impl<R: Route> Sync for Owned<R> {}
 
 impl<R: Route> Owned<R> {
+    /// One more reference to a route. `None` if nobody has any left: it is valid only until the
+    /// section ends in which it was found.
+    pub fn of(rt: &R) -> Option<Self> {
+        // SAFETY: `&R` keeps the route valid.
+        if unsafe { bindings::ipvs_dst_hold_safe(rt.as_ptr()) } {
+            // INVARIANT: A reference was taken.
+            Some(Self(NonNull::from(rt)))
+        } else {
+            None
+        }
+    }
+
+    /// Takes a reference from C. `None` for null.
+    ///
+    /// # Safety
+    ///
+    /// `dst` must be null or a valid route of the family of `R`, or a bundle of it, and the caller
+    /// must give up a reference.
+    pub(crate) unsafe fn from_raw(dst: *mut bindings::dst_entry) -> Option<Self> {
+        // INVARIANT: By the safety requirement; a route of either family, and a bundle of it, begins
+        // with its `dst_entry`.
+        NonNull::new(dst.cast()).map(Self)
+    }
+
     /// Gives the reference to C.
     #[inline]
     pub(crate) fn into_raw(self) -> *mut bindings::dst_entry {

@@ -399,6 +399,25 @@ impl Skb {
         // INVARIANT: The reference moves into the packet.
         self.put_route(rt.into_raw() as usize);
     }
+
+    /// Takes the route from the packet, with a reference. The packet has none then. `None` if there
+    /// was none of the family of `R`, or none that is still in use.
+    pub fn take_route<R: Route>(&mut self) -> Option<Owned<R>> {
+        if !self.route().is_some_and(Dst::is_of::<R>) {
+            return None;
+        }
+        // SAFETY: By the type invariants, and the packet is ours alone.
+        let refdst = unsafe { self.refdst().replace(0) };
+        let dst = (refdst & bindings::SKB_DST_PTRMASK as usize) as *mut bindings::dst_entry;
+        if refdst & bindings::SKB_DST_NOREF as usize != 0
+            // SAFETY: By the type invariants the route is valid as long as the packet exists.
+            && !unsafe { bindings::ipvs_dst_hold_safe(dst) }
+        {
+            return None;
+        }
+        // SAFETY: The family was looked at; the reference was the packet's, or was taken just now.
+        unsafe { Owned::from_raw(dst) }
+    }
 }
 
 impl Drop for Skb {

@@ -18,6 +18,7 @@
 #include <net/genetlink.h>
 #include <net/gso.h>
 #include <net/icmp.h>
+#include <net/inet_dscp.h>
 #include <net/ip.h>
 #include <net/ip6_route.h>
 #include <net/ip6_checksum.h>
@@ -33,6 +34,7 @@
 /* Of struct net_device, which can't be bound alone: where those fields are that Rust reads. */
 const size_t IPVS_NET_DEVICE_FLAGS = offsetof(struct net_device, flags);
 const size_t IPVS_NET_DEVICE_STATE = offsetof(struct net_device, state);
+const size_t IPVS_NET_DEVICE_IFINDEX = offsetof(struct net_device, ifindex);
 const size_t IPVS_NET_DEVICE_HARD_HEADER_LEN = offsetof(struct net_device, hard_header_len);
 const size_t IPVS_NET_DEVICE_NEEDED_HEADROOM = offsetof(struct net_device, needed_headroom);
 

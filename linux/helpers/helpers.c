@@ -26,3 +26,4 @@
 #include "sockopt.c"
 #include "spinlock.c"
 #include "timer.c"
+#include "xfrm.c"

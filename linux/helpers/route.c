@@ -7,11 +7,15 @@
 #include <net/ip6_route.h>
 #include <net/sock.h>
 #include <net/ipv6.h>
-#include <net/xfrm.h>
 
 __rust_helper void rust_helper_ipvs_dst_link_failure(struct sk_buff *skb)
 {
 	dst_link_failure(skb);
+}
+
+__rust_helper bool rust_helper_ipvs_dst_hold_safe(struct dst_entry *dst)
+{
+	return dst_hold_safe(dst);
 }
 
 __rust_helper u32 rust_helper_ipvs_dst4_mtu(const struct dst_entry *dst)
@@ -75,13 +79,6 @@ __rust_helper struct net_device *
 rust_helper_ipvs_ip6_dst_idev_dev(const struct dst_entry *dst)
 {
 	return ip6_dst_idev(dst)->dev;
-}
-
-__rust_helper struct dst_entry *
-rust_helper_ipvs_xfrm_lookup6(struct net *net, struct dst_entry *dst,
-			      const struct flowi6 *fl6)
-{
-	return xfrm_lookup(net, dst, flowi6_to_flowi((struct flowi6 *)fl6), NULL, 0);
 }
 
 __rust_helper bool rust_helper_ipvs_ipv6_mod_enabled(void)

@@ -23,10 +23,7 @@ use core::{
     },
 };
 use kernel::{
-    error::{
-        from_err_ptr,
-        to_result, //
-    },
+    error::to_result,
     prelude::*, //
 };
 
@@ -82,8 +79,6 @@ pub struct Lookup6 {
     pub known_next_hop: bool,
     /// Whether a source address is asked for; without one it is no route, then.
     pub source: bool,
-    /// Whether IPsec policies apply.
-    pub transform: bool,
 }
 
 fn to_c(addr: Ipv6Addr) -> bindings::in6_addr {
@@ -120,7 +115,7 @@ pub fn output6(net: &Net, destination: Ipv6Addr, lookup: Lookup6) -> Result<Foun
     if lookup.known_next_hop {
         flow.__fl_common.flowic_flags = bindings::FLOWI_FLAG_KNOWN_NH as u8;
     }
-    let mut rt = output_flow(net, &mut flow)?;
+    let rt = output_flow(net, &mut flow)?;
     if lookup.source && from_c(&flow.saddr).is_unspecified() {
         // SAFETY: All pointers are valid for the call; the route is one of IPv6, and its device is
         // kept by it.
@@ -133,15 +128,6 @@ pub fn output6(net: &Net, destination: Ipv6Addr, lookup: Lookup6) -> Result<Foun
                 &mut flow.saddr,
             )
         })?;
-    }
-    if lookup.transform {
-        let dst = rt.into_raw();
-        // SAFETY: All is valid for the call, which takes the reference and gives another, or none
-        // in case of an error.
-        let dst = unsafe { bindings::ipvs_xfrm_lookup6(net.as_ptr(), dst, &flow) };
-        let dst = from_err_ptr(dst)?;
-        // INVARIANT: As said. What IPsec gives begins with an IPv6 route.
-        rt = NonNull::new(dst.cast()).map(Owned).ok_or(ENETUNREACH)?;
     }
     Ok(Found {
         rt,
