@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# modules: c rust
+# timeout: 300
+"""IPsec: what goes to a server meets the output policies of the director, by
+each method, as what is forwarded does. The C module passes them over, and
+sends in clear what a policy says is to be encrypted."""
+
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from lib.encap import GRE, GUE_CSUM, GUE_PORT, IPIP
+from lib.ipsec import (ESP, SOMEWHERE, SOMEWHERE6, IpsecLab, hears, protocol)
+from lib.lab import CIP, CIP6, RIP, RIP6, VIP, VIP6
+from lib.packet import (IPPROTO_IPIP, IPPROTO_IPV6, icmp6_error, icmp_error,
+                        ip_fields, is_ipv6, udp)
+from lib.sockets import bound
+from lib.tap import equal, main, module_under_test, test
+
+DIRECTOR, DIRECTOR6 = "10.0.2.1", "fd00:2::1"
+PAYLOAD = b"nobody else should read this"
+TUNNELS = {91: IPIP, 92: GUE_CSUM, 93: GRE}
+NAT, DIRECT, BYPASS = 81, 82, 6001
+RPORT = 8081
+ENCRYPTS = module_under_test() == "rust"
+FAMILIES = ((CIP, VIP, RIP, DIRECTOR, SOMEWHERE),
+            (CIP6, VIP6, RIP6, DIRECTOR6, SOMEWHERE6))
+
+
+class Way(NamedTuple):
+    """A way to the server: by which method; where the client sends to; from
+    where to where, and as what, the packet leaves the director; the ends of
+    the director's wire to the server."""
+    name: str
+    client: str
+    virtual: str
+    vport: int
+    flow: tuple
+    ends: tuple
+    inside: int = None
+
+    @property
+    def selector(self):
+        """The packet that leaves, as a policy selects it."""
+        src, dst, number = self.flow
+        return f"src {src} dst {dst} proto {number}"
+
+    def ends_of(self, mode):
+        """Those of a security association."""
+        return self.ends if mode == "tunnel" else self.flow[:2]
+
+    def request(self, lab, **more):
+        """A new one."""
+        return udp(self.client, lab.port(), self.virtual, self.vport,
+                   PAYLOAD, **more)
+
+    @contextmanager
+    def ear(self, lab):
+        """What gets the packets at the server."""
+        _src, dst, number = self.flow
+        if self.inside is not None and number != "udp":
+            with lab.raw(dst, number) as sock:
+                yield sock
+            return
+        port = {NAT: RPORT}.get(self.vport, self.vport) \
+            if self.inside is None else GUE_PORT
+        with bound(lab.server.ns, dst, port) as sock:
+            yield sock
+
+    def arrived(self, sock, request):
+        """The request must come to the server as it is, or in its tunnel."""
+        data, _sender = hears(sock, f"{self.name}: the request")
+        if self.inside is None:
+            equal(data, PAYLOAD, self.name)
+        else:
+            inner = bytes(request.but(ttl=request.ttl - 1))
+            assert data.endswith(inner), f"{self.name}: {data.hex()}"
+
+
+def tunnelled(name, client, virtual, vport, source, server):
+    """The way of a tunnel."""
+    tunnel = TUNNELS[vport % 100]
+    inner = IPPROTO_IPV6 if is_ipv6(client) else IPPROTO_IPIP
+    number = {GUE_CSUM: "udp", GRE: 47}.get(tunnel, inner)
+    return Way(name, client, virtual, vport, (source, server, number),
+               (source, server), inner)
+
+
+def ways():
+    """All of them."""
+    for client, vip, server, director, somewhere in FAMILIES:
+        ends = director, server
+        family = "IPv6" if is_ipv6(vip) else "IPv4"
+        yield Way(f"NAT, {family}", client, vip, NAT,
+                  (client, server, "udp"), ends)
+        yield Way(f"direct routing, {family}", client, vip, DIRECT,
+                  (client, vip, "udp"), ends)
+        yield Way(f"bypass, {family}", client, somewhere, BYPASS,
+                  (client, somewhere, "udp"), ends)
+        for vport, tunnel in TUNNELS.items():
+            yield tunnelled(f"{tunnel.options}, {family} in IPv4", client, vip,
+                            vport, DIRECTOR, RIP)
+            yield tunnelled(f"{tunnel.options}, {family} in IPv6", client, vip,
+                            vport + 100, DIRECTOR6, RIP6)
+
+
+class Services(IpsecLab):
+    """A service of each family by each way."""
+
+    def build(self):
+        super().build()
+        # Transparent caching: what is to go somewhere is marked, and
+        # delivered locally; there are no servers for it.
+        self.director.sysctl("ipv4/vs/cache_bypass", 1)
+        for kind, option in ("ip", ()), ("ip6", ("-6",)):
+            self.director.run("nft", "-f", "-", stdin=f"""
+                table {kind} cache {{ chain in {{
+                    type filter hook prerouting priority mangle
+                    iifname client th dport {BYPASS} meta mark set 9
+                }}
+                }}""")
+            for what in ("rule add fwmark 9 lookup 100",
+                         "route add local default dev lo table 100"):
+                self.director.run("ip", *option, *what.split())
+            self.ipvs.rules(" ".join(["-A -f 9", *option, "-s rr"]))
+        for _client, vip, server, *_more in FAMILIES:
+            vip = bracketed(vip)
+            server = bracketed(server)
+            self.ipvs.service(f"{vip}:{NAT}", f"{server}:{RPORT} -m",
+                              kind="-u")
+            self.ipvs.service(f"{vip}:{DIRECT}", f"{server}:{DIRECT} -g",
+                              kind="-u")
+            for vport, tunnel in TUNNELS.items():
+                for port, end in ((vport, RIP), (vport + 100, f"[{RIP6}]")):
+                    self.ipvs.service(f"{vip}:{port}", f"{end}:{port} -i "
+                                      f"{tunnel.options}", kind="-u")
+
+
+def bracketed(address):
+    """As in front of a port."""
+    return f"[{address}]" if is_ipv6(address) else address
+
+
+def is_clear(packet):
+    """Whether the client's words can be read."""
+    return PAYLOAD in packet
+
+
+def check_wire(packets, encrypted, what):
+    """All that left the director is encrypted, or none of it."""
+    for packet in packets:
+        equal((protocol(packet) == ESP, is_clear(packet)),
+              (encrypted, not encrypted),
+              f"{what}: whether it is ESP, and can be read")
+
+
+@test("without policies nothing is encrypted, and it arrives")
+def without_policies(lab):
+    for way in ways():
+        request = way.request(lab)
+        with way.ear(lab) as sock:
+            check_wire(lab.leaves(request), False, way.name)
+            way.arrived(sock, request)
+
+
+@test("a policy for what leaves the director is followed, by each method and "
+      "of each family: ESP, and no clear text; the C module sends that")
+def each_way(lab):
+    for mode in "transport", "tunnel":
+        for way in ways():
+            what = f"{way.name}, {mode} mode"
+            lab.protect(way.selector, way.ends_of(mode), mode)
+            request = way.request(lab)
+            with way.ear(lab) as sock:
+                check_wire(lab.leaves(request, what), ENCRYPTS, what)
+                if ENCRYPTS:
+                    way.arrived(sock, request)
+            lab.forget()
+
+
+@test("a policy for what does not leave the director changes nothing: the "
+      "virtual address by NAT and tunnel, the server's by direct routing")
+def other_policies(lab):
+    for way in ways():
+        client, vip, server, *_ = FAMILIES[is_ipv6(way.client)]
+        other = server if way.vport in (DIRECT, BYPASS) else vip
+        ends = way.ends if is_ipv6(way.ends[1]) == is_ipv6(other) else \
+            (DIRECTOR6, RIP6) if is_ipv6(other) else (DIRECTOR, RIP)
+        lab.protect(f"src {client} dst {other}", ends, "tunnel")
+        request = way.request(lab)
+        with way.ear(lab) as sock:
+            check_wire(lab.leaves(request), False, way.name)
+            way.arrived(sock, request)
+        lab.forget()
+
+
+@test("a policy that blocks, or one without a security association, stops "
+      "the packet: nothing comes out; the C module sends it in clear")
+def blocked(lab):
+    for way in ways():
+        for template in "action block", "tmpl proto esp mode transport":
+            lab.director.ip(f"xfrm policy add {way.selector} dir out "
+                            f"{template}")
+            lab.left()
+            lab.exchange(lab.client, way.request(lab))
+            packets = lab.left()
+            equal(any(map(is_clear, packets)), not ENCRYPTS,
+                  f"{way.name}, {template}: whether it left in clear")
+            lab.forget()
+        with way.ear(lab) as sock:
+            request = way.request(lab)
+            check_wire(lab.leaves(request), False, way.name)
+            way.arrived(sock, request)
+
+
+@test("IPsec leaves less of the MTU: the client is told how much, of the "
+      "packet that it sent; what fits leaves as one packet", ["rust"])
+def mtu(lab):
+    for way in ways():
+        if way.vport == BYPASS:
+            continue        # Its error would be from an address of others.
+        lab.protect(way.selector, way.ends_of("tunnel"), "tunnel")
+        ipv6 = is_ipv6(way.client)
+        header = 48 if ipv6 else 28
+        more = {} if ipv6 else {"df": True}
+        # As long as the way without IPsec takes, so that only IPsec minds.
+        between = {IPIP: 0, GUE_CSUM: 12, GRE: 4}.get(
+            TUNNELS.get(way.vport % 100), 0)
+        if way.inside is not None:
+            between += 40 if is_ipv6(way.ends[0]) else 20
+        request = way.request(lab, **more).but(
+            payload=bytes(1500 - between - header))
+        lab.left()
+        seen = lab.exchange(lab.client, request)
+        equal(lab.left(), [], f"{way.name}: what left")
+        frames = seen[lab.client]
+        equal(len(frames), 1, f"{way.name}: errors")
+        told = ip_fields(frames[0].ip)["rest"]
+        make, kind = (icmp6_error, (2, 0)) if ipv6 else (icmp_error, (3, 4))
+        lab.compare({lab.client: frames}, {lab.client: make(
+            way.virtual, way.client, *kind,
+            request.but(ttl=request.ttl - 1), rest=told)})
+        fits = request.but(payload=bytes(told - header))
+        packets = lab.leaves(fits)
+        equal([protocol(packet) for packet in packets], [ESP], way.name)
+        lab.forget()
+
+
+if __name__ == "__main__":
+    main(Services)
