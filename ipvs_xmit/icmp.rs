@@ -63,7 +63,11 @@ pub(crate) fn icmp_xmit<F: Family>(
     };
     match conn.fwd_method() {
         FwdMethod::Masq => (),
-        method => return forward(skb, &cx, method),
+        method => {
+            // As with C, a translated error does not count for `drop_entry`.
+            conn.count_packet();
+            return forward(skb, &cx, method);
+        }
     }
     // What is being forwarded can't be turned to this host any more.
     let mode = match hook {
