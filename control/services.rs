@@ -221,8 +221,12 @@ impl Netns {
             }
         }
 
-        let protocol = spec.id.protocol as u8;
-        let service = Service::new(key, hash, protocol, kind, self.settings.clone())?;
+        let named = (
+            spec.id.protocol as u8,
+            address(spec.id.family, &spec.id.addr),
+            spec.id.port,
+        );
+        let service = Service::new(key, hash, named, kind, self.settings.clone())?;
         let service = Shared::pin_init(service, GFP_KERNEL)?;
         service.configure(spec, pe);
         let in_use = InUse::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(
