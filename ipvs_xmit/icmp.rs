@@ -74,8 +74,9 @@ pub(crate) fn icmp_xmit<F: Family>(
         HookNum::Forward => Mode::NON_LOCAL,
         HookNum::LocalIn | HookNum::LocalOut => Mode::REDIRECT,
     };
-    let Some(is_local) = route(&mut skb, &cx, mode) else {
-        return Verdict::Stolen;
+    let is_local = match route(&mut skb, &cx, mode) {
+        Ok(is_local) => is_local,
+        Err(unsent) => return unsent.verdict(skb),
     };
     if nat::translate_icmp(&mut skb, conn, related, End::Dst).is_err() {
         return Verdict::Stolen;

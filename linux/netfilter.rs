@@ -84,6 +84,10 @@ pub enum Verdict {
     Accept(Skb),
     /// It is freed, and if this host sent it, the sender gets an error.
     Drop(Skb),
+    /// It is freed, and if this host sent it, the sender is refused: on LOCAL_OUT `connect()` and
+    /// `send()` fail at once with `ECONNREFUSED`. TCP takes any other error for one that may pass,
+    /// and sends again (C: `NF_DROP_ERR(-ECONNREFUSED)`).
+    Refuse(Skb),
     /// It was sent, queued or freed.
     Stolen,
 }
@@ -130,6 +134,9 @@ pub trait Hook: 'static {
     ) -> Verdict;
 }
 
+/// [`Verdict::Refuse`], as C has it: the error is in the upper half.
+const REFUSED: c_uint = bindings::NF_DROP | bindings::ECONNREFUSED << bindings::NF_VERDICT_QBITS;
+
 /// What the kernel calls for `H`.
 ///
 /// # Safety
@@ -166,6 +173,7 @@ unsafe extern "C" fn trampoline<H: Hook>(
     match H::run(cx, skb, &state, rcu) {
         Verdict::Accept(skb) => hand_back(skb, raw, bindings::NF_ACCEPT),
         Verdict::Drop(skb) => hand_back(skb, raw, bindings::NF_DROP),
+        Verdict::Refuse(skb) => hand_back(skb, raw, REFUSED),
         Verdict::Stolen => bindings::NF_STOLEN,
     }
 }
