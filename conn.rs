@@ -513,6 +513,14 @@ pub(crate) const SIZING: Sizing = Sizing {
     },
 };
 
+/// The number of buckets of a table of connections: at the start, and at most.
+pub(crate) fn table_sizes() -> [usize; 2] {
+    let Limits {
+        min_bits, max_bits, ..
+    } = limits(SIZING.initial_bits);
+    [min_bits, max_bits].map(|bits| 1usize.wrapping_shl(bits))
+}
+
 // Less than half of what the C module takes: two cache lines, and three; lock debugging makes each
 // timer bigger.
 #[cfg(not(CONFIG_LOCKDEP))]

@@ -85,7 +85,7 @@ const NO_SERVICE: ControlError = ControlError::new(ESRCH, "there is no such serv
 const NO_DEST: ControlError = ControlError::new(ENOENT, "the service has no such server");
 
 /// An address as requests have it. The family is one of both.
-fn address(family: u16, bytes: &netlink::Addr) -> Addr {
+pub(crate) fn address(family: u16, bytes: &netlink::Addr) -> Addr {
     match family {
         AF_INET6 => Be128::from_bytes(*bytes).into(),
         _ => bytes

@@ -16,6 +16,7 @@ use crate::{
     dest::Dest,
     family::Family,
     hook::Packet,
+    log,
     netns::Netns,
     service::Service,
 };
@@ -35,7 +36,6 @@ use ipvs_core::{
     },
     sched::Arrival, //
 };
-use kernel::prelude::*;
 use linux::{
     icmp::{
         self,
@@ -135,10 +135,7 @@ fn schedule<'rcu, F: Family>(
     }
     if service.fwmark() == 0 && service.port() != flow.dst_port {
         if service.port() == Be16::ZERO {
-            pr_err!(
-                "Schedule: port zero only supported in persistent services, check your ipvs \
-                 configuration\n"
-            );
+            log::port_zero(&service);
         }
         return leave(netns, skb, flow, service, cause, rcu);
     }
@@ -263,7 +260,7 @@ fn publish<'rcu, F: Family>(
         Ok(conn) => conn,
         Err(Refused::Full) => return None,
         Err(Refused::NoMemory) => {
-            kernel::pr_warn_once!("no memory for connections\n");
+            log::no_memory("a connection");
             return None;
         }
     };

@@ -4,6 +4,7 @@
 
 use crate::{
     dest::Dest,
+    log,
     sched::Scheduler,
     settings::Settings,
     stats::Stats, //
@@ -30,8 +31,10 @@ use ipvs_core::{
     pe::PeKind,
     sched::{
         Arrival,
-        SchedulerKind, //
+        SchedulerKind,
+        Server, //
     },
+    text::ServiceLabel, //
 };
 use kernel::{
     prelude::*,
@@ -209,6 +212,11 @@ impl Service {
         Be32::from_raw(self.netmask.load(Relaxed))
     }
 
+    /// What tells it from others, as it is shown.
+    pub(crate) fn label(&self) -> ServiceLabel {
+        ServiceLabel::from(&self.key)
+    }
+
     /// Name of the scheduler.
     pub(crate) fn scheduler_name(&self) -> &'static str {
         self.scheduler.kind().map_or("none", SchedulerKind::name)
@@ -226,7 +234,17 @@ impl Service {
         rcu: Reader<'rcu>,
     ) -> Option<Borrowed<'rcu, Dest>> {
         let flags = self.flags.load(Relaxed);
-        self.scheduler.pick(&self.dests, arrival, flags, rcu)
+        let dest = self.scheduler.pick(&self.dests, arrival, flags, rcu);
+        if dest.is_none() {
+            log::no_destination(self, rcu);
+        }
+        dest
+    }
+
+    /// Whether any server has a weight above 0. Walks over them.
+    pub(crate) fn has_weight(&self, rcu: Reader<'_>) -> bool {
+        let view = self.dests.view(rcu);
+        (0..view.len()).any(|slot| view.get(slot).is_some_and(|dest| dest.weight() > 0))
     }
 
     /// The number of a server that comes now, from 0 on. Under the configuration lock.

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     dest::Dest,
     family::Family,
+    log,
     pe::PeData,
     settings::Settings, //
 };
@@ -51,6 +52,7 @@ use linux::{
         self,
         Counted,
         Held,
+        Refused,
         Timed, //
     },
 };
@@ -184,7 +186,14 @@ impl<F: Family> Template<F> {
             timeout: AtomicU32::new(timeout),
             deadline: AtomicUsize::new(jiffies::now().wrapping_add(timeout as usize)),
         };
-        let new = TemplateTable::alloc(table, template, most).ok()?;
+        let new = match TemplateTable::alloc(table, template, most) {
+            Ok(new) => new,
+            Err(Refused::Full) => return None,
+            Err(Refused::NoMemory) => {
+                log::no_memory("a template");
+                return None;
+            }
+        };
         match new.publish(rcu, |other| other.takes(&key, pe.as_ref())) {
             Ok(template) => {
                 template.dest.bind_template();

@@ -14,6 +14,7 @@ use crate::{
         Dest,
         DestKey, //
     },
+    log,
     netns::Netns,
     sched::Change,
     service::Service, //
@@ -23,6 +24,7 @@ use core::net::{
     Ipv6Addr, //
 };
 use ipvs_core::{
+    log::Endpoint,
     net::Addr,
     netlink::{
         dest::{
@@ -57,7 +59,10 @@ fn check_dest(service: &Service, spec: &DestSpec) -> Outcome {
     let family = spec.id.family(service.family(), has_ipv6())?;
     // No sync daemon can run.
     spec.check_mixed(family, service.family(), false)?;
-    spec.check()?;
+    spec.check().inspect_err(|error| {
+        let dest = Endpoint(address(family, &spec.id.addr), spec.id.port);
+        log::dest_refused(service, dest, error.message);
+    })?;
     if FwdMethod::from_flags(spec.fwd_method).number() != spec.fwd_method & FWD_MASK {
         return Err(ControlError::about(
             IPVS_DEST_ATTR_FWD_METHOD,

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     hook,
+    log,
     netns::{
         Config,
         Netns,
@@ -79,24 +80,28 @@ fn scheduler(name: &[u8]) -> Outcome<Option<SchedulerKind>> {
     if name == b"none" {
         return Ok(None);
     }
-    SchedulerKind::from_name(name)
-        .map(Some)
-        .ok_or(ControlError::about(
+    SchedulerKind::from_name(name).map(Some).ok_or_else(|| {
+        log::no_scheduler(name);
+        ControlError::about(
             IPVS_SVC_ATTR_SCHED_NAME,
             ENOENT,
             "there is no such scheduler",
-        ))
+        )
+    })
 }
 
 /// The persistence engine of this name; an empty one names none.
 fn persistence_engine(name: Option<&[u8]>) -> Outcome<Option<PeKind>> {
     match name {
         None | Some([]) => Ok(None),
-        Some(name) => PeKind::from_name(name).map(Some).ok_or(ControlError::about(
-            IPVS_SVC_ATTR_PE_NAME,
-            ENOENT,
-            "there is no such persistence engine",
-        )),
+        Some(name) => PeKind::from_name(name).map(Some).ok_or_else(|| {
+            log::no_engine(name);
+            ControlError::about(
+                IPVS_SVC_ATTR_PE_NAME,
+                ENOENT,
+                "there is no such persistence engine",
+            )
+        }),
     }
 }
 
@@ -226,7 +231,8 @@ impl Netns {
             address(spec.id.family, &spec.id.addr),
             spec.id.port,
         );
-        let service = Service::new(key, hash, named, kind, self.settings.clone())?;
+        let service = Service::new(key, hash, named, kind, self.settings.clone())
+            .inspect_err(|&error| log::scheduler_failed(kind, &key, error))?;
         let service = Shared::pin_init(service, GFP_KERNEL)?;
         service.configure(spec, pe);
         let in_use = InUse::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(
@@ -265,7 +271,10 @@ impl Netns {
         let _config = self.config.lock();
         let service = self.service(&spec.id)?;
         let (kind, pe) = check_service(spec)?;
-        service.scheduler.set(kind, &service.dests)?;
+        service
+            .scheduler
+            .set(kind, &service.dests)
+            .inspect_err(|&error| log::scheduler_failed(kind, service.key(), error))?;
         self.sweep_later(&service);
         let had_pe = service.pe().is_some();
         service.configure(spec, pe);

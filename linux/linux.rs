@@ -19,6 +19,7 @@ pub mod net;
 pub mod netdevice;
 pub mod netfilter;
 pub mod percpu;
+pub mod printk;
 pub mod random;
 pub mod rcu;
 pub mod roll;

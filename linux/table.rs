@@ -42,6 +42,9 @@ pub trait Hashed: Send + Sync + 'static {
     fn hash(&self, slot: usize, seed: &Seed) -> Option<u32>;
 }
 
+/// The memory that each bucket of a table takes.
+pub const BUCKET_BYTES: usize = size_of::<AtomicUsize>();
+
 /// How large a table is, as powers of two. It has never fewer buckets than at the start, or than 64
 /// if that is less.
 #[derive(Clone, Copy)]

@@ -19,6 +19,7 @@
 #include "net.c"
 #include "netfilter.c"
 #include "percpu.c"
+#include "printk.c"
 #include "proc.c"
 #include "route.c"
 #include "sched.c"
