@@ -276,6 +276,12 @@ impl<F: Family> Conn<F> {
         self.protocol == flow.protocol && self.is_request(flow) && self.bits().hashed()
     }
 
+    /// The server, its port, and how packets get there: connections of one flow may differ in that.
+    pub(crate) fn way(&self) -> (Option<*const Dest>, Be16, FwdMethod) {
+        let dest = self.dest().map(core::ptr::from_ref);
+        (dest, self.dport, self.fwd_method())
+    }
+
     /// The flow of the client's packets.
     pub(crate) fn request(&self) -> Flow<F::Addr> {
         Flow {

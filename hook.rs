@@ -38,6 +38,7 @@ use crate::{
     schedule::{
         self,
         out::Outgoing,
+        Cause,
         Scheduled, //
     },
 };
@@ -285,7 +286,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             }
             _ if !self.takes_requests => Verdict::Accept(skb),
             Some(Found::Request(conn)) => self.request(skb, &packet, conn),
-            None => self.new_request(skb, &packet),
+            None => self.new_request(skb, &packet, Cause::Request),
         }
     }
 
@@ -374,7 +375,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         if confirmed {
             Verdict::Drop(skb)
         } else {
-            self.new_request(skb, packet)
+            self.new_request(skb, packet, Cause::Replacement)
         }
     }
 
@@ -402,8 +403,8 @@ impl<'rcu, F: Family> Context<'rcu, F> {
 
     /// A packet of a client that may make a connection.
     #[inline]
-    fn new_request(&self, skb: Skb, packet: &Packet<F>) -> Verdict {
-        match schedule::request(self.netns, skb, packet, self.rcu) {
+    fn new_request(&self, skb: Skb, packet: &Packet<F>, cause: Cause) -> Verdict {
+        match schedule::request(self.netns, skb, packet, cause, self.rcu) {
             Scheduled::Conn(skb, conn) => self.send(skb, packet, conn),
             Scheduled::OnePacket(skb, conn) => {
                 self.count_request(&conn, &skb);

@@ -6,7 +6,8 @@
 
 use crate::{
     bindings,
-    roll::Place, //
+    roll::Place,
+    table::AtomicChained, //
 };
 use core::{
     marker::PhantomData,
@@ -96,6 +97,8 @@ pub(crate) struct SharedInner<T: 'static> {
     /// The next entries of the hash chains that the object is in; see [`crate::table`].
     pub(crate) links: [AtomicUsize; 2],
     refs: AtomicU32,
+    /// Which of those it is in.
+    pub(crate) chained: AtomicChained,
     /// The object's place in a roll; see [`crate::roll`].
     pub(crate) place: Place<T>,
     #[pin]
@@ -130,6 +133,7 @@ impl<T: Send + Sync> Shared<T> {
                 rcu: Opaque::uninit(),
                 links: [const { AtomicUsize::new(0) }; 2],
                 refs: AtomicU32::new(1),
+                chained: AtomicChained::new(),
                 place: Place::new(),
                 value <- init,
             }? Error),
@@ -161,11 +165,6 @@ impl<T: Send + Sync> Shared<T> {
     #[inline]
     pub fn same(&self, other: &T) -> bool {
         core::ptr::eq::<T>(&**self, other)
-    }
-
-    /// The reference as the address of its memory, without giving it up.
-    pub(crate) fn as_inner(&self) -> NonNull<SharedInner<T>> {
-        self.inner
     }
 
     /// Gives up the reference without releasing it.

@@ -164,28 +164,61 @@ impl<T: Entry> Timed<T> {
         unsafe { bindings::mod_timer_pending(self.timer.get(), self.value.deadline()) };
     }
 
-    /// Takes the object out of its chains; whether it is this caller's to retire.
-    fn unlink(&self, rcu: Reader<'_>) -> bool {
+    /// Arms the timer for the deadline. Without effect if it has been shut down.
+    ///
+    /// # Safety
+    ///
+    /// The timer must be set up.
+    unsafe fn arm(&self) {
+        loop {
+            let deadline = self.value.deadline();
+            // SAFETY: By the safety requirement.
+            unsafe { bindings::mod_timer(self.timer.get(), deadline) };
+            // `hasten` passes over a timer that is not pending, as this one was until now.
+            if self.value.deadline() == deadline {
+                return;
+            }
+        }
+    }
+
+    /// Takes the object out of its chains; if it was there, it is this caller's to retire.
+    fn unlink(&self, rcu: Reader<'_>) -> Option<Unlinked> {
         // SAFETY: The table outlives its objects.
         let table = unsafe { self.table.as_ref() };
         if !table.chains.unlink(rcu, self, 0) {
-            return false;
+            return None;
         }
-        table.chains.unlink(rcu, self, 1);
         table.quota.give_back();
-        true
+        Some(Unlinked {
+            wholly: self.leave_second(rcu, &table.chains),
+        })
+    }
+
+    /// Takes the object out of its second chain; whether it is not there any more.
+    fn leave_second(&self, rcu: Reader<'_>, chains: &Chains<Self>) -> bool {
+        // A link is never 0 once it was used.
+        self.links[1].load(Relaxed) == 0 || chains.unlink(rcu, self, 1)
     }
 
     /// Hands the memory over to be freed when the last reader is gone.
     ///
     /// # Safety
     ///
-    /// The caller must have won [`Timed::unlink`], and the timer must not fire any more.
-    unsafe fn retire(&self) {
+    /// `unlinked` must be of this object, and the timer must not fire any more.
+    unsafe fn retire(&self, unlinked: Unlinked) {
         self.value.retired();
-        // SAFETY: The object was published, so it came from the slab; nobody else retires it.
-        unsafe { bindings::call_rcu(self.rcu.get(), Some(free_after_readers::<T>)) };
+        // If its hash has changed, a chain still leads to it: it is never freed then.
+        if unlinked.wholly {
+            // SAFETY: The object was published, so it came from the slab; nobody else retires it.
+            unsafe { bindings::call_rcu(self.rcu.get(), Some(free_after_readers::<T>)) };
+        }
     }
+}
+
+/// An object that was taken out of its first chain by the one who has this.
+struct Unlinked {
+    /// And out of the second one, if it was in it.
+    wholly: bool,
 }
 
 /// Gives up an object for its table after its last reader.
@@ -278,24 +311,17 @@ unsafe extern "C" fn fired<T: Entry>(timer: *mut bindings::timer_list) {
     let rcu = unsafe { Reader::assume() };
 
     if !jiffies::after(entry.deadline(), jiffies::now()) && entry.may_end() {
-        if entry.unlink(rcu) {
-            // SAFETY: Won just above; shut down, the timer is never armed again.
+        if let Some(unlinked) = entry.unlink(rcu) {
+            // SAFETY: Unlinked just above; shut down, the timer is never armed again.
             unsafe {
                 bindings::timer_shutdown(timer);
-                entry.retire();
+                entry.retire(unlinked);
             }
         }
         return;
     }
-    loop {
-        let deadline = entry.deadline();
-        // SAFETY: The timer is set up, and does nothing if it has been shut down.
-        unsafe { bindings::mod_timer(timer, deadline) };
-        // `hasten` misses a timer that is not pending, as this one was until now.
-        if entry.deadline() == deadline {
-            break;
-        }
-    }
+    // SAFETY: It has just fired.
+    unsafe { entry.arm() };
 }
 
 /// An object that only its maker has so far.
@@ -356,16 +382,17 @@ impl<T: Entry> New<'_, T> {
                 })
             };
             if let Err(other) = linked {
-                chains.unlink(rcu, entry, 1);
                 quota.give_back();
-                // SAFETY: In no chain any more, and its timer was never armed; readers may have
-                // seen it in the other one.
-                unsafe { bindings::call_rcu(entry.rcu.get(), Some(free_after_readers::<T>)) };
+                if entry.leave_second(rcu, chains) {
+                    // SAFETY: In no chain any more, and its timer was never armed; readers may have
+                    // seen it in the other one.
+                    unsafe { bindings::call_rcu(entry.rcu.get(), Some(free_after_readers::<T>)) };
+                }
                 return Err(other);
             }
         }
         // SAFETY: Set up above; without effect if `clear` has retired the object meanwhile.
-        unsafe { bindings::mod_timer(entry.timer.get(), entry.deadline()) };
+        unsafe { entry.arm() };
         Ok(entry)
     }
 }
@@ -539,12 +566,12 @@ impl<T: Entry> Table<T> {
                     }
                 }
                 for entry in batch.into_iter().flatten() {
-                    if entry.unlink(rcu) {
-                        // SAFETY: Won just above. The timer is waited for; it waits for nothing
+                    if let Some(unlinked) = entry.unlink(rcu) {
+                        // SAFETY: Unlinked just above. The timer is waited for; it waits for nothing
                         // that is held here.
                         unsafe {
                             bindings::timer_shutdown_sync(entry.timer.get());
-                            entry.retire();
+                            entry.retire(unlinked);
                         }
                     }
                 }

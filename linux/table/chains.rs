@@ -141,7 +141,8 @@ const LOCKS: usize = 1 << LOCK_BITS;
 /// # Invariants
 ///
 /// `buckets` is valid; a generation that it pointed to before stays valid for a grace period. Every
-/// node in a chain is valid, and stays so for a grace period after it was unlinked.
+/// node in a chain is valid, and stays so for a grace period after it was unlinked. A node is in the
+/// chain of the hash that it had when it was linked, whatever hash it has later.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Chains<N: Node> {
     buckets: AtomicPtr<Buckets>,
@@ -295,6 +296,7 @@ impl<N: Node> Chains<N> {
     }
 
     /// Takes `node` out of the chain of `slot`; whether it was there. Of several that try, one wins.
+    /// If its hash is not the one that it was linked with, it is not found, and stays where it is.
     pub(crate) fn unlink(&self, rcu: Reader<'_>, node: &N, slot: usize) -> bool {
         let Some(hash) = node.value().hash(slot, &self.seed) else {
             return false;
@@ -469,10 +471,13 @@ impl<N: Node> Chains<N> {
         }
     }
 
-    /// Whether the table should be resized: a look at a counter.
+    /// Whether the table should be resized: a look at a counter. While it is resized, whether the new
+    /// generation should be.
     #[inline]
     pub(crate) fn unbalanced(&self, rcu: Reader<'_>) -> bool {
-        self.wanted_bits(self.current(rcu), self.load_factor.load(Ordering::Relaxed))
+        let current = self.current(rcu);
+        let newest = self.next(current, rcu).unwrap_or(current);
+        self.wanted_bits(newest, self.load_factor.load(Ordering::Relaxed))
             .is_some()
     }
 
@@ -524,6 +529,15 @@ impl<N: Node> Chains<N> {
         Ok(())
     }
 
+    /// The hash of a node in a bucket. If what it says now is not that of the bucket, the lock that is
+    /// held is not that of the hash either, and the bucket's number does: it has the same lock.
+    fn hash_in(&self, node: &N, slot: usize, buckets: &Buckets, bucket: usize) -> u32 {
+        match node.value().hash(slot, &self.seed) {
+            Some(hash) if buckets.bucket(hash) == bucket => hash,
+            _ => bucket as u32,
+        }
+    }
+
     fn move_bucket(&self, old: &Buckets, new: &Buckets, bucket: usize) {
         let from = old.head(bucket);
         let _lock = self.lock(bucket as u32);
@@ -534,13 +548,11 @@ impl<N: Node> Chains<N> {
             }
             let node = self.node(link, rcu);
             let rest = node.link(link.slot()).load(Ordering::Relaxed);
-            if let Some(hash) = node.value().hash(link.slot(), &self.seed) {
-                let to = new.head(new.bucket(hash));
-                // In the new chain first: a reader finds it in one of the two at any time.
-                node.link(link.slot())
-                    .store(to.load(Ordering::Relaxed), Ordering::Release);
-                to.store(link.0, Ordering::Release);
-            }
+            let to = new.head(new.bucket(self.hash_in(node, link.slot(), old, bucket)));
+            // In the new chain first: a reader finds it in one of the two at any time.
+            node.link(link.slot())
+                .store(to.load(Ordering::Relaxed), Ordering::Release);
+            to.store(link.0, Ordering::Release);
             from.store(rest, Ordering::Release);
         });
     }
