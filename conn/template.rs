@@ -32,7 +32,6 @@ use ipvs_core::{
     net::Be16,
     sched::Server, //
 };
-use kernel::sync::Arc;
 use linux::{
     jiffies::{
         self,
@@ -51,6 +50,7 @@ use linux::{
         self,
         Counted,
         Held,
+        TableRef,
         Timed, //
     },
 };
@@ -156,7 +156,7 @@ impl<F: Family> Template<F> {
     /// Makes a template; or finds that another packet has just made it. Under RCU. `None` if there is
     /// no memory, or there are `most` connections in the namespace.
     pub(crate) fn publish<'rcu>(
-        table: &Arc<TemplateTable<F>>,
+        table: &TableRef<Self>,
         rcu: Reader<'rcu>,
         new: NewTemplate<F>,
         most: usize,

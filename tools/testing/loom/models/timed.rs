@@ -22,6 +22,7 @@ use crate::{
         Quota,
         Refused,
         Table,
+        TableRef,
         Timed, //
     },
     timer_model, //
@@ -93,7 +94,7 @@ impl Entry for Mortal {
     }
 }
 
-type Mortals = sync::Arc<Table<Mortal>>;
+type Mortals = TableRef<Mortal>;
 
 fn table() -> Mortals {
     let sizing = Sizing {
@@ -110,7 +111,7 @@ fn table() -> Mortals {
     };
     let cache = sync::Arc::pin_init(cache, GFP_KERNEL).unwrap();
     let quota = sync::Arc::new(Quota::new(), GFP_KERNEL).unwrap();
-    sync::Arc::pin_init(Table::new(sizing, cache, quota), GFP_KERNEL).unwrap()
+    TableRef::new(sizing, cache, quota).unwrap()
 }
 
 fn mortal(number: u32, ticks: usize, life: &Arc<Life>) -> Mortal {
