@@ -43,7 +43,6 @@ use ipvs_core::{
     netlink::CONN_F_ONE_PACKET,
     resize::Limits, //
 };
-use kernel::sync::Arc;
 use linux::{
     jiffies,
     rcu::{
@@ -58,12 +57,13 @@ use linux::{
     },
     timed::{
         self,
+        TableRef,
         Timed, //
     },
 };
 use template::{
     Control,
-    TemplateTable, //
+    Template, //
 };
 
 /// A connection of a client with a real server, by way of a virtual service.
@@ -95,8 +95,8 @@ pub(crate) type ConnTable<F> = timed::Table<Conn<F>>;
 
 /// The tables of a family in a namespace.
 pub(crate) struct Tables<F: Family> {
-    pub(crate) conns: Arc<ConnTable<F>>,
-    pub(crate) templates: Arc<TemplateTable<F>>,
+    pub(crate) conns: TableRef<Conn<F>>,
+    pub(crate) templates: TableRef<Template<F>>,
 }
 
 impl<F: Family> Tables<F> {
@@ -160,7 +160,7 @@ pub(crate) enum Found<'rcu, F: Family> {
 impl<F: Family> Conn<F> {
     /// Makes a connection of `table` that nobody sees yet, unless there are `most` in the namespace.
     pub(crate) fn new(
-        table: &Arc<ConnTable<F>>,
+        table: &TableRef<Self>,
         new: NewConn<F>,
         most: usize,
     ) -> Result<timed::New<'_, Self>, timed::Refused> {

@@ -82,7 +82,7 @@ struct LocalOut<F>(PhantomData<F>);
 struct Forward<F>(PhantomData<F>);
 
 /// The hooks of a namespace with services of a family.
-fn ops<F: Family>() -> [HookOps<Netns>; 3] {
+const fn ops<F: Family>() -> [HookOps<Netns>; 3] {
     [
         HookOps::new::<LocalIn<F>>(),
         HookOps::new::<LocalOut<F>>(),
@@ -91,14 +91,10 @@ fn ops<F: Family>() -> [HookOps<Netns>; 3] {
 }
 
 /// Those for IPv4. C: `ip_vs_ops4`.
-pub(crate) fn ops4() -> [HookOps<Netns>; 3] {
-    ops::<V4>()
-}
+pub(crate) static OPS4: [HookOps<Netns>; 3] = ops::<V4>();
 
 /// Those for IPv6, whose priorities are the same. C: `ip_vs_ops6`.
-pub(crate) fn ops6() -> [HookOps<Netns>; 3] {
-    ops::<V6>()
-}
+pub(crate) static OPS6: [HookOps<Netns>; 3] = ops::<V6>();
 
 impl<F: Family> Hook for LocalIn<F> {
     type Context = Netns;

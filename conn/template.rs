@@ -40,7 +40,6 @@ use ipvs_core::{
     net::Be16,
     sched::Server, //
 };
-use kernel::sync::Arc;
 use linux::{
     jiffies::{
         self,
@@ -60,6 +59,7 @@ use linux::{
         Counted,
         Held,
         Refused,
+        TableRef,
         Timed, //
     },
 };
@@ -168,7 +168,7 @@ impl<F: Family> Template<F> {
     /// [`Template::check`]. Under RCU. `None` if there is no memory, or there are `most` connections
     /// in the namespace.
     pub(crate) fn publish<'rcu>(
-        table: &Arc<TemplateTable<F>>,
+        table: &TableRef<Self>,
         rcu: Reader<'rcu>,
         new: NewTemplate<F>,
         most: usize,

@@ -177,11 +177,11 @@ impl Netns {
     fn hook(&self, config: &mut Config, family: u16) -> Result {
         if family == AF_INET6 && config.hooks6.is_none() {
             let defrag = Defrag6::new(self.net())?;
-            let hooks = netfilter::Registration::new(self.net(), hook::ops6())?;
+            let hooks = netfilter::Registration::new(self.net(), &hook::OPS6)?;
             config.hooks6 = Some((hooks, defrag));
         }
         if family != AF_INET6 && config.hooks4.is_none() {
-            config.hooks4 = Some(netfilter::Registration::new(self.net(), hook::ops4())?);
+            config.hooks4 = Some(netfilter::Registration::new(self.net(), &hook::OPS4)?);
         }
         Ok(())
     }
@@ -334,17 +334,20 @@ impl Netns {
         let services = &self.model().services;
         services.clear(|service| self.retire_service(config, &mut trash, &service));
         drop(trash);
-        self.resize_later();
-        self.expire_nodest();
+        if !config.closed {
+            self.resize_later();
+            self.expire_nodest();
+        }
     }
 
     /// Ends all that users have set up; nothing can be added any more. When the namespace dies or
-    /// the module goes.
+    /// the module goes; what comes next is a grace period, which this need not wait for.
     pub(crate) fn close(&self) {
         let mut config = self.config.lock();
         config.closed = true;
         self.flush_locked(&mut config);
         self.trash.empty();
+        self.estimation.shut();
     }
 
     /// Reads the service that users refer to by `id`.

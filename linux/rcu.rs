@@ -74,12 +74,15 @@ static PENDING: AtomicUsize = AtomicUsize::new(0);
 /// One `rcu_barrier()` is not enough: an object that is freed releases others, which then wait for
 /// a grace period of their own. A module must not go before the last of them.
 pub fn drain() {
-    barrier();
-    while PENDING.load(Ordering::Acquire) != 0 {
+    loop {
+        let none = PENDING.load(Ordering::Acquire) == 0;
+        // If none was pending, this also waits for the one that made it so, which may still be about
+        // to return; but what it waits for may release objects.
         barrier();
+        if none && PENDING.load(Ordering::Acquire) == 0 {
+            return;
+        }
     }
-    // The one that made it zero may still be about to return.
-    barrier();
 }
 
 /// Waits until every callback that waits for a grace period now has returned. May sleep.

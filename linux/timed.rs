@@ -16,7 +16,8 @@ use crate::{
     bindings, jiffies,
     rcu::{
         self,
-        Reader, //
+        Reader,
+        Shared, //
     },
     slab,
     table::{
@@ -327,7 +328,8 @@ unsafe extern "C" fn fired<T: Entry>(timer: *mut bindings::timer_list) {
 /// An object that only its maker has so far.
 pub struct New<'a, T: Entry> {
     entry: NonNull<Timed<T>>,
-    _table: core::marker::PhantomData<&'a Table<T>>,
+    // Keeps the table.
+    _table: core::marker::PhantomData<&'a TableRef<T>>,
 }
 
 impl<T: Entry> Deref for New<'_, T> {
@@ -446,29 +448,85 @@ impl Default for Quota {
     }
 }
 
-/// A table of objects that end when their time is up.
-#[pin_data(PinnedDrop)]
+/// A table of objects that end when their time is up; its memory is kept by [`TableRef`]s.
+#[pin_data]
 pub struct Table<T: Entry> {
     #[pin]
     chains: Chains<Timed<T>>,
-    cache: Arc<slab::Cache<Timed<T>>>,
     quota: Arc<Quota>,
+    /// How many [`TableRef`]s there are.
+    refs: AtomicUsize,
 }
 
-impl<T: Entry> Table<T> {
-    /// An empty table whose objects come from `cache`, and count in `quota`.
+/// A counted reference to a [`Table`]. The last one to go retires all objects that are left, in
+/// process context: it may not be dropped elsewhere. The memory of the table goes a grace period
+/// later: a timer that has just unlinked its object still uses the chains.
+///
+/// # Invariants
+///
+/// Counted in `refs` of the table.
+pub struct TableRef<T: Entry> {
+    table: Shared<Table<T>>,
+    // Not in the table, whose fields are dropped in softirq context.
+    cache: Arc<slab::Cache<Timed<T>>>,
+}
+
+impl<T: Entry> TableRef<T> {
+    /// An empty table whose objects come from `cache`, and count in `quota`. May sleep.
     pub fn new(
         sizing: Sizing,
         cache: Arc<slab::Cache<Timed<T>>>,
         quota: Arc<Quota>,
-    ) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
+    ) -> Result<Self> {
+        let table = try_pin_init!(Table {
             chains <- Chains::new(sizing),
-            cache,
             quota,
-        }? Error)
+            refs: AtomicUsize::new(1),
+        }? Error);
+        // INVARIANT: The count is 1.
+        Ok(Self {
+            table: Shared::pin_init(table, GFP_KERNEL)?,
+            cache,
+        })
     }
+}
 
+impl<T: Entry> Deref for TableRef<T> {
+    type Target = Table<T>;
+
+    #[inline]
+    fn deref(&self) -> &Table<T> {
+        &self.table
+    }
+}
+
+impl<T: Entry> Clone for TableRef<T> {
+    fn clone(&self) -> Self {
+        // As many do not fit in memory.
+        self.refs.fetch_add(1, Relaxed);
+        // INVARIANT: Just counted.
+        Self {
+            table: self.table.clone(),
+            cache: self.cache.clone(),
+        }
+    }
+}
+
+impl<T: Entry> Drop for TableRef<T> {
+    fn drop(&mut self) {
+        if self.refs.fetch_sub(1, AcqRel) != 1 {
+            return;
+        }
+        // Nobody publishes any more: who has a new object has a reference too.
+        while self.count() != 0 {
+            self.clear();
+            // A timer that has unlinked the last object may be about to count it out.
+            core::hint::spin_loop();
+        }
+    }
+}
+
+impl<T: Entry> Table<T> {
     /// The secret to hash a key with that is looked for.
     #[inline]
     pub fn seed(&self) -> &Seed {
@@ -486,9 +544,9 @@ impl<T: Entry> Table<T> {
         self.chains.size()
     }
 
-    /// A new object of `table`, which an [`Arc`] keeps in place, that nobody sees yet; unless there
-    /// is no memory, or there are `most` in the quota. Any context.
-    pub fn alloc(table: &Arc<Self>, value: T, most: usize) -> Result<New<'_, T>, Refused> {
+    /// A new object of `table` that nobody sees yet; unless there is no memory, or there are `most` in
+    /// the quota. Any context.
+    pub fn alloc(table: &TableRef<T>, value: T, most: usize) -> Result<New<'_, T>, Refused> {
         if !table.quota.take(most) {
             return Err(Refused::Full);
         }
@@ -601,18 +659,5 @@ impl<T: Entry> Table<T> {
     /// Grows or shrinks the table if its load asks for it. Sleeps.
     pub fn resize(&self) -> Result {
         self.chains.resize()
-    }
-}
-
-#[pinned_drop]
-impl<T: Entry> PinnedDrop for Table<T> {
-    fn drop(self: Pin<&mut Self>) {
-        while self.count() != 0 {
-            self.clear();
-            // A timer that has unlinked the last object may be about to count it out.
-            core::hint::spin_loop();
-        }
-        // A timer that has just unlinked its object still uses the chains.
-        rcu::synchronize();
     }
 }

@@ -16,7 +16,6 @@
 #include "genetlink.c"
 #include "kthread.c"
 #include "memory.c"
-#include "net.c"
 #include "netfilter.c"
 #include "percpu.c"
 #include "printk.c"

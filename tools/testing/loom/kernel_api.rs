@@ -66,6 +66,8 @@ pub mod alloc {
 
     // SAFETY: It owns the `T`.
     unsafe impl<T: Send> Send for KBox<T> {}
+    // SAFETY: As above.
+    unsafe impl<T: Sync> Sync for KBox<T> {}
 
     impl<T> KBox<T> {
         fn allocate() -> NonNull<T> {

@@ -32,10 +32,14 @@ mod linux {
     pub(crate) mod slab;
     pub(crate) mod table;
     pub(crate) mod timed;
+
+    #[path = "net/slot.rs"]
+    pub(crate) mod pernet_slot;
 }
 
 pub(crate) use linux::{
     jiffies,
+    pernet_slot,
     rcu,
     roll,
     slab,

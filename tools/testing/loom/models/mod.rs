@@ -7,6 +7,7 @@ mod roll;
 mod roster;
 mod route_cache;
 mod shared;
+mod slot;
 mod table;
 mod timed;
 

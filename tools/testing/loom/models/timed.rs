@@ -25,6 +25,7 @@ use crate::{
         Quota,
         Refused,
         Table,
+        TableRef,
         Timed, //
     },
     timer_model, //
@@ -103,7 +104,7 @@ impl Entry for Mortal {
     }
 }
 
-type Mortals = sync::Arc<Table<Mortal>>;
+type Mortals = TableRef<Mortal>;
 
 fn table() -> Mortals {
     let sizing = Sizing {
@@ -120,7 +121,7 @@ fn table() -> Mortals {
     };
     let cache = sync::Arc::pin_init(cache, GFP_KERNEL).unwrap();
     let quota = sync::Arc::new(Quota::new(), GFP_KERNEL).unwrap();
-    sync::Arc::pin_init(Table::new(sizing, cache, quota), GFP_KERNEL).unwrap()
+    TableRef::new(sizing, cache, quota).unwrap()
 }
 
 fn mortal(number: u32, ticks: usize, life: &Arc<Life>) -> Mortal {
