@@ -29,6 +29,7 @@ mod linux {
     pub(crate) mod rcu;
     pub(crate) mod roll;
     pub(crate) mod roster;
+    pub(crate) mod sched;
     pub(crate) mod slab;
     pub(crate) mod table;
     pub(crate) mod timed;
@@ -38,6 +39,7 @@ pub(crate) use linux::{
     jiffies,
     rcu,
     roll,
+    sched,
     slab,
     table,
     timed, //
