@@ -29,6 +29,7 @@ use crate::rcu::{
     Shared,
     SharedInner, //
 };
+use crate::sched::cond_resched;
 use core::sync::atomic::AtomicUsize;
 use kernel::prelude::*;
 
@@ -223,6 +224,7 @@ impl<T: Hashed> PinnedDrop for Table<T> {
                     next
                 }
             });
+            cond_resched();
             match found {
                 Some(object) => drop(self.remove(&object)),
                 None if cursor == 0 => break,
