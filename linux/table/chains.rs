@@ -521,10 +521,10 @@ impl<N: Node> Chains<N> {
         };
         let mut bits = old.bits();
         while bits != wanted {
-            bits = wanted.clamp(
-                bits.saturating_sub(STEP_BITS),
-                bits.saturating_add(STEP_BITS),
-            );
+            // Not `clamp()`, which may panic.
+            bits = wanted
+                .max(bits.saturating_sub(STEP_BITS))
+                .min(bits.saturating_add(STEP_BITS));
             self.replace(bits, load_factor)?;
         }
         Ok(())
