@@ -271,20 +271,26 @@ impl Rates {
     /// Begins with all that there is: it may have been counted before.
     fn begin(&self, this: &This) {
         let Model {
-            services, ledger, ..
+            services,
+            dests,
+            ledger,
         } = &*self.model;
 
         ledger.services.open();
         ledger.dests.open();
-        Cursor::default().for_each(services, |service| {
-            rcu::read(|rcu| {
-                ledger.services.enrol(service, rcu);
-                service.for_each_dest(rcu, |dest| ledger.dests.enrol(dest, rcu));
-            });
-            match this.should_stop() {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
+        let go_on = || match this.should_stop() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        Cursor::default().for_each(services, |service, rcu| {
+            ledger.services.enrol(service, rcu);
+            go_on()
+        });
+        Cursor::default().for_each(dests, |dest, rcu| {
+            if dest.available() {
+                ledger.dests.enrol(dest, rcu);
             }
+            go_on()
         });
     }
 

@@ -156,14 +156,15 @@ impl Netns {
         }
         dest.configure(spec);
         dest.join(&service);
+        // First, so that a device that goes is not missed by a server which gets packets.
+        let dests = &self.model().dests;
+        let _ = dests.insert(dest.clone(), |other| other.key() == &key);
         room.push(dest.clone(), |view| service.scheduler.closing_up(view));
         service.scheduler.added(&service.dests, &dest, prepared);
         if known {
             // Its rates have stood still.
             rcu::read(|rcu| self.model().ledger.dests.enrol(dest.borrow(rcu), rcu));
         }
-        let dests = &self.model().dests;
-        let _ = dests.insert(dest, |other| other.key() == &key);
         self.resize_later();
         Ok(())
     }
@@ -185,7 +186,9 @@ impl Netns {
             dest.configure(spec);
         } else if let Some(dest) = dests.remove(&dest) {
             dest.configure(spec);
-            let _ = dests.insert(dest, |other| other.key() == &key);
+            let _ = dests.insert(dest.clone(), |other| other.key() == &key);
+            // A device that has gone meanwhile has missed the server.
+            dest.reset_route();
         }
         service.scheduler.changed(&service.dests, prepared);
         Ok(())

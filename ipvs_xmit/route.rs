@@ -24,7 +24,6 @@ use linux::{
     route::{
         self,
         CachedRoute,
-        Dst,
         Found,
         Owned,
         Route, //
@@ -179,9 +178,9 @@ pub(super) fn get_out_rt<'rcu, F: Family, D: Family>(
             Unsent::Dropped
         })?,
     };
-    let is_local = route.is_local();
+    let is_local = route.is_local(cx.rcu);
 
-    if crosses_local_route_boundary::<F>(skb, mode, is_local) {
+    if crosses_local_route_boundary::<F>(skb, mode, is_local, cx.rcu) {
         return Err(crossing(skb, cx, is_local));
     }
     if is_local {
@@ -220,7 +219,7 @@ fn look_up<'rcu, F: Family, D: Family>(
     let cache = D::route_cache(dest);
     let Some(CachedRoute { rt, source }) = D::Addr::of(dest.addr())
         .and_then(|addr| D::look_up(cx.net, addr, mode, true).ok())
-        .and_then(|found| cache.store(found, || dest.available(), cx.rcu).ok())
+        .and_then(|found| cache.store(found, cx.net, || dest.available(), cx.rcu).ok())
     else {
         cache.reset();
         return None;
@@ -231,9 +230,14 @@ fn look_up<'rcu, F: Family, D: Family>(
 /// Whether a packet would get from the network to this host or the other way round where it must
 /// not.
 #[inline(always)]
-fn crosses_local_route_boundary<F: Family>(skb: &Skb, mode: Mode, to_local: bool) -> bool {
+fn crosses_local_route_boundary<F: Family>(
+    skb: &Skb,
+    mode: Mode,
+    to_local: bool,
+    rcu: Reader<'_>,
+) -> bool {
     if to_local {
-        let was_local = skb.route().is_some_and(Dst::is_local);
+        let was_local = skb.route().is_some_and(|route| route.is_local(rcu));
         !mode.local || !(mode.redirect || was_local)
     } else {
         !mode.non_local || F::is_from_loopback(skb)

@@ -25,6 +25,7 @@ pub mod rcu;
 pub mod roll;
 pub mod roster;
 pub mod route;
+pub mod sched;
 pub mod seq_file;
 pub mod skb;
 pub mod slab;

@@ -170,8 +170,22 @@ unsafe extern "C" fn trampoline<H: Hook>(
     // have unshared packets in their hooks, with `data` at the network header, their own control
     // block, and a destination that such packets may be sent along; `protocol` was looked at.
     let skb = unsafe { Skb::from_raw(ptr) };
+    let came_by = skb.raw_route();
     match H::run(cx, skb, &state, rcu) {
-        Verdict::Accept(skb) => hand_back(skb, raw, bindings::NF_ACCEPT),
+        Verdict::Accept(mut skb) => {
+            // After LOCAL_OUT the packet goes on outside of this section, which alone protects a
+            // route without reference that it got here. The one it came with is its sender's.
+            let verdict = if matches!(H::HOOK, HookNum::LocalOut)
+                && skb.raw_route() != came_by
+                && !skb.has_own_route()
+                && !skb.hold_route()
+            {
+                bindings::NF_DROP
+            } else {
+                bindings::NF_ACCEPT
+            };
+            hand_back(skb, raw, verdict)
+        }
         Verdict::Drop(skb) => hand_back(skb, raw, bindings::NF_DROP),
         Verdict::Refuse(skb) => hand_back(skb, raw, REFUSED),
         Verdict::Stolen => bindings::NF_STOLEN,

@@ -29,6 +29,7 @@ use crate::rcu::{
     Shared,
     SharedInner, //
 };
+use crate::sched::cond_resched;
 use core::{
     ptr::NonNull,
     sync::atomic::{
@@ -288,6 +289,7 @@ impl<T: Hashed> PinnedDrop for Table<T> {
                     next
                 }
             });
+            cond_resched();
             match found {
                 Some(object) => drop(self.remove(&object)),
                 None if cursor == 0 => break,

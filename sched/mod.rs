@@ -36,6 +36,7 @@ use current::{
 };
 use ipvs_core::sched::{
     Arrival,
+    InTurn,
     SchedulerKind,
     Server, //
 };
@@ -198,7 +199,8 @@ impl Scheduler {
         current.exchange_map(prepared.map);
     }
 
-    /// A server was removed: `view` is what is left, with `slot` empty.
+    /// A server was removed: `view` is what is left, with `slot` empty. Afterwards,
+    /// [`Self::changed`] is called.
     pub(crate) fn removed(&self, view: &View<'_, '_, Dest>, slot: usize) {
         let Some(current) = self.current() else {
             return;
@@ -206,21 +208,25 @@ impl Scheduler {
         let Memory { turn, many } = &mut *current.memory.lock();
         match turn {
             Turn::Rr(state) => state.removed(&Candidates(view), slot),
-            Turn::Wrr(state) => state.changed(&Candidates(view)),
-            Turn::Nowhere => {}
+            // `changed` follows.
+            Turn::Wrr(_) | Turn::Nowhere => {}
         }
         if let Some(many) = many {
             many.vacate(slot);
         }
     }
 
-    /// A server was edited, or the one that was removed has gone.
+    /// A server was edited, or the one that was removed has gone. Sleeps.
     pub(crate) fn changed(&self, dests: &Roster<Dest>, prepared: Prepared) {
         let Some(current) = self.current() else {
             return;
         };
-        if let Turn::Wrr(state) = &mut current.memory.lock().turn {
-            linux::rcu::read(|rcu| state.changed(&Candidates(&dests.view(rcu))));
+        if current.kind == SchedulerKind::InTurn(InTurn::Wrr) {
+            // Before packets are kept from choosing: this takes its time.
+            let weights = current::weights(dests);
+            if let Turn::Wrr(state) = &mut current.memory.lock().turn {
+                state.changed_to(weights);
+            }
         }
         current.exchange_map(prepared.map);
     }

@@ -14,6 +14,11 @@ __rust_helper void rust_helper_ipvs_dst_link_failure(struct sk_buff *skb)
 	dst_link_failure(skb);
 }
 
+__rust_helper bool rust_helper_ipvs_skb_dst_force(struct sk_buff *skb)
+{
+	return skb_dst_force(skb);
+}
+
 __rust_helper u32 rust_helper_ipvs_dst4_mtu(const struct dst_entry *dst)
 {
 	return dst4_mtu(dst);

@@ -8,11 +8,12 @@ use super::{
     Sizing, //
 };
 use crate::{
-    bindings, new_spinlock_bh,
+    new_spinlock_bh,
     rcu::{
         self,
         Reader, //
     },
+    sched::cond_resched,
     spinlock::{
         SpinLockBh,
         SpinLockBhGuard, //
@@ -83,6 +84,10 @@ impl Link {
     }
 }
 
+/// How far a table grows or shrinks at once, as a power of two. While it does, [`Chains::scan`] looks
+/// at all buckets, under a lock, that one bucket is moved to or from.
+const STEP_BITS: u32 = 6;
+
 /// One generation of buckets.
 struct Buckets {
     /// What this is being replaced by, or null.
@@ -101,6 +106,9 @@ impl Buckets {
         let mut heads = KVVec::with_capacity(size, GFP_KERNEL | __GFP_NOWARN)?;
         for bucket in 0..size {
             heads.push_within_capacity(AtomicUsize::new(Link::end(bucket, generation).0))?;
+            if bucket % 4096 == 4095 {
+                cond_resched();
+            }
         }
         Ok(KBox::new(
             Self {
@@ -112,6 +120,12 @@ impl Buckets {
             },
             GFP_KERNEL,
         )?)
+    }
+
+    /// The size, as a power of two.
+    #[inline]
+    fn bits(&self) -> u32 {
+        self.mask.wrapping_add(1).trailing_zeros()
     }
 
     #[inline]
@@ -337,10 +351,10 @@ impl<N: Node> Chains<N> {
                     break;
                 };
                 removed(node);
+                cond_resched();
             }
             if bucket % 256 == 255 {
-                // SAFETY: No spinlock is held, and no read-side critical section open.
-                unsafe { bindings::ipvs_cond_resched() };
+                cond_resched();
             }
         }
     }
@@ -433,6 +447,9 @@ impl<N: Node> Chains<N> {
                 *count = usize::saturating_add(*count, 1);
             }
             bucket = usize::wrapping_add(bucket, 1);
+            if bucket % 256 == 0 {
+                cond_resched();
+            }
         }
     }
 
@@ -489,7 +506,7 @@ impl<N: Node> Chains<N> {
     /// The size that the load asks for, if it isn't that of `buckets`.
     #[inline]
     fn wanted_bits(&self, buckets: &Buckets, load_factor: i32) -> Option<u32> {
-        let bits = buckets.mask.wrapping_add(1).trailing_zeros();
+        let bits = buckets.bits();
         let same = buckets.load_factor.load(Ordering::Relaxed) == load_factor;
         let wanted = (self.sizing.wanted)(self.count(), same.then_some(bits), load_factor)?;
         let wanted = wanted.max(self.lock_mask.trailing_ones());
@@ -497,16 +514,31 @@ impl<N: Node> Chains<N> {
     }
 
     /// Moves everything to a table of the size that the load asks for, if it's not of that size.
-    /// Sleeps. Without memory, all stays as it is.
+    /// Sleeps. Without memory, it stays as large as it is by then.
     pub(crate) fn resize(&self) -> Result {
         let _resizing = self.resizing.lock();
-        // SAFETY: Nobody but this function replaces the generation, and it holds the lock.
+        // SAFETY: Nobody but `replace` replaces the generation, and the lock is held for it.
         let old = unsafe { &*self.buckets.load(Ordering::Acquire) };
         let load_factor = self.load_factor.load(Ordering::Relaxed);
-        let Some(bits) = self.wanted_bits(old, load_factor) else {
+        let Some(wanted) = self.wanted_bits(old, load_factor) else {
             old.load_factor.store(load_factor, Ordering::Relaxed);
             return Ok(());
         };
+        let mut bits = old.bits();
+        while bits != wanted {
+            // Not `clamp()`, which may panic.
+            bits = wanted
+                .max(bits.saturating_sub(STEP_BITS))
+                .min(bits.saturating_add(STEP_BITS));
+            self.replace(bits, load_factor)?;
+        }
+        Ok(())
+    }
+
+    /// Moves everything to a table of that size. Under the lock for resizing.
+    fn replace(&self, bits: u32, load_factor: i32) -> Result {
+        // SAFETY: Nobody but this function replaces the generation, and its caller holds the lock.
+        let old = unsafe { &*self.buckets.load(Ordering::Acquire) };
         let generation = old.generation.wrapping_add(1);
         let new = KBox::into_raw(Buckets::new(bits, generation, load_factor)?);
         old.next.store(new, Ordering::Release);
@@ -518,8 +550,7 @@ impl<N: Node> Chains<N> {
                 self.move_bucket(old, unsafe { &*new }, bucket);
             }
             if bucket % 256 == 255 {
-                // SAFETY: No lock is held here.
-                unsafe { bindings::ipvs_cond_resched() };
+                cond_resched();
             }
         }
         let old = self.buckets.swap(new, Ordering::AcqRel);

@@ -29,6 +29,7 @@ mod linux {
     pub(crate) mod rcu;
     pub(crate) mod roll;
     pub(crate) mod roster;
+    pub(crate) mod sched;
     pub(crate) mod slab;
     pub(crate) mod table;
     pub(crate) mod timed;
@@ -42,6 +43,7 @@ pub(crate) use linux::{
     pernet_slot,
     rcu,
     roll,
+    sched,
     slab,
     table,
     timed, //
