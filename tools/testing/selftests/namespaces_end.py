@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from lib import module
 from lib.calls import Calls
-from lib.lab import RIP, VIP
+from lib.lab import VIP
 from lib.netns import Netns, Space
 from lib.rules import Rules
 from lib.tap import equal, eventually, main, note, test
@@ -102,13 +102,12 @@ def unused(_lab):
 
 
 def serve(made):
-    """Add a service with a server to each namespace, and wait until no thread
+    """Add a service to each namespace, and wait until no thread
     that estimates rates waits for a grace period: it does when it begins, and
     finds nothing to do."""
     for space in made:
         with Rules(space) as rules:
             rules.add(UDP, VIP, 81)
-            rules.add_server(UDP, VIP, 81, RIP)
     with Calls(**WAITS) as calls:
         def quiet():
             before = len(calls.seen())
