@@ -44,7 +44,7 @@ class Namespace:
         path = f"{PATIENT}:{directory}:{os.environ['PATH']}"
         return subprocess.run(["bash", "-c", script], cwd=directory,
                               env=os.environ | {"PATH": path},
-                              stdout=subprocess.PIPE, check=True,
+                              stdout=subprocess.PIPE, check=False,
                               text=True).stdout.strip()
 
     def received(self):
@@ -61,14 +61,14 @@ def late(namespace):
 
 @test("a server that ends before it listens is not waited for, and is missed")
 def missing(namespace):
-    said = namespace.run((SERVER + CLIENT + "true").format(NAME, "false"))
+    said = namespace.run((SERVER + CLIENT).format(NAME, "false"))
     equal((said, namespace.received()), ("1", ""))
 
 
 @test("a server that listens elsewhere is missed")
 def elsewhere(namespace):
-    said = namespace.run((SERVER.replace(":8080", ":8081") + CLIENT
-                          ).format(NAME, "socat") + "true")
+    server = SERVER.replace(":8080", ":8081")
+    said = namespace.run((server + CLIENT).format(NAME, "socat"))
     equal((said, namespace.received()), ("1", ""))
 
 
