@@ -3,9 +3,10 @@
 //! The scheduler of a service: which of its servers gets a new connection. C: `ip_vs_sched.c`.
 //!
 //! The choices are made in [`ipvs_core::sched`], whose list [`ipvs_core::schedulers!`] is the only
-//! one there is: names, numbers and the module's aliases come from it. To add a scheduler of a family
-//! that exists, add its line there, and the file of its formula. A new family needs an arm in
-//! [`current::Current::pick`] besides, and what it keeps for a service in a file here.
+//! one there is: names and numbers come from it. To add a scheduler of a family that exists, add its
+//! line there, and the file of its formula; if C has a module for it, also its name in
+//! `stand_ins/Kbuild`. A new family needs an arm in [`current::Current::pick`] besides, and what it
+//! keeps for a service in a file here.
 //!
 //! # Keeping up
 //!
@@ -57,15 +58,6 @@ use linux::{
     }, //
 };
 use many::Many;
-
-macro_rules! aliases {
-    ($($family:ident { $($(#[$doc:meta])* $kind:ident $module:ident,)* })*) => {
-        $($(linux::module_alias!(concat!("ip_vs_", stringify!($module)));)*)*
-    };
-}
-
-// Whoever loads a scheduler of the C module by its name gets this module.
-ipvs_core::schedulers!(aliases);
 
 /// A change to a service's servers that is about to be made.
 #[derive(Clone, Copy)]
