@@ -19,14 +19,16 @@ from .steps import (DIRECT, NAT, ONE_PACKET, SCHED1, SCHED2, TCP, TUNNEL, UDP,
                     RemoveServer, Service, Setting, Starts, Timeouts, Zero)
 from .world import MARK, NEAR
 
-STEPS = 30
+STEPS = 24
 SCHEDULERS = ("rr",) * 6 + ("wrr", "lc", "wlc", "sed", "nq", "fo", "ovf",
                             "sh", "dh", "mh", "lblc", "lblcr")
-PERSISTENT = (10, 30, 60, 120, 300, 300, 360, 900)
-UDP_TIMEOUTS = (5, 10, 30, 60, 120, 300)
+PERSISTENT = (10, 60, 60, 120, 300, 300, 300, 900)
+UDP_TIMEOUTS = (5, 10, 60, 60, 120, 300, 300)
 SHORT = (.2, .3, .5, .9, 1.5, 2.5)
 MIDDLE = (4, 7, 11, 14, 20, 28, 35, 48)
-LONG = (62, 70, 95, 125, 150, 200, 250, 305, 330, 365, 600, 910)
+LONG = (62, 70, 95, 125, 150, 200, 250, 305, 330, 365)
+# At the end there are looks until most of what there is should have gone.
+ENDING = (7, 11, 17) + (25,) * 12
 OPENING = ("S",) * 8 + ("A", "FA", "R", "SA")
 GOING_ON = ("A",) * 4 + ("PA", "FA", "FA", "R", "S", "S", "RA")
 ANSWERS = ("SA",) * 4 + ("A", "FA", "FA", "R", "RA")
@@ -70,16 +72,18 @@ class Draft:
             self.setting(.2)
         for shape in self.shapes:
             shape()
+        starts = 20 if any(map(self.engine, self.options)) else 2
         deeds = rng.choices(
             [self.request, self.answer, self.starts, self.error,
              self.edit_server, self.remove_server, self.return_server,
              self.edit_service, self.remove_service, self.setting,
              self.timeouts, self.zero, self.look],
-            (30, 12, 8, 3, 6, 5, 7, 4, 1, 4, 1.5, 1, 2), k=STEPS)
+            (30, 12, starts, 3, 6, 5, 7, 4, 1, 4, 1.5, 1, 2), k=STEPS)
         for deed in deeds:
             deed(self.pause())
-        self.steps.append(Look(rng.choice(LONG)))
-        return tuple(self.steps)
+        if rng.random() < .5:
+            self.opens(self.pause())
+        return (*self.steps, *map(Look, ENDING))
 
     def pause(self):
         """Mostly short, sometimes minutes."""
@@ -175,16 +179,20 @@ class Draft:
         if service.port == 21 and rng.random() < .4:
             port = rng.choice((20, 2100, 50000))
         flow = Flow(service.protocol or rng.choice((TCP, UDP)),
-                    rng.choice(self.clients), 4000 + rng.randrange(4),
-                    service.address, port)
+                    self.client(), 4000 + rng.randrange(4), service.address,
+                    port)
         self.flows.append((service, flow))
         return flow
+
+    def client(self):
+        """Mostly the same one."""
+        return self.rng.choice(self.clients[:1] * 4 + self.clients)
 
     def datagram(self, service):
         """The content of one."""
         rng = self.rng
         if self.engine(service) and rng.random() < .9:
-            return f"call {rng.choice('123')}@a"
+            return f"call {rng.choice('112')}@a"
         return rng.choice(("a", "bb"))
 
     def request(self, pause):
@@ -196,6 +204,16 @@ class Draft:
         if flow.protocol == TCP:
             what = rng.choice(GOING_ON if flow in known else OPENING)
         self.steps.append(Client(pause, flow, what))
+
+    def opens(self, pause):
+        """A flow that there was not yet begins."""
+        service = self.service()
+        flow = Flow(service.protocol or UDP, self.client(), 5000,
+                    service.address, service.port or 5000)
+        self.flows.append((service, flow))
+        self.steps.append(Client(
+            pause, flow, "S" if flow.protocol == TCP
+            else self.datagram(service)))
 
     def answer(self, pause):
         rng = self.rng
@@ -215,8 +233,13 @@ class Draft:
         server = rng.choice(servers)
         if server.address not in self.family.servers:
             return self.request(pause)
-        flow = Flow(service.protocol or UDP, rng.choice(self.clients),
-                    4000 + rng.randrange(2), service.address, service.port)
+        flow = Flow(service.protocol or UDP, self.client(),
+                    rng.choice((4000, 4000, 4001)), service.address,
+                    service.port)
+        before = [step.flow for step in self.steps if
+                  isinstance(step, Starts) and step.flow.port == flow.port]
+        if before and rng.random() < .5:
+            flow = before[-1]
         if (service, flow) not in self.flows:
             self.flows.append((service, flow))
         what = rng.choice(ANSWERS) if flow.protocol == TCP \
@@ -298,7 +321,9 @@ class Draft:
             rng.choice(UDP_TIMEOUTS)))
 
     def zero(self, pause):
-        self.steps.append(Zero(pause, self.service()))
+        """Not at once after a packet: what the C module has not summed up by
+        then counts afterwards."""
+        self.steps.append(Zero(max(pause, 5), self.service()))
 
     def look(self, pause):
         self.steps.append(Look(max(pause, 5)))

@@ -17,6 +17,7 @@ from .world import World, of_service
 FLAGS = {"S": SYN, "A": ACK, "F": FIN, "R": RST, "P": PSH}
 # ICMP errors: of IPv4, of IPv6.
 KINDS = (((3, 3), (1, 4)), ((3, 1), (1, 3)), ((11, 0), (3, 0)))
+LOOKED = .04            # s: how long it takes to look
 SEEN_AFTER = .1         # s after it was done: what a kernel's thread does is so
 LONG = 5                # s: the C module's statistics are two seconds old
 AGAIN = 1.              # s: how long to wait for what is due
@@ -66,7 +67,7 @@ class Player:
                 if times is not None:
                     raise AssertionError(
                         f"{late:.3f} s too late for step {number}: {step}")
-                at += late + .01
+                at += late + LOOKED
                 self.world.until(start + ticks(at))
             before = self.world.table()
             while times is None and any(not each.left for each in before):
@@ -78,11 +79,11 @@ class Player:
             if step.pause >= LONG:
                 statistics = self.world.services()[1] | {
                     "all": self.world.total()}
-                at += .04
-                self.world.until(start + ticks(at))
+            at += LOOKED
+            self.world.until(start + ticks(at))
             outcomes.append(self.done(step, before, statistics,
                                       start + ticks(at + SEEN_AFTER)))
-            at += SEEN_AFTER + .06
+            at += SEEN_AFTER + LOOKED
         return outcomes, taken
 
     def done(self, step, before, statistics, seen_at):

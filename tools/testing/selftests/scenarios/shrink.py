@@ -7,7 +7,6 @@ Modules are loaded once for many candidates, which costs more than the steps."""
 from .compare import compare
 from .play import both
 
-ROUNDS = 12
 HEAD = '''#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """{title}
@@ -22,37 +21,45 @@ main((
 '''
 
 
-def differing(candidates):
-    """Those of the candidates that differ, up to the step that does, each
-    with its difference."""
+def without(steps, pieces):
+    """The steps but for those with these numbers, at the same times."""
+    left, pause = [], 0
+    for number, step in enumerate(steps):
+        pause = round(pause + step.pause, 3)
+        if number not in pieces:
+            left.append(step._replace(pause=pause))
+            pause = 0
+    return tuple(left)
+
+
+def attempts(candidates, what):
+    """For each candidate that differs in the same thing, up to the step that
+    does, with the difference; None for others."""
     found = []
     for steps, outcomes in zip(candidates, both(candidates)):
         differs = compare(steps, *outcomes)
-        if differs:
-            found.append((steps[:differs.at + 1], differs))
+        same = differs and differs.what.split()[0] == what
+        found.append((steps[:differs.at + 1], differs) if same else None)
     return found
 
 
 def shrink(steps, differs):
     """Leave out what is not needed for the last step to differ in the same
-    thing."""
-    best, parts = (steps[:differs.at + 1], differs), 4
-    what = differs.what.split()[0]
-    for _ in range(ROUNDS):
+    thing: pieces of the steps before, smaller and smaller ones, all at once of
+    which none was needed by itself if that does."""
+    best, what = (steps[:differs.at + 1], differs), differs.what.split()[0]
+    size = len(best[0])
+    while size > 1:
+        size = -(-size // 4)
         steps = best[0]
-        if len(steps) == 1:
-            break
-        size = -(-(len(steps) - 1) // parts)
-        shorter = [one for one in differing(
-            [steps[:at] + steps[at + size:]
-             for at in range(0, len(steps) - 1, size)])
-                   if one[1].what.split()[0] == what]
-        if shorter:
-            best = min(shorter, key=lambda one: len(one[0]))
-        elif size == 1:
-            break
-        else:
-            parts *= 2
+        pieces = [range(at, min(at + size, len(steps) - 1))
+                  for at in range(0, len(steps) - 1, size)]
+        found = attempts([without(steps, piece) for piece in pieces], what)
+        needless = [piece for piece, one in zip(pieces, found) if one]
+        if len(needless) > 1:
+            found += attempts([without(
+                steps, {each for piece in needless for each in piece})], what)
+        best = min(filter(None, [best, *found]), key=lambda one: len(one[0]))
     return best
 
 

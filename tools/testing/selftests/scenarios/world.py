@@ -26,13 +26,14 @@ table inet marks {{ chain in {{
 }}
 }}
 """
-# The kernel's timers are looked at in slots of 4 ms, 32 ms ... 1048 s: the
-# longer they run, the coarser. A scenario begins where one of each begins, so
-# that a timer of the same length is as late on both modules.
-ALIGNED = 1 << 18               # ticks
+# The kernel looks at its timers in slots: every 4 ms, for longer ones every 32 ms
+# and so on, every 131 s for those of more than 17 minutes. A scenario begins where a
+# slot of each kind does, so that a timer of the same length, set at the same
+# moment, is as late on both modules.
+ALIGNED = 1 << 15               # ticks
 TICK = 4                        # ms
 AFTER_TICK = .001               # s: so late in its tick is every step
-REST = 300                      # s: removed servers are forgotten by then
+REST = 200                      # s: removed servers are forgotten by then
 PROTOCOLS = {"tcp": 6, "udp": 17, "": 0}
 TIMEOUTS = 900, 120, 300
 
@@ -81,7 +82,7 @@ class World(QuietLab):
             self.settings[name] = value
         self.defaults = {}
         while self.table():
-            time.sleep(60)
+            time.sleep(30)
         time.sleep(REST)
         unit = ALIGNED * TICK / 1000
         start = (time.monotonic() // unit + 1) * unit + AFTER_TICK
