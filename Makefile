@@ -89,9 +89,9 @@ differential-choices: $(needs_module_of_kernel) ## N=100000 arrivals at each sch
 
 # With a clock that counts instructions: what takes minutes there takes seconds here.
 .PHONY: differential-scenarios
-differential-scenarios: $(needs_module_of_kernel) ## N=20 scenarios that take minutes on both modules, each step compared; SEED=, SCENARIO=
-	@$(vm) --icount --kernel $(kernel) --timeout $$(($(or $(N),20) * 120 + 1200)) -- \
-		env MODULE=$(under_test) SEED=$(or $(SEED),random) N=$(or $(N),20) SCENARIO=$(SCENARIO) \
+differential-scenarios: module ## N=20 scenarios that take minutes on both modules, each step compared; SEED=, SCENARIO=
+	@$(vm) --icount --timeout $$(($(or $(N),20) * 120 + 1200)) -- env MODULE=rust \
+		SEED=$(or $(SEED),random) N=$(or $(N),20) SCENARIO=$(SCENARIO) \
 		tools/testing/selftests/scenarios_differential.py
 
 .PHONY: fault-injection

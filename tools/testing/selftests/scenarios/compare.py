@@ -2,10 +2,10 @@
 """Where the outcomes of a scenario differ, but for what is allowed.
 
 The time that a connection has left is shown in seconds and compared so. Both
-modules show when it is meant to end, not when the kernel's timer will be looked
-at, and every step is done in the same tick of a clock that counts instructions:
-what is left is that a module may note the tick in which a packet came, or the
-one after. That makes one second of difference at most.
+modules show when it is meant to end, not when the kernel will look at its
+timer, and every step is done in the same tick of a clock that counts
+instructions: what is left is that a module may note the tick in which a packet
+came, or the one after. That makes one second of difference at most.
 """
 
 from collections import Counter

@@ -6,8 +6,9 @@ often meets what was there before. Pauses are of all lengths, and many of just
 those after which something ends.
 
 Left out, since the C module's outcome depends on chance or on when its threads
-run, or differs as abi.rst says: the scheduler twos; drop_entry, drop_packet and
-secure_tcp by themselves (1 and 2); thresholds with one-packet scheduling.
+run, or differs as abi.rst says: the scheduler twos; drop_entry, drop_packet
+and secure_tcp by themselves (1 and 2); thresholds with one-packet scheduling;
+counters that are set to zero right after a packet.
 """
 
 import random

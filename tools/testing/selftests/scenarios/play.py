@@ -18,7 +18,7 @@ FLAGS = {"S": SYN, "A": ACK, "F": FIN, "R": RST, "P": PSH}
 # ICMP errors: of IPv4, of IPv6.
 KINDS = (((3, 3), (1, 4)), ((3, 1), (1, 3)), ((11, 0), (3, 0)))
 LOOKED = .04            # s: how long it takes to look
-SEEN_AFTER = .1         # s after it was done: what a kernel's thread does is so
+SEEN_AFTER = .1         # s after a step: what threads do of it is done by then
 LONG = 5                # s: the C module's statistics are two seconds old
 AGAIN = 1.              # s: how long to wait for what is due
 

@@ -2,7 +2,7 @@
 """From a scenario that comes to something else to a short one that does, and
 from that to a script.
 
-Modules are loaded once for many candidates, which costs more than the steps."""
+Modules are loaded once for many candidates: that costs more than steps."""
 
 from .compare import compare
 from .play import both
