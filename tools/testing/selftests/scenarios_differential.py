@@ -15,8 +15,8 @@ that counts instructions ("vm --icount"), in which idle time costs nothing and
 each step is done at the same moment on both modules.
 
 Scenarios that differ are made short and printed as scripts, which are left
-with the results, too. N (scenarios) and SEED come by the environment, and SCENARIO,
-for one of them alone; "make differential-scenarios" sets them.
+with the results, too. N (scenarios) and SEED come by the environment, and
+SCENARIO, for one of them alone; "make differential-scenarios" sets them.
 """
 
 import os

@@ -28,8 +28,8 @@ table inet marks {{ chain in {{
 """
 # The kernel looks at its timers in slots: every 4 ms, for longer ones every
 # 32 ms and so on, every 131 s for those of more than 17 minutes. A scenario
-# begins where a slot of each kind does, so that a timer of the same length, set
-# at the same moment, is as late on both modules.
+# begins where a slot of each kind does, so that a timer of the same length,
+# set at the same moment, is as late on both modules.
 ALIGNED = 1 << 15               # ticks
 TICK = 4                        # ms
 AFTER_TICK = .001               # s: so late in its tick is every step
@@ -42,10 +42,6 @@ class Entry(NamedTuple):
     """A line of ip_vs_conn."""
     text: str                   # without the time it has left
     left: int
-
-    @property
-    def template(self):
-        return self.text.split()[2] == "0000"
 
 
 class World(QuietLab):
