@@ -80,6 +80,7 @@ class World(QuietLab):
         while self.table():
             time.sleep(30)
         time.sleep(REST)
+        self.request(genl.ZERO)         # what there was is in the total
         unit = ALIGNED * TICK / 1000
         start = (time.monotonic() // unit + 1) * unit + AFTER_TICK
         self.until(start)
