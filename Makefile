@@ -88,6 +88,13 @@ differential-choices: $(needs_module_of_kernel) ## N=100000 arrivals at each sch
 	@$(call hunt,$$(($(or $(N),100000) / 50 + 900))) N=$(or $(N),100000) SCHEDULER='$(SCHEDULER)' \
 		tools/testing/selftests/choices_differential.py
 
+# With a clock that counts instructions: what takes minutes there takes seconds here.
+.PHONY: differential-scenarios
+differential-scenarios: module ## N=20 scenarios that take minutes on both modules, each step compared; SEED=, SCENARIO=
+	@$(vm) --icount --timeout $$(($(or $(N),20) * 120 + 1200)) -- env MODULE=rust \
+		SEED=$(or $(SEED),random) N=$(or $(N),20) SCENARIO=$(SCENARIO) \
+		tools/testing/selftests/scenarios_differential.py
+
 .PHONY: fault-injection
 fault-injection: KERNEL = debug
 fault-injection: $(if $(filter c,$(M)),,module-debug) ## each allocation fails once, on the kernel that looks for bugs
