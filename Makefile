@@ -4,7 +4,6 @@
 
 .DEFAULT_GOAL := module
 build := build/module
-ko := $(build)/ip_vs.ko
 vm := tools/testing/vm/vm
 
 # The build is out of source: $(build) gets everything that it makes.
@@ -14,7 +13,9 @@ kbuild = $(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(CURDIR)/$(build)
 kernel_release = $(shell cat $(KDIR)/include/config/kernel.release)
 else
 in_root := tools/env/in-root
-kbuild = $(in_root) make --silent -j$(shell nproc) -C /kernel M=/src MO=/src/$(build)
+# The prepared tree has no vmlinux to make BTF with, which Kbuild would say for each module.
+kbuild = $(in_root) make --silent -j$(shell nproc) -C /kernel M=/src MO=/src/$(build) \
+	CONFIG_DEBUG_INFO_BTF_MODULES=
 kernel_release = $(firstword $(shell tools/env/kernel-version))
 endif
 
@@ -24,7 +25,7 @@ under_test = $(if $(filter c,$(M)),c,rust)
 needs_module = $(if $(filter c,$(M)),,module)
 
 .PHONY: module
-module: ## build build/module/ip_vs.ko; KDIR=DIR: with your own kernel tree and compilers
+module: ## build build/module/ip_vs.ko and its stand-ins; KDIR=DIR: with your own kernel tree and compilers
 	@mkdir -p $(build)
 	@$(kbuild) modules
 
@@ -37,7 +38,7 @@ module-debug: ## build build/module-debug/ip_vs.ko, for test-debug and "vm --ker
 
 .PHONY: install
 install: module ## install it for the kernel it was built for, under INSTALL_MOD_PATH if set
-	@tools/env/install-module $(ko) $(kernel_release) '$(INSTALL_MOD_PATH)' $(in_root)
+	@tools/env/install-module $(build) $(kernel_release) '$(INSTALL_MOD_PATH)'
 
 .PHONY: run
 run: $(needs_module) ## show it at work in a virtual machine; M=c: the kernel's own module
@@ -86,6 +87,13 @@ differential-packets: $(needs_module_of_kernel) ## send N=12000 packets by chanc
 differential-choices: $(needs_module_of_kernel) ## N=100000 arrivals at each scheduler of both, choices compared; SEED=, SCHEDULER=, KERNEL=
 	@$(call hunt,$$(($(or $(N),100000) / 50 + 900))) N=$(or $(N),100000) SCHEDULER='$(SCHEDULER)' \
 		tools/testing/selftests/choices_differential.py
+
+# With a clock that counts instructions: what takes minutes there takes seconds here.
+.PHONY: differential-scenarios
+differential-scenarios: module ## N=20 scenarios that take minutes on both modules, each step compared; SEED=, SCENARIO=
+	@$(vm) --icount --timeout $$(($(or $(N),20) * 120 + 1200)) -- env MODULE=rust \
+		SEED=$(or $(SEED),random) N=$(or $(N),20) SCENARIO=$(SCENARIO) \
+		tools/testing/selftests/scenarios_differential.py
 
 .PHONY: fault-injection
 fault-injection: KERNEL = debug

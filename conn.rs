@@ -43,7 +43,6 @@ use ipvs_core::{
     netlink::CONN_F_ONE_PACKET,
     resize::Limits, //
 };
-use kernel::sync::Arc;
 use linux::{
     jiffies,
     rcu::{
@@ -58,12 +57,13 @@ use linux::{
     },
     timed::{
         self,
+        TableRef,
         Timed, //
     },
 };
 use template::{
     Control,
-    TemplateTable, //
+    Template, //
 };
 
 /// A connection of a client with a real server, by way of a virtual service.
@@ -95,8 +95,8 @@ pub(crate) type ConnTable<F> = timed::Table<Conn<F>>;
 
 /// The tables of a family in a namespace.
 pub(crate) struct Tables<F: Family> {
-    pub(crate) conns: Arc<ConnTable<F>>,
-    pub(crate) templates: Arc<TemplateTable<F>>,
+    pub(crate) conns: TableRef<Conn<F>>,
+    pub(crate) templates: TableRef<Template<F>>,
 }
 
 impl<F: Family> Tables<F> {
@@ -160,7 +160,7 @@ pub(crate) enum Found<'rcu, F: Family> {
 impl<F: Family> Conn<F> {
     /// Makes a connection of `table` that nobody sees yet, unless there are `most` in the namespace.
     pub(crate) fn new(
-        table: &Arc<ConnTable<F>>,
+        table: &TableRef<Self>,
         new: NewConn<F>,
         most: usize,
     ) -> Result<timed::New<'_, Self>, timed::Refused> {
@@ -274,6 +274,12 @@ impl<F: Family> Conn<F> {
     /// Whether it takes the packets of a client's flow; one that ends takes none.
     pub(crate) fn takes(&self, flow: &Flow<F::Addr>) -> bool {
         self.protocol == flow.protocol && self.is_request(flow) && self.bits().hashed()
+    }
+
+    /// The server, its port, and how packets get there: connections of one flow may differ in that.
+    pub(crate) fn way(&self) -> (Option<*const Dest>, Be16, FwdMethod) {
+        let dest = self.dest().map(core::ptr::from_ref);
+        (dest, self.dport, self.fwd_method())
     }
 
     /// The flow of the client's packets.
@@ -512,6 +518,14 @@ pub(crate) const SIZING: Sizing = Sizing {
         limits(*TAB_BITS.start()).wanted(conns as u64, bits, load_factor)
     },
 };
+
+/// The number of buckets of a table of connections: at the start, and at most.
+pub(crate) fn table_sizes() -> [usize; 2] {
+    let Limits {
+        min_bits, max_bits, ..
+    } = limits(SIZING.initial_bits);
+    [min_bits, max_bits].map(|bits| 1usize.wrapping_shl(bits))
+}
 
 // Less than half of what the C module takes: two cache lines, and three; lock debugging makes each
 // timer bigger.

@@ -10,9 +10,14 @@ mod list;
 mod services;
 
 use crate::{
-    netns::Netns,
-    service::Service, //
+    netns::{
+        Model,
+        Netns, //
+    },
+    service::Service,
+    walk::Cursor, //
 };
+use core::ops::ControlFlow;
 use ipvs_core::{
     net::{
         Addr,
@@ -29,10 +34,7 @@ use ipvs_core::{
     tcp, //
 };
 use kernel::prelude::*;
-use linux::{
-    jiffies::HZ,
-    rcu, //
-};
+use linux::jiffies::HZ;
 
 /// Why an operation was refused.
 pub(crate) struct ControlError {
@@ -85,7 +87,7 @@ const NO_SERVICE: ControlError = ControlError::new(ESRCH, "there is no such serv
 const NO_DEST: ControlError = ControlError::new(ENOENT, "the service has no such server");
 
 /// An address as requests have it. The family is one of both.
-fn address(family: u16, bytes: &netlink::Addr) -> Addr {
+pub(crate) fn address(family: u16, bytes: &netlink::Addr) -> Addr {
     match family {
         AF_INET6 => Be128::from_bytes(*bytes).into(),
         _ => bytes
@@ -109,17 +111,20 @@ impl Netns {
     /// Zeroes all statistics.
     pub(crate) fn zero_all(&self) {
         let _config = self.config.lock();
-        rcu::read(|rcu| {
-            let mut cursor = 0;
-            loop {
-                cursor = self
-                    .model()
-                    .services
-                    .scan(rcu, cursor, |service| zero(&service));
-                if cursor == 0 {
-                    break;
-                }
+        let Model {
+            services, dests, ..
+        } = self.model();
+
+        // Servers first, as for one service.
+        Cursor::default().for_each(dests, |dest, _| {
+            if dest.available() {
+                dest.stats().zero();
             }
+            ControlFlow::Continue(())
+        });
+        Cursor::default().for_each(services, |service, _| {
+            service.stats().zero();
+            ControlFlow::Continue(())
         });
         self.stats().zero();
     }
@@ -150,6 +155,6 @@ impl Netns {
 }
 
 fn zero(service: &Service) {
-    rcu::read(|rcu| service.for_each_dest(rcu, |dest| dest.stats().zero()));
+    service.dests.for_each(|_, dest, _| dest.stats().zero());
     service.stats().zero();
 }

@@ -50,6 +50,7 @@ use kernel::{
 use linux::{
     jiffies::HZ,
     memory, random, rcu,
+    sched::cond_resched,
     sysctl::Int,
     work::{
         Next,
@@ -208,6 +209,7 @@ impl Watch {
                     }
                 })
             });
+            cond_resched();
         }
         cursor = start;
         for _ in 0..tables.templates.size() / 32 {
@@ -218,6 +220,7 @@ impl Watch {
                     }
                 })
             });
+            cond_resched();
         }
     }
 

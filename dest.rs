@@ -40,6 +40,7 @@ use ipvs_core::{
 use kernel::prelude::*;
 use linux::{
     jiffies,
+    net::Net,
     netdevice::Device,
     new_spinlock_bh,
     rcu::{
@@ -404,10 +405,10 @@ impl Dest {
         self.route6.reset();
     }
 
-    /// Forgets its route if that goes out by `device`. Any context.
-    pub(crate) fn reset_route_by(&self, device: &Device, rcu: Reader<'_>) {
-        self.route4.reset_if_uses(device, rcu);
-        self.route6.reset_if_uses(device, rcu);
+    /// Forgets its route if that refers to `device`, or is out of date in `net`. Any context.
+    pub(crate) fn reset_route_by(&self, device: &Device, net: &Net, rcu: Reader<'_>) {
+        self.route4.reset_if_uses(device, net, rcu);
+        self.route6.reset_if_uses(device, net, rcu);
     }
 
     /// Counts a new connection, which is not active yet. Any context.

@@ -2,7 +2,11 @@
 
 //! What network devices mean to servers. C: `ip_vs_dst_event()`.
 
-use crate::netns::Netns;
+use crate::{
+    netns::Netns,
+    walk::Cursor, //
+};
+use core::ops::ControlFlow;
 use linux::{
     net::Net,
     netdevice::{
@@ -12,24 +16,22 @@ use linux::{
     rcu, //
 };
 
-/// Lets servers forget routes through devices that go down.
+/// Lets servers forget routes that refer to devices which go.
 pub(crate) struct Watch;
 
 impl Handler for Watch {
-    fn down(net: &Net, device: &Device) {
-        rcu::read(|rcu| {
-            let Some(netns) = Netns::of(net, rcu) else {
-                return;
-            };
-            let mut cursor = 0;
-            loop {
-                cursor = netns.model().services.scan(rcu, cursor, |service| {
-                    service.for_each_dest(rcu, |dest| dest.reset_route_by(device, rcu));
-                });
-                if cursor == 0 {
-                    break;
-                }
-            }
+    fn gone(net: &Net, device: &Device) {
+        // The table outlives the namespace's state as long as it is walked over: that may take its
+        // time.
+        let model = rcu::read(|rcu| Some(Netns::of(net, rcu)?.shared_model().clone()));
+        let Some(model) = model else {
+            return;
+        };
+        // Servers in the trash have no route. Who edits a server that is out of the table meanwhile
+        // resets its route afterwards.
+        Cursor::default().for_each(&model.dests, |dest, rcu| {
+            dest.reset_route_by(device, net, rcu);
+            ControlFlow::Continue(())
         });
     }
 }

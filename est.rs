@@ -10,6 +10,7 @@
 //! limits it.
 
 use crate::{
+    accounts::Ledger,
     netns::Model,
     settings::Settings,
     walk::Cursor, //
@@ -17,6 +18,7 @@ use crate::{
 use core::{
     ops::ControlFlow,
     sync::atomic::{
+        AtomicBool,
         AtomicUsize,
         Ordering::Relaxed, //
     },
@@ -93,6 +95,7 @@ impl Estimation {
             Rates {
                 model,
                 due: AtomicUsize::new(jiffies::now()),
+                unused: AtomicBool::new(false),
             },
             GFP_KERNEL,
         )?;
@@ -127,6 +130,13 @@ impl Estimation {
         state.begun = true;
         state.exchange(thread);
         Ok(())
+    }
+
+    /// Makes no thread any more, and lets the last one end without a wait for who counts: the
+    /// namespace ends, and the thread a grace period after this. May sleep.
+    pub(crate) fn shut(&self) {
+        self.state.lock().begun = false;
+        self.rates.unused.store(true, Relaxed);
     }
 
     /// How many threads there are.
@@ -237,6 +247,8 @@ struct Rates {
     model: Arc<Model>,
     /// When the next step is due.
     due: AtomicUsize,
+    /// The namespace ends: by the time that the thread does, nobody counts any more.
+    unused: AtomicBool,
 }
 
 impl Rates {
@@ -259,20 +271,26 @@ impl Rates {
     /// Begins with all that there is: it may have been counted before.
     fn begin(&self, this: &This) {
         let Model {
-            services, ledger, ..
+            services,
+            dests,
+            ledger,
         } = &*self.model;
 
         ledger.services.open();
         ledger.dests.open();
-        Cursor::default().for_each(services, |service| {
-            rcu::read(|rcu| {
-                ledger.services.enrol(service, rcu);
-                service.for_each_dest(rcu, |dest| ledger.dests.enrol(dest, rcu));
-            });
-            match this.should_stop() {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
+        let go_on = || match this.should_stop() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        Cursor::default().for_each(services, |service, rcu| {
+            ledger.services.enrol(service, rcu);
+            go_on()
+        });
+        Cursor::default().for_each(dests, |dest, rcu| {
+            if dest.available() {
+                ledger.dests.enrol(dest, rcu);
             }
+            go_on()
         });
     }
 
@@ -298,8 +316,16 @@ impl Rates {
 
     /// Ends: what is counted from now on is not looked at.
     fn end(&self) {
-        self.model.ledger.services.close();
-        self.model.ledger.dests.close();
+        let Ledger {
+            services, dests, ..
+        } = &self.model.ledger;
+        if self.unused.load(Relaxed) {
+            services.close_unused();
+            dests.close_unused();
+        } else {
+            services.close();
+            dests.close();
+        }
     }
 }
 

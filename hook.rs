@@ -38,6 +38,7 @@ use crate::{
     schedule::{
         self,
         out::Outgoing,
+        Cause,
         Scheduled, //
     },
 };
@@ -81,7 +82,7 @@ struct LocalOut<F>(PhantomData<F>);
 struct Forward<F>(PhantomData<F>);
 
 /// The hooks of a namespace with services of a family.
-fn ops<F: Family>() -> [HookOps<Netns>; 3] {
+const fn ops<F: Family>() -> [HookOps<Netns>; 3] {
     [
         HookOps::new::<LocalIn<F>>(),
         HookOps::new::<LocalOut<F>>(),
@@ -90,14 +91,10 @@ fn ops<F: Family>() -> [HookOps<Netns>; 3] {
 }
 
 /// Those for IPv4. C: `ip_vs_ops4`.
-pub(crate) fn ops4() -> [HookOps<Netns>; 3] {
-    ops::<V4>()
-}
+pub(crate) static OPS4: [HookOps<Netns>; 3] = ops::<V4>();
 
 /// Those for IPv6, whose priorities are the same. C: `ip_vs_ops6`.
-pub(crate) fn ops6() -> [HookOps<Netns>; 3] {
-    ops::<V6>()
-}
+pub(crate) static OPS6: [HookOps<Netns>; 3] = ops::<V6>();
 
 impl<F: Family> Hook for LocalIn<F> {
     type Context = Netns;
@@ -285,7 +282,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             }
             _ if !self.takes_requests => Verdict::Accept(skb),
             Some(Found::Request(conn)) => self.request(skb, &packet, conn),
-            None => self.new_request(skb, &packet),
+            None => self.new_request(skb, &packet, Cause::Request),
         }
     }
 
@@ -374,7 +371,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         if confirmed {
             Verdict::Drop(skb)
         } else {
-            self.new_request(skb, packet)
+            self.new_request(skb, packet, Cause::Replacement)
         }
     }
 
@@ -402,8 +399,8 @@ impl<'rcu, F: Family> Context<'rcu, F> {
 
     /// A packet of a client that may make a connection.
     #[inline]
-    fn new_request(&self, skb: Skb, packet: &Packet<F>) -> Verdict {
-        match schedule::request(self.netns, skb, packet, self.rcu) {
+    fn new_request(&self, skb: Skb, packet: &Packet<F>, cause: Cause) -> Verdict {
+        match schedule::request(self.netns, skb, packet, cause, self.rcu) {
             Scheduled::Conn(skb, conn) => self.send(skb, packet, conn),
             Scheduled::OnePacket(skb, conn) => {
                 self.count_request(&conn, &skb);

@@ -20,6 +20,7 @@ mod est;
 mod family;
 mod hook;
 mod ipvs_xmit;
+mod log;
 mod netns;
 mod nodest;
 mod pe;
@@ -62,14 +63,14 @@ struct Announced;
 
 impl Announced {
     fn new() -> Self {
-        pr_info!("ipvs loaded.\n");
+        log::loaded();
         Self
     }
 }
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        pr_info!("ipvs unloaded.\n");
+        log::unloaded();
     }
 }
 
@@ -88,16 +89,17 @@ struct IpVs {
 impl kernel::Module for IpVs {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         conn::set_max_bits(module_parameters::conn_tab_bits.value());
-        let common = netns::Common::new()?;
-        let namespaces = Arc::new(net::Registration::new(common)?, GFP_KERNEL)?;
-        let devices = Notifier::new()?;
+        let without = |what| move |&error: &Error| log::not_loaded(what, error);
+        let common = netns::Common::new().inspect_err(without("caches of connections"))?;
+        let namespaces =
+            net::Registration::new(common).inspect_err(without("network namespaces"))?;
+        let namespaces = Arc::new(namespaces, GFP_KERNEL)?;
+        let devices = Notifier::new().inspect_err(without("notifier of devices"))?;
         // The loader refuses a second module called ip_vs; this meets one that is built in.
-        let genl = ctl::genl::register(namespaces.clone()).inspect_err(|&error| {
-            if error == EEXIST {
-                pr_err!("the kernel has an IPVS already, so this one can't be used\n");
-            }
-        })?;
-        let sockopts = ctl::sockopt::register(namespaces.clone())?;
+        let genl = ctl::genl::register(namespaces.clone())
+            .inspect_err(without("Generic Netlink interface"))?;
+        let sockopts =
+            ctl::sockopt::register(namespaces.clone()).inspect_err(without("sockopt"))?;
         Ok(Self {
             _sockopts: sockopts,
             _genl: genl,

@@ -18,10 +18,10 @@ use crate::{
         self,
         template::{
             PublishedTemplate,
-            TemplateTable,
+            Template,
             TEMPLATE_SIZING, //
         },
-        ConnTable,
+        Conn,
         ConnTables,
         PublishedConn,
         Tables, //
@@ -87,7 +87,10 @@ use linux::{
         Sizing,
         Table, //
     },
-    timed::Quota,
+    timed::{
+        Quota,
+        TableRef, //
+    },
     work::{
         Next,
         Run,
@@ -295,9 +298,9 @@ pub(crate) struct PerFamily<F: Family> {
     /// Resizes the tables.
     pub(crate) conn_resize: Arc<Work<ConnResize<F>>>,
     /// The connections.
-    pub(crate) conns: Arc<ConnTable<F>>,
+    pub(crate) conns: TableRef<Conn<F>>,
     /// Where the clients of persistent services go.
-    pub(crate) templates: Arc<TemplateTable<F>>,
+    pub(crate) templates: TableRef<Template<F>>,
     /// What connections are hashed with.
     pub(crate) conn_key: HashKey,
     /// How many services there are.
@@ -306,11 +309,8 @@ pub(crate) struct PerFamily<F: Family> {
 
 impl<F: Family> PerFamily<F> {
     fn new(caches: &Caches<F>, quota: &Arc<Quota>, settings: &Arc<Settings>) -> Result<Self> {
-        let conns = ConnTable::new(conn::SIZING, caches.conns.clone(), quota.clone());
-        let conns = Arc::pin_init(conns, GFP_KERNEL)?;
-        let templates =
-            TemplateTable::new(TEMPLATE_SIZING, caches.templates.clone(), quota.clone());
-        let templates = Arc::pin_init(templates, GFP_KERNEL)?;
+        let conns = TableRef::new(conn::SIZING, caches.conns.clone(), quota.clone())?;
+        let templates = TableRef::new(TEMPLATE_SIZING, caches.templates.clone(), quota.clone())?;
         let tables = Tables {
             conns: conns.clone(),
             templates: templates.clone(),
@@ -376,7 +376,7 @@ pub(crate) struct Netns {
     net: OwnNet,
 }
 
-static REGISTRY: Registry = Registry::new();
+static REGISTRY: Registry<Netns> = Registry::new();
 
 /// The caches that the connections and templates of a family come from, in all namespaces.
 struct Caches<F: Family> {
@@ -499,7 +499,7 @@ impl PerNet for Netns {
         self.close();
     }
 
-    fn registry() -> &'static Registry {
+    fn registry() -> &'static Registry<Self> {
         &REGISTRY
     }
 }

@@ -14,6 +14,7 @@ use crate::{
 };
 use linux::{
     rcu,
+    sched::cond_resched,
     work::{
         Next,
         Run, //
@@ -45,6 +46,7 @@ fn expire<F: Family>(tables: &Tables<F>) {
                 }
             })
         });
+        cond_resched();
         if cursor == 0 {
             break;
         }
@@ -57,6 +59,7 @@ fn expire<F: Family>(tables: &Tables<F>) {
                 }
             })
         });
+        cond_resched();
         if cursor == 0 {
             return;
         }

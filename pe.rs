@@ -3,7 +3,7 @@
 //! Persistence engines: what they have found in a client's first packet, which templates keep. C:
 //! `ip_vs_pe.c`, `pe_data`.
 //!
-//! The engines are part of this module, so their modules' names are aliases of it.
+//! The engines are part of this module; `stand_ins/Kbuild` has the names of their C modules.
 
 use crate::family::{
     Family,
@@ -69,11 +69,3 @@ impl PeData {
         (self.kind.name(), &self.bytes)
     }
 }
-
-macro_rules! aliases {
-    ($($kind:ident: $name:ident,)*) => {
-        $(linux::module_alias!(concat!("ip_vs_pe_", stringify!($name)));)*
-    };
-}
-
-ipvs_core::engines!(aliases);

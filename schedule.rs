@@ -16,6 +16,7 @@ use crate::{
     dest::Dest,
     family::Family,
     hook::Packet,
+    log,
     netns::Netns,
     service::Service,
 };
@@ -35,7 +36,6 @@ use ipvs_core::{
     },
     sched::Arrival, //
 };
-use kernel::prelude::*;
 use linux::{
     icmp::{
         self,
@@ -72,11 +72,15 @@ pub(crate) enum Scheduled<'rcu, F: Family> {
 
 /// What a connection is made for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    /// A client's packet.
+pub(crate) enum Cause {
+    /// A client's packet that has no connection.
     Request,
+    /// A client's packet whose connection was ended just now, to make another one.
+    Replacement,
     /// An ICMP error about a packet to the client.
     Error,
+    /// A server's packet to a client.
+    Server,
 }
 
 /// Finds a service for a packet, and a server for a new connection.
@@ -84,6 +88,7 @@ pub(crate) fn request<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
     packet: &Packet<F>,
+    cause: Cause,
     rcu: Reader<'rcu>,
 ) -> Scheduled<'rcu, F> {
     if !packet.transport.complete {
@@ -93,7 +98,7 @@ pub(crate) fn request<'rcu, F: Family>(
     if !packet.transport.may_start(flow.protocol, &netns.settings) {
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
-    schedule(netns, skb, flow, Cause::Request, rcu)
+    schedule(netns, skb, flow, cause, rcu)
 }
 
 /// The same for an ICMP error about an answer, of which only the ports are sure to be there. `flow` is
@@ -135,10 +140,7 @@ fn schedule<'rcu, F: Family>(
     }
     if service.fwmark() == 0 && service.port() != flow.dst_port {
         if service.port() == Be16::ZERO {
-            pr_err!(
-                "Schedule: port zero only supported in persistent services, check your ipvs \
-                 configuration\n"
-            );
+            log::port_zero(&service);
         }
         return leave(netns, skb, flow, service, cause, rcu);
     }
@@ -164,7 +166,7 @@ fn schedule<'rcu, F: Family>(
     if is_one_packet(&service, Some(&dest), flow) {
         return one_packet(netns, service, skb, new, rcu);
     }
-    match connect(netns, service, new, rcu) {
+    match connect(netns, service, new, cause, rcu) {
         Some((conn, _)) => Scheduled::Conn(skb, conn),
         None => Scheduled::Verdict(Verdict::Drop(skb)),
     }
@@ -229,9 +231,9 @@ fn arrival<A: Address>(flow: &Flow<A>, cause: Cause) -> Arrival {
         client: flow.src.into(),
         client_port: flow.src_port,
         target: match cause {
-            Cause::Request => flow.dst.into(),
             // C's schedulers by destination take that of the embedded packet, which is the client.
             Cause::Error => flow.src.into(),
+            _ => flow.dst.into(),
         },
     }
 }
@@ -241,20 +243,27 @@ fn connect<'rcu, F: Family>(
     netns: &'rcu Netns,
     service: Borrowed<'rcu, Service>,
     new: NewConn<F>,
+    cause: Cause,
     rcu: Reader<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
-    let (conn, is_new) = publish(netns, new, rcu)?;
+    let (conn, is_new) = publish(netns, new, cause, rcu)?;
     if let (true, Some(dest)) = (is_new, conn.borrow_dest(rcu)) {
         accounts(netns, service, dest, rcu).connection();
     }
     Some((conn, is_new))
 }
 
-/// Makes a connection; or finds that another packet of the client has just made it, which the C
-/// module may make twice. Says which.
+/// Makes a connection; or finds that another packet has just made it, which the C module may make
+/// twice. Says which.
+///
+/// A client's packet that has found no connection takes any that is there by now, whatever server
+/// that goes to. Otherwise there may be one that was there before, and is another server's: to be
+/// taken, it must go the same way as the new one. If it does not, there are two from then on. The
+/// client's packets find the newer one, as in the C module, and each server's answers their own.
 fn publish<'rcu, F: Family>(
     netns: &'rcu Netns,
     new: NewConn<F>,
+    cause: Cause,
     rcu: Reader<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
     let state = F::state(netns);
@@ -263,12 +272,16 @@ fn publish<'rcu, F: Family>(
         Ok(conn) => conn,
         Err(Refused::Full) => return None,
         Err(Refused::NoMemory) => {
-            kernel::pr_warn_once!("no memory for connections\n");
+            log::no_memory("a connection");
             return None;
         }
     };
     let flow = conn.request();
-    let published = conn.publish(rcu, |other| other.takes(&flow));
+    let way = conn.way();
+    let takes_any = matches!(cause, Cause::Request | Cause::Error);
+    let published = conn.publish(rcu, |other| {
+        other.takes(&flow) && (takes_any || other.way() == way)
+    });
     if conns.unbalanced(rcu) {
         state.conn_resize.hurry();
     }
@@ -366,7 +379,7 @@ fn leave<'rcu, F: Family>(
     if is_one_packet(&service, None, flow) {
         return one_packet(netns, service, skb, new, rcu);
     }
-    match publish(netns, new, rcu) {
+    match publish(netns, new, cause, rcu) {
         Some((conn, _)) => Scheduled::Conn(skb, conn),
         None => Scheduled::Verdict(Verdict::Drop(skb)),
     }

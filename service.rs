@@ -4,6 +4,7 @@
 
 use crate::{
     dest::Dest,
+    log,
     sched::Scheduler,
     settings::Settings,
     stats::Stats, //
@@ -18,13 +19,11 @@ use ipvs_core::{
     flow::ServiceKey,
     net::{
         Addr,
-        Be128, //
         Be16,
-        Be32,
+        Be32, //
     },
     netlink::{
         service::ServiceSpec,
-        AF_INET6,
         IP_VS_SVC_F_HASHED,
         IP_VS_SVC_F_ONEPACKET,
         IP_VS_SVC_F_PERSISTENT, //
@@ -32,8 +31,10 @@ use ipvs_core::{
     pe::PeKind,
     sched::{
         Arrival,
-        SchedulerKind, //
+        SchedulerKind,
+        Server, //
     },
+    text::ServiceLabel, //
 };
 use kernel::{
     prelude::*,
@@ -62,6 +63,8 @@ pub(crate) struct Service {
     /// Of `key`.
     hash: u32,
     protocol: u8,
+    addr: Addr,
+    port: Be16,
     flags: AtomicU32,
     /// In ticks.
     timeout: AtomicU32,
@@ -87,19 +90,29 @@ impl Hashed for Service {
 }
 
 impl Service {
-    /// A service without servers. `hash` is what its table hashes `key` to, `protocol` that of a
-    /// service by firewall mark, as it is shown. May sleep.
+    /// A service without servers. `hash` is what its table hashes `key` to. `named` is what its user
+    /// named beside a firewall mark: protocol, address and port. May sleep.
     pub(crate) fn new(
         key: ServiceKey,
         hash: u32,
-        protocol: u8,
+        named: (u8, Addr, Be16),
         kind: Option<SchedulerKind>,
         settings: Arc<Settings>,
     ) -> Result<impl PinInit<Self, Error>> {
+        let (protocol, addr, port) = match key {
+            ServiceKey::Fwmark { .. } => named,
+            ServiceKey::Addr {
+                protocol,
+                addr,
+                port,
+            } => (protocol, addr, port),
+        };
         Ok(try_pin_init!(Self {
             key,
             hash,
             protocol,
+            addr,
+            port,
             flags: AtomicU32::new(0),
             timeout: AtomicU32::new(0),
             netmask: AtomicU32::new(0),
@@ -137,13 +150,9 @@ impl Service {
         }
     }
 
-    /// Transport protocol. That of a service by firewall mark is the one that its user named, for all
-    /// that it is for any.
+    /// Transport protocol. That of a service by firewall mark is shown, but it takes packets of any.
     pub(crate) fn protocol(&self) -> u8 {
-        match self.key {
-            ServiceKey::Fwmark { .. } => self.protocol,
-            ServiceKey::Addr { protocol, .. } => protocol,
-        }
+        self.protocol
     }
 
     /// `AF_INET` or `AF_INET6`.
@@ -151,21 +160,16 @@ impl Service {
         self.key.family()
     }
 
-    /// Virtual address, or 0.
+    /// Virtual address. That of a service by firewall mark is shown by socket options, but it takes
+    /// packets to any; 0 if its user named none.
     pub(crate) fn addr(&self) -> Addr {
-        match self.key {
-            ServiceKey::Fwmark { .. } if self.family() == AF_INET6 => Be128::ZERO.into(),
-            ServiceKey::Fwmark { .. } => Be32::ZERO.into(),
-            ServiceKey::Addr { addr, .. } => addr,
-        }
+        self.addr
     }
 
-    /// Virtual port, or 0.
+    /// Virtual port, or 0. A service by firewall mark takes packets to any port; those to the one
+    /// that its user named, if any, have templates and server ports as those of a service by address.
     pub(crate) fn port(&self) -> Be16 {
-        match self.key {
-            ServiceKey::Fwmark { .. } => Be16::ZERO,
-            ServiceKey::Addr { port, .. } => port,
-        }
+        self.port
     }
 
     /// `IP_VS_SVC_F_*`, as set by users, and `IP_VS_SVC_F_HASHED`, which C shows too.
@@ -208,6 +212,11 @@ impl Service {
         Be32::from_raw(self.netmask.load(Relaxed))
     }
 
+    /// What tells it from others, as it is shown.
+    pub(crate) fn label(&self) -> ServiceLabel {
+        ServiceLabel::from(&self.key)
+    }
+
     /// Name of the scheduler.
     pub(crate) fn scheduler_name(&self) -> &'static str {
         self.scheduler.kind().map_or("none", SchedulerKind::name)
@@ -225,7 +234,17 @@ impl Service {
         rcu: Reader<'rcu>,
     ) -> Option<Borrowed<'rcu, Dest>> {
         let flags = self.flags.load(Relaxed);
-        self.scheduler.pick(&self.dests, arrival, flags, rcu)
+        let dest = self.scheduler.pick(&self.dests, arrival, flags, rcu);
+        if dest.is_none() {
+            log::no_destination(self, rcu);
+        }
+        dest
+    }
+
+    /// Whether any server has a weight above 0. Walks over them.
+    pub(crate) fn has_weight(&self, rcu: Reader<'_>) -> bool {
+        let view = self.dests.view(rcu);
+        (0..view.len()).any(|slot| view.get(slot).is_some_and(|dest| dest.weight() > 0))
     }
 
     /// The number of a server that comes now, from 0 on. Under the configuration lock.

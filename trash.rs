@@ -23,6 +23,7 @@ use kernel::{
 use linux::{
     jiffies::HZ,
     rcu::Shared,
+    sched::cond_resched,
     work::{
         Next,
         Run,
@@ -58,8 +59,9 @@ impl Removed {
         }
     }
 
-    /// Whether a server has to stay here. One that doesn't is in the trash no more.
+    /// Whether a server has to stay here. One that doesn't is in the trash no more. Sleeps.
     fn keeps(&self, dest: &Shared<Dest>) -> bool {
+        cond_resched();
         if !dest.available() {
             if !Self::is_idle(dest) || dest.idle_for() < PERIOD {
                 return true;
@@ -127,6 +129,7 @@ impl Trash {
     pub(crate) fn empty(&self) {
         self.expiry.cancel();
         for dest in core::mem::take(&mut *self.removed.dests.lock()) {
+            cond_resched();
             dest.in_trash.store(false, Relaxed);
             if !dest.available() {
                 self.removed.model.dests.remove(&dest);

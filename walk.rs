@@ -17,9 +17,12 @@ use core::ops::{
 use kernel::prelude::*;
 use linux::{
     rcu::{
+        self,
         Borrowed,
-        Reader, //
+        Reader,
+        Shared, //
     },
+    sched::cond_resched,
     table::{
         Hashed,
         Table, //
@@ -171,16 +174,47 @@ impl Cursor {
     }
 
     /// Visits all entries that are left, each batch under RCU; ends early once `visit` breaks off.
-    /// Others get a chance to run in between.
+    /// Gives way after each batch, so that it must be free to sleep.
     pub(crate) fn for_each<W: Walked>(
         &mut self,
         table: &W,
-        mut visit: impl for<'rcu> FnMut(W::Seen<'rcu>) -> ControlFlow<()>,
+        mut visit: impl for<'rcu> FnMut(W::Seen<'rcu>, Reader<'rcu>) -> ControlFlow<()>,
     ) {
         while !self.ended {
-            if linux::rcu::read(|rcu| self.advance(rcu, table, &mut visit)).is_break() {
+            let step = rcu::read(|rcu| self.advance(rcu, table, |entry| visit(entry, rcu)));
+            if step.is_break() {
+                return;
+            }
+            cond_resched();
+        }
+    }
+}
+
+/// Visits all objects of a table, outside of RCU, so that `visit` may take its time and sleep; ends
+/// early once it breaks off.
+pub(crate) fn for_each_shared<T: Hashed>(
+    table: &Table<T>,
+    mut visit: impl FnMut(&Shared<T>) -> ControlFlow<()>,
+) {
+    let mut cursor = Cursor::default();
+
+    while !cursor.ended() {
+        let mut found = [const { None::<Shared<T>> }; BATCH];
+        let mut free = found.iter_mut();
+        let _ = rcu::read(|rcu| {
+            cursor.advance(rcu, table, |object| {
+                // There is room for a batch. What nobody holds any more has left the table.
+                if let (Some(place), Some(object)) = (free.next(), object.share()) {
+                    *place = Some(object);
+                }
+                ControlFlow::Continue(())
+            })
+        });
+        for object in found.iter().flatten() {
+            if visit(object).is_break() {
                 return;
             }
         }
+        cond_resched();
     }
 }

@@ -4,7 +4,14 @@
 //! `IP_VS_CONN_F_TEMPLATE`, `ip_vs_ct_in_get()`, `ip_vs_check_template()`.
 //!
 //! They are no connections here, and in a table of their own: packets of connections don't pass
-//! them. A connection that was made by one keeps it, and its time is over only when it has none.
+//! them. A connection that was made by one keeps it.
+//!
+//! A template whose time is over ends if it has no connection. Otherwise it gets another minute, and
+//! is one of a minute from then on, as in the C module. There, a template and a connection that are
+//! due at the same time end together: both timers are in one place of the kernel's timer wheel, which
+//! gives up the one that was armed last first, and that is the connection's. Here timers are armed at
+//! other times than deadlines are set, so a template that still has a connection waits until the C
+//! module's timer would have fired at the latest, and ends with its last connection up to then.
 
 use super::{
     limits,
@@ -13,6 +20,7 @@ use super::{
 use crate::{
     dest::Dest,
     family::Family,
+    log,
     pe::PeData,
     settings::Settings, //
 };
@@ -32,7 +40,6 @@ use ipvs_core::{
     net::Be16,
     sched::Server, //
 };
-use kernel::sync::Arc;
 use linux::{
     jiffies::{
         self,
@@ -51,6 +58,8 @@ use linux::{
         self,
         Counted,
         Held,
+        Refused,
+        TableRef,
         Timed, //
     },
 };
@@ -71,6 +80,8 @@ pub(crate) struct Template<F: Family> {
     assured: AtomicBool,
     /// Whether it ends with its last connection, since its server does not come back.
     forsaken: AtomicBool,
+    /// Whether its time is over, and it waits for connections that may be due at the same time.
+    overdue: AtomicBool,
     packets: AtomicU8,
     /// Its connections, or [`ENDED`].
     conns: AtomicU32,
@@ -82,7 +93,7 @@ pub(crate) struct Template<F: Family> {
 /// Its time was over while it had no connection, and it gets none any more.
 const ENDED: u32 = u32::MAX;
 
-/// When it is looked again whether connections are left, in ticks.
+/// What it gets if it has a connection when its time is over, in ticks (C: `60 * HZ`).
 const AGAIN: u32 = 60 * HZ;
 
 /// What a template is found by: the network and, in the place of the service's address and port, what
@@ -153,13 +164,16 @@ impl<F: Family> Template<F> {
         })
     }
 
-    /// Makes a template; or finds that another packet has just made it. Under RCU. `None` if there is
-    /// no memory, or there are `most` connections in the namespace.
+    /// Makes a template; or finds that another packet has just made one that is as good: see
+    /// [`Template::check`]. Under RCU. `None` if there is no memory, or there are `most` connections
+    /// in the namespace.
     pub(crate) fn publish<'rcu>(
-        table: &Arc<TemplateTable<F>>,
+        table: &TableRef<Self>,
         rcu: Reader<'rcu>,
         new: NewTemplate<F>,
         most: usize,
+        settings: &Settings,
+        wanted: Option<&Dest>,
     ) -> Option<InUse<'rcu, F>> {
         let NewTemplate {
             key,
@@ -178,14 +192,23 @@ impl<F: Family> Template<F> {
             valid: AtomicBool::new(true),
             assured: AtomicBool::new(false),
             forsaken: AtomicBool::new(false),
+            overdue: AtomicBool::new(false),
             packets: AtomicU8::new(0),
             // In use by whoever gets it here.
             conns: AtomicU32::new(1),
             timeout: AtomicU32::new(timeout),
             deadline: AtomicUsize::new(jiffies::now().wrapping_add(timeout as usize)),
         };
-        let new = TemplateTable::alloc(table, template, most).ok()?;
-        match new.publish(rcu, |other| other.takes(&key, pe.as_ref())) {
+        let new = match TemplateTable::alloc(table, template, most) {
+            Ok(new) => new,
+            Err(Refused::Full) => return None,
+            Err(Refused::NoMemory) => {
+                log::no_memory("a template");
+                return None;
+            }
+        };
+        let same = |other: &Self| other.takes(&key, pe.as_ref()) && other.check(settings, wanted);
+        match new.publish(rcu, same) {
             Ok(template) => {
                 template.dest.bind_template();
                 Some(InUse(template))
@@ -195,10 +218,14 @@ impl<F: Family> Template<F> {
         }
     }
 
+    /// Whether it is the one of that key, and may be asked where to go. One of a persistence engine
+    /// may even if its server was not there the last time: that may be back, and the dialogue is
+    /// still its own. C: `ip_vs_ct_in_get()`, and `ip_vs_sip_ct_match()`, which does not look at the
+    /// mark.
     fn takes(&self, key: &TemplateKey<F>, pe: Option<&PeData>) -> bool {
         self.key == *key
             && self.pe() == pe
-            && self.valid.load(Relaxed)
+            && (pe.is_some() || self.valid.load(Relaxed))
             && self.conns.load(Relaxed) != ENDED
     }
 
@@ -217,7 +244,7 @@ impl<F: Family> Template<F> {
         &self.dest
     }
 
-    /// The server's port, as users see it: 0xffff if no connection goes by it any more.
+    /// The server's port, as users see it: 0xffff if it was found unfit for new connections.
     pub(crate) fn dport(&self) -> Be16 {
         if self.valid.load(Relaxed) {
             self.dport
@@ -236,7 +263,8 @@ impl<F: Family> Template<F> {
     }
 
     /// Whether new connections may go to its server, which must be `wanted` if there is one. If not,
-    /// none goes by it any more. C: `ip_vs_check_template()`.
+    /// none goes by it any more, unless it is one of a persistence engine and passes later. C:
+    /// `ip_vs_check_template()`.
     pub(crate) fn check(&self, settings: &Settings, wanted: Option<&Dest>) -> bool {
         let quiescent = settings.expire_quiescent_template.is_set() && self.dest.weight() == 0;
         let good = self.dest.available()
@@ -269,6 +297,12 @@ impl<F: Family> Template<F> {
     /// Whether connections go by it.
     pub(crate) fn has_conns(&self) -> bool {
         self.conns.load(Relaxed) != 0
+    }
+
+    /// Whether its time is over, and it waits for its connections for a little longer. Not if it was
+    /// restarted as the timer set the flag.
+    fn is_overdue(&self) -> bool {
+        self.overdue.load(Relaxed) && !jiffies::after(self.deadline.load(Relaxed), jiffies::now())
     }
 
     /// It ends with its last connection.
@@ -315,7 +349,11 @@ fn begin<F: Family>(template: &PublishedTemplate<F>) -> Option<InUse<'_, F>> {
 fn restart<F: Family>(template: &PublishedTemplate<F>, timeout: u32) {
     let deadline = jiffies::now().wrapping_add(timeout as usize);
     let old = template.deadline.swap(deadline, Relaxed);
-    if jiffies::after(old, deadline) {
+    let waited = template.overdue.load(Relaxed);
+    if waited {
+        template.overdue.store(false, Relaxed);
+    }
+    if waited || jiffies::after(old, deadline) {
         template.hasten();
     }
 }
@@ -325,12 +363,12 @@ pub(crate) fn expire_template<F: Family>(template: &PublishedTemplate<F>) {
     restart(template, 0);
 }
 
-/// A connection that went by a template has ended. If it was cut off, so is the template if it was
-/// the last one and no client has ever shown that it is there. Any context.
+/// A connection that went by a template has ended. The last one takes a template along whose time is
+/// over; and if it was cut off, one whose client has never shown that it is there. Any context.
 pub(super) fn leave<F: Family>(template: &PublishedTemplate<F>, cut_off: bool) {
     let left = template.conns.fetch_sub(1, AcqRel).wrapping_sub(1);
-    let forsaken = template.forsaken.load(Relaxed);
-    if left == 0 && (forsaken || (cut_off && !template.is_assured())) {
+    let ends = template.forsaken.load(Relaxed) || template.is_overdue();
+    if left == 0 && (ends || (cut_off && !template.is_assured())) {
         expire_template(template);
     }
 }
@@ -353,7 +391,12 @@ impl<F: Family> timed::Entry for Template<F> {
     type Holds = Counted;
 
     fn deadline(&self) -> usize {
-        self.deadline.load(Relaxed)
+        let deadline = self.deadline.load(Relaxed);
+        if self.is_overdue() {
+            jiffies::fires_by(deadline, self.timeout() as usize)
+        } else {
+            deadline
+        }
     }
 
     /// Not while it has connections: those keep their client at its server.
@@ -365,9 +408,14 @@ impl<F: Family> timed::Entry for Template<F> {
         {
             return true;
         }
-        self.timeout.store(AGAIN, Relaxed);
-        let deadline = jiffies::now().wrapping_add(AGAIN as usize);
-        self.deadline.store(deadline, Relaxed);
+        if self.is_overdue() {
+            self.timeout.store(AGAIN, Relaxed);
+            let deadline = jiffies::now().wrapping_add(AGAIN as usize);
+            self.deadline.store(deadline, Relaxed);
+            self.overdue.store(false, Relaxed);
+        } else {
+            self.overdue.store(true, Relaxed);
+        }
         false
     }
 

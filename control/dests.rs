@@ -14,6 +14,7 @@ use crate::{
         Dest,
         DestKey, //
     },
+    log,
     netns::Netns,
     sched::Change,
     service::Service, //
@@ -23,6 +24,7 @@ use core::net::{
     Ipv6Addr, //
 };
 use ipvs_core::{
+    log::Endpoint,
     net::Addr,
     netlink::{
         dest::{
@@ -57,7 +59,10 @@ fn check_dest(service: &Service, spec: &DestSpec) -> Outcome {
     let family = spec.id.family(service.family(), has_ipv6())?;
     // No sync daemon can run.
     spec.check_mixed(family, service.family(), false)?;
-    spec.check()?;
+    spec.check().inspect_err(|error| {
+        let dest = Endpoint(address(family, &spec.id.addr), spec.id.port);
+        log::dest_refused(service, dest, error.message);
+    })?;
     if FwdMethod::from_flags(spec.fwd_method).number() != spec.fwd_method & FWD_MASK {
         return Err(ControlError::about(
             IPVS_DEST_ATTR_FWD_METHOD,
@@ -151,14 +156,15 @@ impl Netns {
         }
         dest.configure(spec);
         dest.join(&service);
+        // First, so that a device that goes is not missed by a server which gets packets.
+        let dests = &self.model().dests;
+        let _ = dests.insert(dest.clone(), |other| other.key() == &key);
         room.push(dest.clone(), |view| service.scheduler.closing_up(view));
         service.scheduler.added(&service.dests, &dest, prepared);
         if known {
             // Its rates have stood still.
             rcu::read(|rcu| self.model().ledger.dests.enrol(dest.borrow(rcu), rcu));
         }
-        let dests = &self.model().dests;
-        let _ = dests.insert(dest, |other| other.key() == &key);
         self.resize_later();
         Ok(())
     }
@@ -180,7 +186,9 @@ impl Netns {
             dest.configure(spec);
         } else if let Some(dest) = dests.remove(&dest) {
             dest.configure(spec);
-            let _ = dests.insert(dest, |other| other.key() == &key);
+            let _ = dests.insert(dest.clone(), |other| other.key() == &key);
+            // A device that has gone meanwhile has missed the server.
+            dest.reset_route();
         }
         service.scheduler.changed(&service.dests, prepared);
         Ok(())

@@ -13,7 +13,6 @@ use crate::{
 use core::ops::ControlFlow;
 use ipvs_core::netlink::service::ServiceId;
 use kernel::prelude::*;
-use linux::rcu;
 
 impl Netns {
     /// What `show` makes of the services, up to `limit` of them; those of which it makes nothing
@@ -28,7 +27,7 @@ impl Netns {
         let _config = self.config.lock();
         let room = limit.min(self.model().services.count());
         let mut list = KVVec::with_capacity(room, GFP_KERNEL)?;
-        Cursor::default().for_each(&self.model().services, |service| {
+        Cursor::default().for_each(&self.model().services, |service, _| {
             if list.len() == room {
                 return ControlFlow::Break(());
             }
@@ -51,12 +50,10 @@ impl Netns {
         let service = self.service(service)?;
         let room = limit.min(service.dests.count());
         let mut list = KVVec::with_capacity(room, GFP_KERNEL).map_err(Error::from)?;
-        rcu::read(|rcu| {
-            service.for_each_dest(rcu, |dest| {
-                if list.len() < room {
-                    let _ = show(&dest).map(|shown| list.push_within_capacity(shown));
-                }
-            });
+        service.dests.for_each(|_, dest, _| {
+            if list.len() < room {
+                let _ = show(&dest).map(|shown| list.push_within_capacity(shown));
+            }
         });
         Ok(list)
     }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     hook,
+    log,
     netns::{
         Config,
         Netns,
@@ -79,24 +80,28 @@ fn scheduler(name: &[u8]) -> Outcome<Option<SchedulerKind>> {
     if name == b"none" {
         return Ok(None);
     }
-    SchedulerKind::from_name(name)
-        .map(Some)
-        .ok_or(ControlError::about(
+    SchedulerKind::from_name(name).map(Some).ok_or_else(|| {
+        log::no_scheduler(name);
+        ControlError::about(
             IPVS_SVC_ATTR_SCHED_NAME,
             ENOENT,
             "there is no such scheduler",
-        ))
+        )
+    })
 }
 
 /// The persistence engine of this name; an empty one names none.
 fn persistence_engine(name: Option<&[u8]>) -> Outcome<Option<PeKind>> {
     match name {
         None | Some([]) => Ok(None),
-        Some(name) => PeKind::from_name(name).map(Some).ok_or(ControlError::about(
-            IPVS_SVC_ATTR_PE_NAME,
-            ENOENT,
-            "there is no such persistence engine",
-        )),
+        Some(name) => PeKind::from_name(name).map(Some).ok_or_else(|| {
+            log::no_engine(name);
+            ControlError::about(
+                IPVS_SVC_ATTR_PE_NAME,
+                ENOENT,
+                "there is no such persistence engine",
+            )
+        }),
     }
 }
 
@@ -172,11 +177,11 @@ impl Netns {
     fn hook(&self, config: &mut Config, family: u16) -> Result {
         if family == AF_INET6 && config.hooks6.is_none() {
             let defrag = Defrag6::new(self.net())?;
-            let hooks = netfilter::Registration::new(self.net(), hook::ops6())?;
+            let hooks = netfilter::Registration::new(self.net(), &hook::OPS6)?;
             config.hooks6 = Some((hooks, defrag));
         }
         if family != AF_INET6 && config.hooks4.is_none() {
-            config.hooks4 = Some(netfilter::Registration::new(self.net(), hook::ops4())?);
+            config.hooks4 = Some(netfilter::Registration::new(self.net(), &hook::OPS4)?);
         }
         Ok(())
     }
@@ -221,8 +226,13 @@ impl Netns {
             }
         }
 
-        let protocol = spec.id.protocol as u8;
-        let service = Service::new(key, hash, protocol, kind, self.settings.clone())?;
+        let named = (
+            spec.id.protocol as u8,
+            address(spec.id.family, &spec.id.addr),
+            spec.id.port,
+        );
+        let service = Service::new(key, hash, named, kind, self.settings.clone())
+            .inspect_err(|&error| log::scheduler_failed(kind, &key, error))?;
         let service = Shared::pin_init(service, GFP_KERNEL)?;
         service.configure(spec, pe);
         let in_use = InUse::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(
@@ -261,7 +271,10 @@ impl Netns {
         let _config = self.config.lock();
         let service = self.service(&spec.id)?;
         let (kind, pe) = check_service(spec)?;
-        service.scheduler.set(kind, &service.dests)?;
+        service
+            .scheduler
+            .set(kind, &service.dests)
+            .inspect_err(|&error| log::scheduler_failed(kind, service.key(), error))?;
         self.sweep_later(&service);
         let had_pe = service.pe().is_some();
         service.configure(spec, pe);
@@ -321,17 +334,20 @@ impl Netns {
         let services = &self.model().services;
         services.clear(|service| self.retire_service(config, &mut trash, &service));
         drop(trash);
-        self.resize_later();
-        self.expire_nodest();
+        if !config.closed {
+            self.resize_later();
+            self.expire_nodest();
+        }
     }
 
     /// Ends all that users have set up; nothing can be added any more. When the namespace dies or
-    /// the module goes.
+    /// the module goes; what comes next is a grace period, which this need not wait for.
     pub(crate) fn close(&self) {
         let mut config = self.config.lock();
         config.closed = true;
         self.flush_locked(&mut config);
         self.trash.empty();
+        self.estimation.shut();
     }
 
     /// Reads the service that users refer to by `id`.

@@ -89,7 +89,7 @@ pub(super) fn packet<F: Family>(
 
 #[cold]
 fn of_tunnel<F: Family>(cx: &Context<'_, F>, skb: Skb, error: &Error<F>) -> Result<Verdict, Skb> {
-    let comes_here = skb.route().is_some_and(|route| route.is_local());
+    let comes_here = skb.route().is_some_and(|route| route.is_local(cx.rcu));
     let between = if comes_here && !error.outer.is_later_fragment() {
         look_into(cx, &skb, error)
     } else {

@@ -26,6 +26,7 @@ pub mod icmp;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
+pub mod log;
 pub mod net;
 pub mod netlink;
 pub mod pe;

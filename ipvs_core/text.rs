@@ -14,6 +14,7 @@ use core::fmt::{
 use line::Line;
 
 use crate::{
+    flow::ServiceKey,
     ipv4::{
         PROTO_ICMP,
         PROTO_TCP,
@@ -134,6 +135,19 @@ pub enum ServiceLabel {
     Addr(u16, Addr, Be16),
     /// Firewall mark.
     Fwmark(u32),
+}
+
+impl From<&ServiceKey> for ServiceLabel {
+    fn from(key: &ServiceKey) -> Self {
+        match *key {
+            ServiceKey::Fwmark { mark, .. } => Self::Fwmark(mark),
+            ServiceKey::Addr {
+                protocol,
+                addr,
+                port,
+            } => Self::Addr(protocol.into(), addr, port),
+        }
+    }
 }
 
 /// Writes a service's line of `ip_vs`. `timeout` is the persistence in clock ticks: that is what

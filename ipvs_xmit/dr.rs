@@ -33,9 +33,9 @@ pub(super) fn xmit<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>) -> Verdict 
     let conn = cx.conn;
 
     match take_out_rt(&mut skb, cx, conn.dest(), conn.daddr(), DIRECT) {
-        None => Verdict::Stolen,
-        Some(true) => accept(skb),
-        Some(false) => send(skb, cx),
+        Err(unsent) => unsent.verdict(skb),
+        Ok(true) => accept(skb),
+        Ok(false) => send(skb, cx),
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) fn bypass_xmit<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>) -> V
         return Verdict::Stolen;
     };
     match take_out_rt(&mut skb, cx, None, header.dst(), Mode::NON_LOCAL) {
-        None => Verdict::Stolen,
-        Some(_) => send(skb, cx),
+        Err(unsent) => unsent.verdict(skb),
+        Ok(_) => send(skb, cx),
     }
 }

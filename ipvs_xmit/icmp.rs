@@ -64,20 +64,25 @@ pub(crate) fn icmp_xmit<F: Family>(
     };
     match conn.fwd_method() {
         FwdMethod::Masq => (),
-        method => return forward(skb, &cx, method),
+        method => {
+            // As with C, a translated error does not count for `drop_entry`.
+            conn.count_packet();
+            return forward(skb, &cx, method);
+        }
     }
     // What is being forwarded can't be turned to this host any more.
     let mode = match hook {
         HookNum::Forward => Mode::NON_LOCAL,
         HookNum::LocalIn | HookNum::LocalOut => Mode::REDIRECT,
     };
-    let Some(is_local) = route(&mut skb, &cx, mode) else {
-        return Verdict::Stolen;
+    let is_local = match route(&mut skb, &cx, mode) {
+        Ok(is_local) => is_local,
+        Err(unsent) => return unsent.verdict(skb),
     };
     if nat::translate_icmp(&mut skb, conn, related, End::Dst).is_err() {
         return Verdict::Stolen;
     }
-    if !is_local && xfrm::has_output_policies(cx.net) && xfrm::forward(&mut skb).is_err() {
+    if xfrm::has_output_policies(cx.net) && xfrm::forward(&mut skb).is_err() {
         return Verdict::Stolen;
     }
     send_or_cont(skb, &cx, is_local)

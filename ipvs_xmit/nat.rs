@@ -9,7 +9,8 @@ use super::{
     prepare_forward,
     route::{
         take_out_rt,
-        Mode, //
+        Mode,
+        Unsent, //
     },
     Context, //
 };
@@ -40,8 +41,9 @@ use linux::{
 /// Sends a request to the server, as if the client had addressed that.
 #[inline]
 pub(super) fn xmit<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>, header_len: usize) -> Verdict {
-    let Some(is_local) = route(&mut skb, cx, Mode::REDIRECT) else {
-        return Verdict::Stolen;
+    let is_local = match route(&mut skb, cx, Mode::REDIRECT) {
+        Ok(is_local) => is_local,
+        Err(unsent) => return unsent.verdict(skb),
     };
     if nat::translate(&mut skb, cx.conn, header_len, End::Dst).is_err() {
         return Verdict::Stolen;
@@ -50,20 +52,32 @@ pub(super) fn xmit<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>, header_len:
 }
 
 /// Finds the way for a packet that will be translated, and makes room for the link header there.
-/// Whether it leads to this host; `None` if the packet is to be freed.
+/// Whether it leads to this host.
+///
+/// # Errors
+///
+/// If the packet must not be sent; see [`Unsent::verdict`].
 #[inline]
-pub(super) fn route<F: Family>(skb: &mut Skb, cx: &Context<'_, '_, F>, mode: Mode) -> Option<bool> {
+pub(super) fn route<F: Family>(
+    skb: &mut Skb,
+    cx: &Context<'_, '_, F>,
+    mode: Mode,
+) -> Result<bool, Unsent> {
     let conn = cx.conn;
     let is_local = take_out_rt(skb, cx, conn.dest(), conn.daddr(), mode)?;
 
     // What comes from the network must not reach what listens on the loopback address. A packet to
     // this host has the route that it came with.
     if is_local && F::is_loopback(conn.daddr()) && F::is_from_outside(skb, cx.rcu) {
-        return None;
+        return Err(Unsent::Dropped);
     }
-    let device = skb.route().and_then(|rt| rt.device(cx.rcu))?;
-    skb.cow(device.hard_header_len()).ok()?;
-    Some(is_local)
+    let device = skb
+        .route()
+        .and_then(|rt| rt.device(cx.rcu))
+        .ok_or(Unsent::Dropped)?;
+    skb.cow(device.hard_header_len())
+        .map_err(|_| Unsent::Dropped)?;
+    Ok(is_local)
 }
 
 /// Sends a translated packet, or lets it go on to this host.
@@ -115,7 +129,7 @@ pub(super) fn reroute(skb: &mut Skb, netns: &Netns, hook: HookNum) -> Result<(),
         return route::reroute(netns.net(), skb).map_err(|_| Untranslatable);
     }
     // The route stays, but the policies that it met were those for the packet before translation.
-    if xfrm::has_output_policies(netns.net()) && skb.route().is_some_and(|rt| !rt.is_local()) {
+    if xfrm::has_output_policies(netns.net()) {
         xfrm::forward(skb).map_err(|_| Untranslatable)?;
     }
     Ok(())

@@ -30,11 +30,11 @@ use linux::{
         self,
         Problem, //
     },
+    netfilter::Verdict,
     rcu::Reader,
     route::{
         self,
         CachedRoute,
-        Dst,
         Found,
         Owned,
         Route, //
@@ -114,6 +114,27 @@ impl<'rcu, R: Route> Chosen<'rcu, R> {
     }
 }
 
+/// Why a packet is not sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unsent {
+    /// Its sender was told, as far as it may be.
+    Dropped,
+    /// Its source is this host's loopback address, but its server is another host. Nothing will
+    /// ever get there, so that its sender need not try again.
+    Refused,
+}
+
+impl Unsent {
+    /// Ends the packet.
+    #[cold]
+    pub(super) fn verdict(self, skb: Skb) -> Verdict {
+        match self {
+            Self::Dropped => Verdict::Stolen,
+            Self::Refused => Verdict::Refuse(skb),
+        }
+    }
+}
+
 /// The way that was found for a packet.
 pub(super) enum Way<'rcu, D: Family> {
     /// It ends at this host. The packet keeps the route that it had.
@@ -130,8 +151,9 @@ pub(super) enum Way<'rcu, D: Family> {
 /// Gives a packet the route to the server of its connection, or to `daddr` if there is none, and says
 /// whether that is this host.
 ///
-/// `None` if it must not be sent. Its sender was told why, as far as it may be, and the packet is
-/// to be freed.
+/// # Errors
+///
+/// If it must not be sent; see [`Unsent::verdict`].
 #[inline(never)]
 pub(super) fn take_out_rt<F: Family>(
     skb: &mut Skb,
@@ -139,12 +161,12 @@ pub(super) fn take_out_rt<F: Family>(
     dest: Option<&Dest>,
     daddr: F::Addr,
     mode: Mode,
-) -> Option<bool> {
+) -> Result<bool, Unsent> {
     match get_out_rt::<F, F>(skb, cx, dest, daddr, mode)? {
-        Way::Local => Some(true),
+        Way::Local => Ok(true),
         Way::Out { route, .. } => {
             route.give_to(skb, cx.rcu);
-            Some(false)
+            Ok(false)
         }
     }
 }
@@ -152,8 +174,9 @@ pub(super) fn take_out_rt<F: Family>(
 /// Finds the route to the server of a packet's connection, which is of family `D`, or to `daddr` if
 /// there is none.
 ///
-/// `None` if the packet must not be sent. Its sender was told why, as far as it may be, and the
-/// packet is to be freed.
+/// # Errors
+///
+/// If the packet must not be sent; see [`Unsent::verdict`].
 #[inline(always)]
 pub(super) fn get_out_rt<'rcu, F: Family, D: Family>(
     skb: &mut Skb,
@@ -161,36 +184,36 @@ pub(super) fn get_out_rt<'rcu, F: Family, D: Family>(
     dest: Option<&Dest>,
     daddr: D::Addr,
     mode: Mode,
-) -> Option<Way<'rcu, D>> {
+) -> Result<Way<'rcu, D>, Unsent> {
     let cached = dest.and_then(|dest| D::route_cache(dest).get(cx.net, cx.rcu));
     let (route, source) = match (cached, dest) {
         (Some(cached), _) => (Chosen::Cached(cached.rt), cached.source),
-        (None, dest) => look_up::<F, D>(cx, dest, daddr, mode).or_else(|| {
+        (None, dest) => look_up::<F, D>(cx, dest, daddr, mode).ok_or_else(|| {
             icmp::link_failure(skb);
-            None
+            Unsent::Dropped
         })?,
     };
-    let is_local = route.is_local();
+    let is_local = route.is_local(cx.rcu);
 
-    if crosses_local_route_boundary::<F>(skb, mode, is_local) {
-        return None;
+    if crosses_local_route_boundary::<F>(skb, mode, is_local, cx.rcu) {
+        return Err(crossing(skb, cx, is_local));
     }
     if is_local {
-        return Some(Way::Local);
+        return Ok(Way::Local);
     }
     if !count_down(skb, cx) || (mode.tunnel.is_some() && dest.is_none()) {
-        return None;
+        return Err(Unsent::Dropped);
     }
     let source = D::from_route(source);
     let route = if xfrm::has_output_policies(cx.net) {
-        meet_policies::<F, D>(skb, cx, route, (source, daddr), mode)?
+        meet_policies::<F, D>(skb, cx, route, (source, daddr), mode).ok_or(Unsent::Dropped)?
     } else {
         route
     };
     if !fits::<F, D>(skb, cx, &route, mode) || !F::correct_header(skb) {
-        return None;
+        return Err(Unsent::Dropped);
     }
-    Some(Way::Out { route, source })
+    Ok(Way::Out { route, source })
 }
 
 /// Lets a packet meet the IPsec policies for what it will be when it is sent along `route`, between
@@ -237,7 +260,7 @@ fn meet_policies<'rcu, F: Family, D: Family>(
     } else {
         Sent::AsIs
     };
-    match xfrm::lookup::<D::Route>(cx.net, skb, &route, sent).ok()? {
+    match xfrm::lookup::<D::Route>(cx.net, skb, &route, sent, cx.rcu).ok()? {
         Some(bundle) => Some(Chosen::Own(bundle)),
         None => Some(route),
     }
@@ -263,7 +286,7 @@ fn look_up<'rcu, F: Family, D: Family>(
     let cache = D::route_cache(dest);
     let Some(CachedRoute { rt, source }) = D::Addr::of(dest.addr())
         .and_then(|addr| D::look_up(cx.net, addr, mode, true).ok())
-        .and_then(|found| cache.store(found, || dest.available(), cx.rcu).ok())
+        .and_then(|found| cache.store(found, cx.net, || dest.available(), cx.rcu).ok())
     else {
         cache.reset();
         return None;
@@ -279,12 +302,28 @@ fn ip_addr(addr: impl Address) -> IpAddr {
 /// Whether a packet would get from the network to this host or the other way round where it must
 /// not.
 #[inline(always)]
-fn crosses_local_route_boundary<F: Family>(skb: &Skb, mode: Mode, to_local: bool) -> bool {
+fn crosses_local_route_boundary<F: Family>(
+    skb: &Skb,
+    mode: Mode,
+    to_local: bool,
+    rcu: Reader<'_>,
+) -> bool {
     if to_local {
-        let was_local = skb.route().is_some_and(Dst::is_local);
+        let was_local = skb.route().is_some_and(|route| route.is_local(rcu));
         !mode.local || !(mode.redirect || was_local)
     } else {
         !mode.non_local || F::is_from_loopback(skb)
+    }
+}
+
+/// What becomes of a packet that must not get from the network to this host or the other way round.
+/// One without a device is of this host, on LOCAL_OUT.
+#[cold]
+fn crossing<F: Family>(skb: &Skb, cx: &Context<'_, '_, F>, to_local: bool) -> Unsent {
+    if !to_local && !cx.is_icmp && skb.device().is_none() && F::is_from_loopback(skb) {
+        Unsent::Refused
+    } else {
+        Unsent::Dropped
     }
 }
 

@@ -84,9 +84,9 @@ fn xmit_to<F: Family, D: Family>(
         ..Mode::ANY
     };
     match get_out_rt::<F, D>(&mut skb, cx, cx.conn.dest(), server, mode) {
-        None => Verdict::Stolen,
-        Some(Way::Local) => accept(skb),
-        Some(Way::Out { route, source }) => {
+        Err(unsent) => unsent.verdict(skb),
+        Ok(Way::Local) => accept(skb),
+        Ok(Way::Out { route, source }) => {
             let how = How {
                 tunnel,
                 encapsulation,

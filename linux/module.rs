@@ -7,31 +7,6 @@
 use crate::bindings;
 use kernel::prelude::*;
 
-/// One more name under which user space may ask for the module, e.g. `modprobe NAME`.
-///
-/// C: `MODULE_ALIAS()`
-#[macro_export]
-macro_rules! module_alias {
-    ($name:expr) => {
-        #[expect(unsafe_code, reason = "a section of its own is what makes it an alias")]
-        const _: () = {
-            const TEXT: &[u8] = ::core::concat!("alias=", $name, "\0").as_bytes();
-
-            #[used]
-            #[link_section = ".modinfo"]
-            static ALIAS: [u8; TEXT.len()] = {
-                let mut bytes = [0; TEXT.len()];
-                let mut at = 0;
-                while at < TEXT.len() {
-                    bytes[at] = TEXT[at];
-                    at += 1;
-                }
-                bytes
-            };
-        };
-    };
-}
-
 /// Keeps a module from being unloaded.
 ///
 /// # Invariants

@@ -4,25 +4,19 @@
 //!
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
 
-use crate::{
-    bindings,
-    rcu::Reader, //
+mod pernet;
+mod slot;
+
+pub use pernet::{
+    PerNet,
+    Registration,
+    Registry, //
 };
-use core::{
-    marker::PhantomData,
-    pin::Pin,
-    sync::atomic::{
-        AtomicPtr,
-        Ordering::Relaxed, //
-    },
-};
-use kernel::{
-    prelude::*,
-    types::{
-        ForeignOwnable,
-        Opaque, //
-    },
-};
+
+use crate::bindings;
+use core::ptr::NonNull;
+use kernel::types::Opaque;
+use slot::Users;
 
 /// A network namespace.
 #[repr(transparent)]
@@ -80,19 +74,56 @@ impl Net {
     }
 }
 
-/// A reference to a namespace from what that namespace itself owns, as [`PerNet::new`] gets it.
+/// A counted reference to a namespace, for what that namespace itself owns: a [`PerNet`] value gets one
+/// when it is made, and files and hooks have theirs.
+///
+/// It may be kept anywhere, since the namespace waits: its last step ([`PerNet`] values are dropped
+/// then) does not end before all of these are gone. So whoever keeps one for longer than the value
+/// holds up the end of every namespace, and the log says so.
 ///
 /// # Invariants
 ///
-/// The namespace outlives the value.
+/// The namespace has not ended, and `users`, which counts this reference, exists until it is counted
+/// out.
 pub struct OwnNet {
-    net: core::ptr::NonNull<Net>,
+    net: NonNull<Net>,
+    users: NonNull<Users>,
 }
 
-// SAFETY: It gives out `&Net`, which is `Sync`.
+// SAFETY: It gives out `&Net`, which is `Sync`, and the count is atomic.
 unsafe impl Send for OwnNet {}
 // SAFETY: As above.
 unsafe impl Sync for OwnNet {}
+
+impl OwnNet {
+    /// Counts a reference.
+    ///
+    /// # Safety
+    ///
+    /// `net` must not end, and `users` must be valid, until there is no user.
+    unsafe fn new(net: NonNull<Net>, users: &Users) -> Self {
+        users.add();
+        // INVARIANT: Just counted; the rest is by the safety requirement.
+        Self {
+            net,
+            users: NonNull::from(users),
+        }
+    }
+}
+
+impl Clone for OwnNet {
+    fn clone(&self) -> Self {
+        // SAFETY: By the type invariant.
+        unsafe { Self::new(self.net, self.users.as_ref()) }
+    }
+}
+
+impl Drop for OwnNet {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { self.users.as_ref() }.remove();
+    }
+}
 
 impl core::ops::Deref for OwnNet {
     type Target = Net;
@@ -102,172 +133,4 @@ impl core::ops::Deref for OwnNet {
         // SAFETY: By the type invariant.
         unsafe { self.net.as_ref() }
     }
-}
-
-/// What a module keeps for each namespace.
-pub trait PerNet: Send + Sync + Sized + 'static {
-    /// What those of all namespaces are made with.
-    type Common: Send + Sync + 'static;
-
-    /// Makes it, when a namespace is born or the module is loaded. May sleep.
-    fn new(net: OwnNet, common: &Self::Common) -> Result<Pin<KBox<Self>>>;
-
-    /// Stops what reaches it from outside, when the namespace dies or the module is unloaded. A
-    /// grace period passes between this and its drop. May sleep.
-    fn shut(self: Pin<&Self>);
-
-    /// Where the registration keeps its identity; one static for each type.
-    fn registry() -> &'static Registry;
-}
-
-/// The identity of a [`PerNet`] type among all that the kernel knows.
-pub struct Registry {
-    ops: Opaque<bindings::pernet_operations>,
-    id: Opaque<u32>,
-    common: AtomicPtr<c_void>,
-}
-
-// SAFETY: Written while a registration is made, by C; read-only afterwards.
-unsafe impl Sync for Registry {}
-
-impl Registry {
-    /// For a static.
-    pub const fn new() -> Self {
-        Self {
-            ops: Opaque::zeroed(),
-            id: Opaque::zeroed(),
-            common: AtomicPtr::new(core::ptr::null_mut()),
-        }
-    }
-}
-
-impl Default for Registry {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// A registered [`PerNet`] type: every namespace has its value while this exists.
-///
-/// # Invariants
-///
-/// `common` is what the registry points to.
-pub struct Registration<T: PerNet> {
-    _common: Pin<KBox<T::Common>>,
-    _type: PhantomData<fn() -> T>,
-}
-
-impl<T: PerNet> Registration<T> {
-    /// Makes the value for every namespace there is, and for those to come. May sleep.
-    pub fn new(common: T::Common) -> Result<Self> {
-        let common = KBox::pin(common, GFP_KERNEL)?;
-        let registry = T::registry();
-        registry
-            .common
-            .store(core::ptr::from_ref(&*common).cast_mut().cast(), Relaxed);
-        let ops = bindings::pernet_operations {
-            init: Some(init::<T>),
-            pre_exit: Some(pre_exit::<T>),
-            exit: Some(exit::<T>),
-            id: registry.id.get(),
-            size: size_of::<*mut c_void>(),
-            ..Default::default()
-        };
-        // SAFETY: The registry is used by this registration alone, and is static.
-        unsafe { registry.ops.get().write(ops) };
-        // SAFETY: Just initialised; it stays registered until `drop`.
-        kernel::error::to_result(unsafe { bindings::register_pernet_subsys(registry.ops.get()) })?;
-        // INVARIANT: Stored above.
-        Ok(Self {
-            _common: common,
-            _type: PhantomData,
-        })
-    }
-}
-
-impl<T: PerNet> Drop for Registration<T> {
-    fn drop(&mut self) {
-        // SAFETY: Registered in `new`.
-        unsafe { bindings::unregister_pernet_subsys(T::registry().ops.get()) };
-        // What the namespaces had may refer to what they had in common.
-        crate::rcu::drain();
-    }
-}
-
-/// Where a namespace keeps its value.
-///
-/// # Safety
-///
-/// `T` must be registered, or be about to be.
-unsafe fn slot<T: PerNet>(net: *mut bindings::net) -> *mut *mut c_void {
-    // SAFETY: The id was given at the registration.
-    unsafe { bindings::ipvs_net_generic(net, *T::registry().id.get()) }.cast()
-}
-
-impl Net {
-    /// This namespace's value, or `None` if it has none (yet, or any more).
-    pub fn get<'rcu, T: PerNet>(&self, _rcu: Reader<'rcu>) -> Option<Pin<&'rcu T>> {
-        // SAFETY: Whoever can call this has the module loaded; a grace period lies between the
-        // moment that the slot is emptied and the value's drop.
-        let value = unsafe { core::ptr::read_volatile(slot::<T>(self.as_ptr())) };
-        // SAFETY: As above: null, or a pinned value that lives for `'rcu`.
-        unsafe {
-            value
-                .cast::<T>()
-                .as_ref()
-                .map(|value| Pin::new_unchecked(value))
-        }
-    }
-}
-
-/// # Safety
-///
-/// Called by the kernel for a registered `T`.
-unsafe extern "C" fn init<T: PerNet>(net: *mut bindings::net) -> c_int {
-    let own = OwnNet {
-        // INVARIANT: A namespace outlives what it owns, since `exit` comes first.
-        // SAFETY: The kernel passes a valid namespace.
-        net: core::ptr::NonNull::from(unsafe { Net::from_raw(net) }),
-    };
-    // SAFETY: Stored before the registration, and dropped after it.
-    let common = unsafe { &*T::registry().common.load(Relaxed).cast::<T::Common>() };
-    match T::new(own, common) {
-        Ok(value) => {
-            // SAFETY: The slot is this namespace's own.
-            unsafe { core::ptr::write_volatile(slot::<T>(net), value.into_foreign()) };
-            0
-        }
-        Err(error) => error.to_errno(),
-    }
-}
-
-/// # Safety
-///
-/// As for [`init`], for a namespace whose `init` succeeded.
-unsafe extern "C" fn pre_exit<T: PerNet>(net: *mut bindings::net) {
-    // SAFETY: Filled in `init`, emptied in `exit`.
-    let value = unsafe { *slot::<T>(net) };
-    if let Some(value) = core::ptr::NonNull::new(value.cast::<T>()) {
-        // SAFETY: As above; the value is pinned.
-        unsafe { Pin::new_unchecked(value.as_ref()) }.shut();
-    }
-}
-
-/// # Safety
-///
-/// As for [`pre_exit`], a grace period after it.
-unsafe extern "C" fn exit<T: PerNet>(net: *mut bindings::net) {
-    // SAFETY: The slot is this namespace's own.
-    let value = unsafe {
-        let slot = slot::<T>(net);
-        let value = *slot;
-        core::ptr::write_volatile(slot, core::ptr::null_mut());
-        value
-    };
-    if value.is_null() {
-        return;
-    }
-    crate::rcu::synchronize();
-    // SAFETY: Came from `into_foreign` in `init`, and no reader is left that may see it.
-    drop(unsafe { Pin::<KBox<T>>::from_foreign(value) });
 }

@@ -74,6 +74,13 @@ impl Device {
         unsafe { self.field(bindings::IPVS_NET_DEVICE_IFINDEX) }
     }
 
+    /// Whether it is the device that stands in a route for one that has gone.
+    #[inline]
+    pub(crate) fn is_blackhole(&self) -> bool {
+        // SAFETY: The pointer is set at boot and constant from then on.
+        ptr::eq(self.as_ptr(), unsafe { bindings::blackhole_netdev })
+    }
+
     /// Bytes that the device's link header needs.
     #[inline]
     pub fn hard_header_len(&self) -> usize {
@@ -96,32 +103,71 @@ impl Device {
 
 /// What happens to devices, and whom it concerns.
 pub trait Handler: 'static {
-    /// The device went down: nothing must be sent through it any more. Called with the RTNL held;
-    /// may sleep. When the handler is unregistered, it is told so of every device that is up.
-    fn down(net: &Net, device: &Device);
+    /// The device went down or leaves the namespace: whoever keeps a reference to it, or to what
+    /// refers to it, gives that back. Called with the RTNL held; may sleep.
+    ///
+    /// A device that leaves is announced again as long as references to it are left. When the
+    /// handler is unregistered, it is told that all devices go.
+    fn gone(net: &Net, device: &Device);
 }
 
-/// A handler that is told about all devices, in all namespaces, while this exists.
+/// When a handler hears of an event.
+#[derive(Clone, Copy)]
+enum Turn {
+    /// `NETDEV_DOWN`, before IPv6 exchanges the device in routes that it takes away, after which
+    /// nothing in such a route tells which device it went out by.
+    Down,
+    /// `NETDEV_UNREGISTER`, after routes and addresses of the device have been taken away, so
+    /// that no new route by it can be found. One that was found before, and is kept, is no longer
+    /// current by then, be it that it refers to the device through its FIB entry only.
+    Unregister,
+}
+
+impl Turn {
+    const fn event(self) -> usize {
+        let event = match self {
+            Self::Down => bindings::netdev_cmd_NETDEV_DOWN,
+            Self::Unregister => bindings::netdev_cmd_NETDEV_UNREGISTER,
+        };
+        event as usize
+    }
+
+    /// The highest comes first. Those who take routes away have [`ADDRCONF_NOTIFY_PRIORITY`] or up
+    /// to 10 less.
+    ///
+    /// [`ADDRCONF_NOTIFY_PRIORITY`]: srctree/include/net/addrconf.h
+    const fn priority(self) -> c_int {
+        let addrconf = bindings::ADDRCONF_NOTIFY_PRIORITY as c_int;
+        match self {
+            Self::Down => addrconf + 5,
+            Self::Unregister => addrconf - 15,
+        }
+    }
+}
+
+/// A notifier block that is registered.
 ///
 /// # Invariants
 ///
 /// The block is registered, and stays where it is.
-pub struct Notifier<H: Handler> {
-    block: Pin<KBox<Opaque<bindings::notifier_block>>>,
-    _handler: PhantomData<fn() -> H>,
-}
+struct Block(Pin<KBox<Opaque<bindings::notifier_block>>>);
 
 // SAFETY: The block is the kernel's, behind a lock of its own, and may be unregistered by anybody.
-unsafe impl<H: Handler> Send for Notifier<H> {}
-// SAFETY: There is nothing to be done with a `&Notifier`.
-unsafe impl<H: Handler> Sync for Notifier<H> {}
+unsafe impl Send for Block {}
+// SAFETY: There is nothing to be done with a `&Block`.
+unsafe impl Sync for Block {}
 
-impl<H: Handler> Notifier<H> {
-    /// Starts to tell `H`. May sleep.
-    pub fn new() -> Result<Self> {
+impl Block {
+    /// Registers a block that calls `H`. May sleep.
+    fn new<H: Handler>(turn: Turn) -> Result<Self> {
+        let call = match turn {
+            Turn::Down => notify::<H, { Turn::Down.event() }>,
+            Turn::Unregister => notify::<H, { Turn::Unregister.event() }>,
+        };
         let block = KBox::new(
             Opaque::new(bindings::notifier_block {
-                notifier_call: Some(notify::<H>),
+                notifier_call: Some(call),
+                priority: turn.priority(),
                 ..Default::default()
             }),
             GFP_KERNEL,
@@ -130,36 +176,50 @@ impl<H: Handler> Notifier<H> {
         // SAFETY: The block is initialised, does not move, and is unregistered in `drop`.
         to_result(unsafe { bindings::register_netdevice_notifier(block.get()) })?;
         // INVARIANT: Just registered, and pinned.
-        Ok(Self {
-            block,
-            _handler: PhantomData,
-        })
+        Ok(Self(block))
     }
 }
 
-impl<H: Handler> Drop for Notifier<H> {
+impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants. Whoever runs in `notify` holds the RTNL, which this
-        // takes.
-        unsafe { bindings::unregister_netdevice_notifier(self.block.get()) };
+        // SAFETY: By the type invariant. Whoever runs in `notify` holds the RTNL, which this takes.
+        unsafe { bindings::unregister_netdevice_notifier(self.0.get()) };
+    }
+}
+
+/// A handler that is told about all devices, in all namespaces, while this exists.
+pub struct Notifier<H: Handler> {
+    _down: Block,
+    _unregister: Block,
+    _handler: PhantomData<fn() -> H>,
+}
+
+impl<H: Handler> Notifier<H> {
+    /// Starts to tell `H`. May sleep.
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            _down: Block::new::<H>(Turn::Down)?,
+            _unregister: Block::new::<H>(Turn::Unregister)?,
+            _handler: PhantomData,
+        })
     }
 }
 
 /// # Safety
 ///
 /// Called by the kernel as a netdevice notifier.
-unsafe extern "C" fn notify<H: Handler>(
+unsafe extern "C" fn notify<H: Handler, const EVENT: usize>(
     _block: *mut bindings::notifier_block,
     event: usize,
     info: *mut c_void,
 ) -> c_int {
-    if event == bindings::netdev_cmd_NETDEV_DOWN as usize {
+    if event == EVENT {
         // SAFETY: The kernel passes a `netdev_notifier_info` of a device that lives for as long as
         // the call, and with it its namespace.
         unsafe {
             let dev = bindings::ipvs_netdev_of_notifier_info(info);
             if let Some(device) = Device::from_ptr(dev) {
-                H::down(Net::from_raw(bindings::ipvs_dev_net(dev)), device);
+                H::gone(Net::from_raw(bindings::ipvs_dev_net(dev)), device);
             }
         }
     }

@@ -84,6 +84,10 @@ pub enum Verdict {
     Accept(Skb),
     /// It is freed, and if this host sent it, the sender gets an error.
     Drop(Skb),
+    /// It is freed, and if this host sent it, the sender is refused: on LOCAL_OUT `connect()` and
+    /// `send()` fail at once with `ECONNREFUSED`. TCP takes any other error for one that may pass,
+    /// and sends again (C: `NF_DROP_ERR(-ECONNREFUSED)`).
+    Refuse(Skb),
     /// It was sent, queued or freed.
     Stolen,
 }
@@ -130,6 +134,9 @@ pub trait Hook: 'static {
     ) -> Verdict;
 }
 
+/// [`Verdict::Refuse`], as C has it: the error is in the upper half.
+const REFUSED: c_uint = bindings::NF_DROP | bindings::ECONNREFUSED << bindings::NF_VERDICT_QBITS;
+
 /// What the kernel calls for `H`.
 ///
 /// # Safety
@@ -163,9 +170,24 @@ unsafe extern "C" fn trampoline<H: Hook>(
     // have unshared packets in their hooks, with `data` at the network header, their own control
     // block, and a destination that such packets may be sent along; `protocol` was looked at.
     let skb = unsafe { Skb::from_raw(ptr) };
+    let came_by = skb.raw_route();
     match H::run(cx, skb, &state, rcu) {
-        Verdict::Accept(skb) => hand_back(skb, raw, bindings::NF_ACCEPT),
+        Verdict::Accept(mut skb) => {
+            // After LOCAL_OUT the packet goes on outside of this section, which alone protects a
+            // route without reference that it got here. The one it came with is its sender's.
+            let verdict = if matches!(H::HOOK, HookNum::LocalOut)
+                && skb.raw_route() != came_by
+                && !skb.has_own_route()
+                && !skb.hold_route()
+            {
+                bindings::NF_DROP
+            } else {
+                bindings::NF_ACCEPT
+            };
+            hand_back(skb, raw, verdict)
+        }
         Verdict::Drop(skb) => hand_back(skb, raw, bindings::NF_DROP),
+        Verdict::Refuse(skb) => hand_back(skb, raw, REFUSED),
         Verdict::Stolen => bindings::NF_STOLEN,
     }
 }
@@ -182,10 +204,14 @@ fn hand_back(skb: Skb, passed: *mut bindings::sk_buff, verdict: c_uint) -> c_uin
 }
 
 /// A hook, to be registered.
+#[repr(transparent)]
 pub struct HookOps<C> {
     ops: bindings::nf_hook_ops,
     _context: PhantomData<fn(&C)>,
 }
+
+// SAFETY: It is not changed; its pointers are to functions.
+unsafe impl<C> Sync for HookOps<C> {}
 
 impl<C: PerNet> HookOps<C> {
     /// The hook `H`.
@@ -205,12 +231,16 @@ impl<C: PerNet> HookOps<C> {
 
 /// Hooks that the packets of one namespace pass while this exists.
 ///
+/// Packets may be in the hooks for another grace period: what a hook uses comes from its namespace
+/// ([`Net::get`]) or is static.
+///
 /// # Invariants
 ///
-/// All of `ops` are registered in `net`, and stay where they are. `net` outlives the value.
+/// The `count` hooks at `ops`, which are static, are registered in `net`.
 pub struct Registration {
-    ops: KVec<bindings::nf_hook_ops>,
-    net: NonNull<bindings::net>,
+    ops: NonNull<bindings::nf_hook_ops>,
+    count: c_uint,
+    net: OwnNet,
 }
 
 // SAFETY: Hooks may be unregistered by anybody.
@@ -221,35 +251,30 @@ unsafe impl Sync for Registration {}
 impl Registration {
     /// Lets the packets of `net` pass `hooks`. May sleep.
     ///
-    /// The registration belongs to what the namespace owns, as `net` does, and goes with it.
-    pub fn new<C: PerNet, const N: usize>(net: &OwnNet, hooks: [HookOps<C>; N]) -> Result<Self> {
-        let mut ops = KVec::with_capacity(N, GFP_KERNEL)?;
-        for hook in hooks {
-            ops.push(hook.ops, GFP_KERNEL)?;
-        }
-        // INVARIANT: `OwnNet` promises that the namespace outlives what it owns.
-        let net = NonNull::new(net.as_ptr()).ok_or(EINVAL)?;
-        // SAFETY: The namespace is valid, the hooks are described in full, and a `KVec` that is
-        // not changed keeps them in place.
-        to_result(unsafe {
-            bindings::nf_register_net_hooks(net.as_ptr(), ops.as_mut_ptr(), ops.len() as c_uint)
-        })?;
+    /// # Errors
+    ///
+    /// `ENOMEM`; `E2BIG` if there are too many hooks.
+    pub fn new<C: PerNet>(net: &OwnNet, hooks: &'static [HookOps<C>]) -> Result<Self> {
+        let count = c_uint::try_from(hooks.len()).map_err(|_| E2BIG)?;
+        // A hook is its description alone.
+        let ops = NonNull::from(hooks).cast::<bindings::nf_hook_ops>();
+        // SAFETY: The namespace is valid, the hooks are described in full, and stay where they are.
+        // Netfilter does not write to them.
+        to_result(unsafe { bindings::nf_register_net_hooks(net.as_ptr(), ops.as_ptr(), count) })?;
         // INVARIANT: Just registered.
-        Ok(Self { ops, net })
+        Ok(Self {
+            ops,
+            count,
+            net: net.clone(),
+        })
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants. When `synchronize_net()` returns, no packet is left in
-        // the hooks.
+        // SAFETY: By the type invariants.
         unsafe {
-            bindings::nf_unregister_net_hooks(
-                self.net.as_ptr(),
-                self.ops.as_mut_ptr(),
-                self.ops.len() as c_uint,
-            );
-            bindings::synchronize_net();
+            bindings::nf_unregister_net_hooks(self.net.as_ptr(), self.ops.as_ptr(), self.count);
         }
     }
 }
@@ -301,26 +326,18 @@ pub fn has_ipv6() -> bool {
 ///
 /// # Invariants
 ///
-/// `net` outlives the value, and counts it as a user.
+/// `net` counts it as a user.
 pub struct Defrag6 {
-    net: NonNull<bindings::net>,
+    net: OwnNet,
 }
-
-// SAFETY: Anybody may give it back.
-unsafe impl Send for Defrag6 {}
-// SAFETY: There is nothing to be done with a `&Defrag6`.
-unsafe impl Sync for Defrag6 {}
 
 impl Defrag6 {
     /// Puts the fragments of `net` together from now on. May sleep.
-    ///
-    /// It belongs to what the namespace owns, as `net` does, and goes with it.
     pub fn new(net: &OwnNet) -> Result<Self> {
-        let net = NonNull::new(net.as_ptr()).ok_or(EINVAL)?;
         // SAFETY: The namespace is valid.
         to_result(unsafe { bindings::nf_defrag_ipv6_enable(net.as_ptr()) })?;
-        // INVARIANT: `OwnNet` promises that the namespace outlives what it owns; it counts.
-        Ok(Self { net })
+        // INVARIANT: It counts.
+        Ok(Self { net: net.clone() })
     }
 }
 

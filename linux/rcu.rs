@@ -6,7 +6,8 @@
 
 use crate::{
     bindings,
-    roll::Place, //
+    roll::Place,
+    table::AtomicChained, //
 };
 use core::{
     marker::PhantomData,
@@ -73,12 +74,15 @@ static PENDING: AtomicUsize = AtomicUsize::new(0);
 /// One `rcu_barrier()` is not enough: an object that is freed releases others, which then wait for
 /// a grace period of their own. A module must not go before the last of them.
 pub fn drain() {
-    barrier();
-    while PENDING.load(Ordering::Acquire) != 0 {
+    loop {
+        let none = PENDING.load(Ordering::Acquire) == 0;
+        // If none was pending, this also waits for the one that made it so, which may still be about
+        // to return; but what it waits for may release objects.
         barrier();
+        if none && PENDING.load(Ordering::Acquire) == 0 {
+            return;
+        }
     }
-    // The one that made it zero may still be about to return.
-    barrier();
 }
 
 /// Waits until every callback that waits for a grace period now has returned. May sleep.
@@ -96,6 +100,8 @@ pub(crate) struct SharedInner<T: 'static> {
     /// The next entries of the hash chains that the object is in; see [`crate::table`].
     pub(crate) links: [AtomicUsize; 2],
     refs: AtomicU32,
+    /// Which of those it is in.
+    pub(crate) chained: AtomicChained,
     /// The object's place in a roll; see [`crate::roll`].
     pub(crate) place: Place<T>,
     #[pin]
@@ -130,6 +136,7 @@ impl<T: Send + Sync> Shared<T> {
                 rcu: Opaque::uninit(),
                 links: [const { AtomicUsize::new(0) }; 2],
                 refs: AtomicU32::new(1),
+                chained: AtomicChained::new(),
                 place: Place::new(),
                 value <- init,
             }? Error),
@@ -161,11 +168,6 @@ impl<T: Send + Sync> Shared<T> {
     #[inline]
     pub fn same(&self, other: &T) -> bool {
         core::ptr::eq::<T>(&**self, other)
-    }
-
-    /// The reference as the address of its memory, without giving it up.
-    pub(crate) fn as_inner(&self) -> NonNull<SharedInner<T>> {
-        self.inner
     }
 
     /// Gives up the reference without releasing it.

@@ -244,11 +244,22 @@ impl<T: Send + Sync> Roll<T> {
         self.open.store(true, Ordering::Relaxed);
     }
 
-    /// Lets all leave, and no others be enrolled. Sleeps.
+    /// Lets all leave, and no others be enrolled. Waits for a grace period.
     pub fn close(&self) {
         self.open.store(false, Ordering::Relaxed);
         // Who has found it open enrols before this returns.
         rcu::synchronize();
+        self.clear();
+    }
+
+    /// Does the same without waiting, when nobody enrols objects any more. What somebody enrols
+    /// nevertheless is kept until the roll is opened again or dropped. Sleeps.
+    pub fn close_unused(&self) {
+        self.open.store(false, Ordering::Relaxed);
+        self.clear();
+    }
+
+    fn clear(&self) {
         // A visitor, too, has both at a time.
         let mut known = self.known.lock();
         drop(core::mem::replace(&mut *known, List::empty()));

@@ -6,11 +6,14 @@
 //! Adding costs the same however many there are: only when all slots are in use are the objects
 //! moved, to twice as many, with the empty slots closed up.
 
-use crate::rcu::{
-    Borrowed,
-    Reader,
-    Shared,
-    SharedInner, //
+use crate::{
+    rcu::{
+        Borrowed,
+        Reader,
+        Shared,
+        SharedInner, //
+    },
+    sched::cond_resched, //
 };
 use core::{
     ptr::NonNull,
@@ -42,8 +45,11 @@ struct Slots<T: Send + Sync + 'static> {
 impl<T: Send + Sync> Slots<T> {
     fn new(size: usize) -> Result<Shared<Self>> {
         let mut slots = KVVec::with_capacity(size, GFP_KERNEL)?;
-        for _ in 0..size {
+        for slot in 0..size {
             slots.push_within_capacity(Slot::new(core::ptr::null_mut()))?;
+            if slot % 4096 == 4095 {
+                cond_resched();
+            }
         }
         Shared::pin_init(
             try_init!(Self {
@@ -53,7 +59,18 @@ impl<T: Send + Sync> Slots<T> {
             GFP_KERNEL,
         )
     }
+
+    fn view<'a, 'rcu: 'a>(&'a self, rcu: Reader<'rcu>) -> View<'a, 'rcu, T> {
+        View {
+            len: &self.len,
+            slots: &self.slots,
+            rcu,
+        }
+    }
 }
+
+/// How many slots [`Roster::for_each`] looks at under RCU at a time.
+const BATCH: usize = 64;
 
 /// So many slots are part of the list.
 const FEW: usize = 8;
@@ -148,45 +165,19 @@ pub struct Room<'a, T: Send + Sync + 'static> {
 
 impl<T: Send + Sync> Room<'_, T> {
     /// Adds `object`, whose reference the list keeps. `moved`, which must not sleep, is called with
-    /// the former slots if the objects are about to move.
+    /// the former slots if the objects are about to move. Sleeps.
     pub fn push(self, object: Shared<T>, moved: impl FnOnce(&View<'_, '_, T>)) {
         let Self {
             roster,
             new,
             _writer,
         } = self;
-        crate::rcu::read(|rcu| {
-            let view = roster.view(rcu);
-            let Some(new) = &new else {
-                view.push(object.into_inner());
-                return;
-            };
-            moved(&view);
-            let new = View {
-                len: &new.len,
-                slots: &new.slots,
-                rcu,
-            };
-            for slot in 0..view.len() {
-                if let Some(object) = view.get(slot) {
-                    new.push(object.as_inner());
-                }
-            }
-            new.push(object.into_inner());
-        });
+        match new {
+            Some(new) => roster.move_to(new, object, moved),
+            None => crate::rcu::read(|rcu| roster.view(rcu).push(object.into_inner())),
+        }
         let count = roster.count().wrapping_add(1);
         roster.count.store(count, Ordering::Relaxed);
-        let Some(new) = new else {
-            return;
-        };
-        // INVARIANT: The references of the former slots have gone over to the new ones.
-        let old = roster
-            .slots
-            .swap(new.into_inner().as_ptr(), Ordering::AcqRel);
-        if let Some(old) = NonNull::new(old) {
-            // SAFETY: The list's own reference.
-            drop(unsafe { Shared::from_inner(old) });
-        }
     }
 }
 
@@ -209,16 +200,74 @@ impl<T: Send + Sync> Roster<T> {
         // SAFETY: Null or, by the type invariant, valid; a replaced generation is dropped after a
         // grace period.
         match unsafe { self.slots.load(Ordering::Acquire).as_ref() } {
-            Some(slots) => View {
-                len: &slots.value.len,
-                slots: &slots.value.slots,
-                rcu,
-            },
+            Some(slots) => slots.value.view(rcu),
             None => View {
                 len: &self.few_len,
                 slots: &self.few,
                 rcu,
             },
+        }
+    }
+
+    /// Lets `new` take the place of the slots, with the objects that there are, and `object` behind
+    /// them. For the writer.
+    fn move_to(
+        &self,
+        new: Shared<Slots<T>>,
+        object: Shared<T>,
+        moved: impl FnOnce(&View<'_, '_, T>),
+    ) {
+        let mut copied = 0usize;
+        let mut done = false;
+        while !done {
+            crate::rcu::read(|rcu| {
+                let (from, to) = (self.view(rcu), new.view(rcu));
+                let end = from.len().min(copied.wrapping_add(BATCH));
+                for object in (copied..end).filter_map(|slot| from.get(slot)) {
+                    to.push(object.as_inner());
+                }
+                done = end == from.len();
+                copied = end;
+            });
+            cond_resched();
+        }
+        crate::rcu::read(|rcu| {
+            moved(&self.view(rcu));
+            new.view(rcu).push(object.into_inner());
+        });
+        // INVARIANT: The references of the former slots have gone over to the new ones.
+        let old = self.slots.swap(new.into_inner().as_ptr(), Ordering::AcqRel);
+        if let Some(old) = NonNull::new(old) {
+            // SAFETY: The list's own reference.
+            drop(unsafe { Shared::from_inner(old) });
+        }
+    }
+
+    /// Visits the objects with their slots, the last one added first, some at a time under RCU, and
+    /// gives way in between. Sleeps.
+    ///
+    /// What is there all the time is visited, if others are added and removed meanwhile; once, unless
+    /// the objects move.
+    pub fn for_each(
+        &self,
+        mut visit: impl for<'rcu> FnMut(usize, Borrowed<'rcu, T>, Reader<'rcu>),
+    ) {
+        let mut end = usize::MAX;
+
+        while end != 0 {
+            end = crate::rcu::read(|rcu| {
+                let view = self.view(rcu);
+                // Objects move to lower slots only, where they are still met.
+                let end = end.min(view.len());
+                let start = end.saturating_sub(BATCH);
+                for slot in (start..end).rev() {
+                    if let Some(object) = view.get(slot) {
+                        visit(slot, object, rcu);
+                    }
+                }
+                start
+            });
+            cond_resched();
         }
     }
 
@@ -274,16 +323,24 @@ impl<T: Send + Sync> Roster<T> {
         Some(found)
     }
 
-    /// Removes all objects, and gives each to `removed`, which must not sleep. Sleeps.
+    /// Removes all objects, the last one added first, and gives each to `removed`, which must not
+    /// sleep. Sleeps.
     pub fn clear(&self, mut removed: impl FnMut(Shared<T>)) {
         let _writer = self.writer.lock();
-        crate::rcu::read(|rcu| {
-            let view = self.view(rcu);
-            for object in (0..view.len()).filter_map(|slot| view.take(slot)) {
-                removed(object);
-            }
-            view.trim();
-        });
+        let mut end = usize::MAX;
+        while end != 0 {
+            end = crate::rcu::read(|rcu| {
+                let view = self.view(rcu);
+                let end = end.min(view.len());
+                let start = end.saturating_sub(BATCH);
+                for object in (start..end).rev().filter_map(|slot| view.take(slot)) {
+                    removed(object);
+                }
+                view.trim();
+                start
+            });
+            cond_resched();
+        }
         self.count.store(0, Ordering::Relaxed);
     }
 

@@ -99,10 +99,10 @@ impl Dst {
 
     /// Whether it leads to this host.
     #[inline]
-    pub fn is_local(&self) -> bool {
+    pub fn is_local(&self, rcu: Reader<'_>) -> bool {
         match self.as_rtable() {
-            Some(rt) => rt.is_local(),
-            None => self.goes_to_loopback(),
+            Some(rt) => rt.is_local(rcu),
+            None => self.goes_to_loopback(rcu),
         }
     }
 
@@ -135,13 +135,6 @@ impl Dst {
         unsafe { Device::from_ptr(self.device_ptr()) }
     }
 
-    /// The number of the device that it goes out by, 0 if there is none. For the moment that a route
-    /// is looked at under RCU.
-    pub(crate) fn device_index(&self) -> i32 {
-        // SAFETY: As in `goes_to_loopback`.
-        unsafe { Device::from_ptr(self.device_ptr()) }.map_or(0, Device::index)
-    }
-
     /// Whether IPsec policies don't apply to it.
     pub(crate) fn is_exempt(&self) -> bool {
         // SAFETY: `&self` keeps the route valid; another flag may be set at any time.
@@ -155,13 +148,11 @@ impl Dst {
         unsafe { bindings::ipvs_dst_is_bundle(self.as_ptr()) }
     }
 
-    /// Whether the device connects this host with itself. For the moment that a route is looked at
-    /// under RCU.
+    /// Whether the device connects this host with itself. A reference to the route is not enough to
+    /// look at its device, which may be exchanged, and freed a grace period later.
     #[inline]
-    fn goes_to_loopback(&self) -> bool {
-        // SAFETY: Whoever has a `&Dst` is in a read-side critical section, or holds a reference to
-        // the route and thereby to its device.
-        unsafe { Device::from_ptr(self.device_ptr()) }.is_some_and(Device::is_loopback)
+    fn goes_to_loopback(&self, rcu: Reader<'_>) -> bool {
+        self.device(rcu).is_some_and(Device::is_loopback)
     }
 }
 
@@ -180,7 +171,10 @@ pub trait Route: Deref<Target = Dst> + sealed::Sealed + Sync + 'static {
     const IS_IPV6: bool;
 
     /// Whether it leads to this host.
-    fn is_local(&self) -> bool;
+    fn is_local(&self, rcu: Reader<'_>) -> bool;
+
+    /// Whether it refers to `device`: goes out by it, or is that of an address of it.
+    fn uses(&self, device: &Device, rcu: Reader<'_>) -> bool;
 
     /// Bytes that may be sent in one packet, as far as it is known.
     fn mtu(&self) -> u32;
@@ -265,7 +259,9 @@ pub struct Found<R: Route> {
 /// (C: `ip_route_me_harder()`, `ip6_route_me_harder()`). The packet keeps its way if it leads to
 /// this host.
 pub fn reroute(net: &Net, skb: &mut Skb) -> Result {
-    if skb.route().is_none_or(Dst::is_local) {
+    // SAFETY: A packet lives in a read-side critical section, and it is borrowed for all of this.
+    let rcu = unsafe { Reader::assume() };
+    if skb.route().is_none_or(|route| route.is_local(rcu)) {
         return Ok(());
     }
     let ptr = skb.as_ptr();

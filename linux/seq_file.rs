@@ -67,13 +67,13 @@ impl fmt::Write for Writer<'_> {
 
 /// A file in a network namespace's `/proc/net`; removed when dropped, which waits for its readers.
 ///
-/// It must be dropped before its namespace is gone: keep it in that namespace's state.
-///
 /// # Invariants
 ///
 /// `entry` is the file that was made, and not removed yet.
 pub struct ProcEntry {
     entry: NonNull<bindings::proc_dir_entry>,
+    // Last: the namespace outlives its files.
+    _net: OwnNet,
 }
 
 // SAFETY: Entries may be removed from any process; there is no other operation on them.
@@ -86,7 +86,7 @@ impl ProcEntry {
     pub fn single<T: Single>(net: &OwnNet, name: &'static CStr, mode: u16) -> Result<Self> {
         // SAFETY: The namespace's directory exists as long as the namespace; `show_single` fits
         // what the core calls it with.
-        Self::of(unsafe {
+        let entry = unsafe {
             bindings::proc_create_net_single(
                 name.as_char_ptr(),
                 mode,
@@ -94,14 +94,15 @@ impl ProcEntry {
                 Some(show_single::<T>),
                 core::ptr::null_mut(),
             )
-        })
+        };
+        Self::of(entry, net)
     }
 
     /// Makes a file that `T` writes record by record, readable as `mode` says.
     pub fn records<T: Records>(net: &OwnNet, name: &'static CStr, mode: u16) -> Result<Self> {
         // SAFETY: As above; the operations are static, and made for a private state of this size,
         // which the core zeroes.
-        Self::of(unsafe {
+        let entry = unsafe {
             bindings::proc_create_net_data(
                 name.as_char_ptr(),
                 mode,
@@ -110,13 +111,15 @@ impl ProcEntry {
                 records::state_size::<T>(),
                 core::ptr::null_mut(),
             )
-        })
+        };
+        Self::of(entry, net)
     }
 
-    fn of(entry: *mut bindings::proc_dir_entry) -> Result<Self> {
+    fn of(entry: *mut bindings::proc_dir_entry, net: &OwnNet) -> Result<Self> {
         // INVARIANT: Just made, if it was.
         Ok(Self {
             entry: NonNull::new(entry).ok_or(ENOMEM)?,
+            _net: net.clone(),
         })
     }
 }

@@ -120,9 +120,15 @@ impl Skb {
     fn shared_info(&self) -> *mut bindings::skb_shared_info {
         // SAFETY: By the type invariants `head` and `end` describe the packet's buffer, behind
         // which the shared info lies.
+        #[cfg(CONFIG_64BIT)]
         unsafe {
             let skb = self.as_ptr();
             (*skb).head.add((*skb).end as usize).cast()
+        }
+        // SAFETY: As above. With 32 bits, `end` is a pointer (`NET_SKBUFF_DATA_USES_OFFSET`).
+        #[cfg(not(CONFIG_64BIT))]
+        unsafe {
+            (*self.as_ptr()).end.cast()
         }
     }
 
@@ -385,8 +391,31 @@ impl Skb {
             return self.clear_route();
         }
         // INVARIANT: The section that protects `rt` is the one that `self` lives in, or inside of
-        // it; whoever queues the packet takes a reference first (`skb_dst_force()`).
+        // it; whoever queues the packet takes a reference first (`skb_dst_force()`), as does the
+        // hook that lets it go on where no other section follows (`hold_route()`).
         self.put_route(rt.as_ptr() as usize | bindings::SKB_DST_NOREF as usize);
+    }
+
+    /// The route as C has it, to be compared.
+    #[inline]
+    pub(crate) fn raw_route(&self) -> usize {
+        // SAFETY: By the type invariants.
+        unsafe { *self.refdst() }
+    }
+
+    /// Whether the packet has a route by a reference.
+    #[inline]
+    pub(crate) fn has_own_route(&self) -> bool {
+        let refdst = self.raw_route();
+        refdst != 0 && refdst & bindings::SKB_DST_NOREF as usize == 0
+    }
+
+    /// Lets the route of the packet outlive the read-side critical section; whether there is one by
+    /// then.
+    #[cold]
+    pub(crate) fn hold_route(&mut self) -> bool {
+        // SAFETY: By the type invariants, in the section that protects the route.
+        unsafe { bindings::ipvs_skb_dst_force(self.as_ptr()) }
     }
 
     /// Sends the packet another way, along a route of its own. One of the other family is not

@@ -8,7 +8,11 @@ use crate::bindings;
 use core::{
     marker::PhantomData,
     mem::MaybeUninit,
-    ptr::NonNull, //
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicBool,
+        Ordering::Relaxed, //
+    },
 };
 use kernel::prelude::*;
 
@@ -19,6 +23,8 @@ use kernel::prelude::*;
 /// `cache` was created for the layout of `T` and is destroyed by `drop` alone.
 pub struct Cache<T> {
     cache: NonNull<bindings::kmem_cache>,
+    /// Whether there has been an object.
+    used: AtomicBool,
     _objects: PhantomData<T>,
 }
 
@@ -41,6 +47,7 @@ impl<T> Cache<T> {
         // INVARIANT: Just created.
         Ok(Self {
             cache: NonNull::new(cache).ok_or(ENOMEM)?,
+            used: AtomicBool::new(false),
             _objects: PhantomData,
         })
     }
@@ -48,6 +55,9 @@ impl<T> Cache<T> {
     /// Memory for one object, or `None`. Any context.
     #[inline]
     pub(crate) fn alloc(&self) -> Option<NonNull<MaybeUninit<T>>> {
+        if !self.used.load(Relaxed) {
+            self.used.store(true, Relaxed);
+        }
         // SAFETY: By the type invariant.
         let ptr = unsafe { bindings::ipvs_kmem_cache_alloc_atomic(self.cache.as_ptr()) };
         NonNull::new(ptr.cast())
@@ -56,8 +66,10 @@ impl<T> Cache<T> {
 
 impl<T> Drop for Cache<T> {
     fn drop(&mut self) {
-        // Objects that wait for their readers come back first.
-        crate::rcu::drain();
+        if *self.used.get_mut() {
+            // Objects that wait for their readers come back first.
+            crate::rcu::drain();
+        }
         // SAFETY: By the type invariant. An object that is still out is reported by the allocator.
         unsafe { bindings::kmem_cache_destroy(self.cache.as_ptr()) };
     }

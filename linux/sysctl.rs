@@ -164,8 +164,6 @@ impl<T> Entry<T> {
 
 /// The files of one namespace's settings; removed when dropped, which waits for their users.
 ///
-/// It must be dropped before its namespace is gone: keep it in that namespace's state.
-///
 /// # Invariants
 ///
 /// `header` is registered, for `rows`. Each row points into the value behind `_value`, which stays
@@ -174,6 +172,8 @@ pub struct Table<T: Send + Sync + 'static> {
     header: NonNull<bindings::ctl_table_header>,
     _rows: KVec<bindings::ctl_table>,
     _value: Arc<T>,
+    // Last: the namespace outlives its files.
+    _net: OwnNet,
 }
 
 // SAFETY: What may be done with it from elsewhere is to drop it; the value may be shared.
@@ -236,6 +236,7 @@ impl<T: Send + Sync + 'static> Table<T> {
             header: NonNull::new(header).ok_or(ENOMEM)?,
             _rows: rows,
             _value: value,
+            _net: net.clone(),
         })
     }
 }

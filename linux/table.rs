@@ -29,7 +29,18 @@ use crate::rcu::{
     Shared,
     SharedInner, //
 };
-use core::sync::atomic::AtomicUsize;
+use crate::sched::cond_resched;
+use core::{
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU32, AtomicUsize,
+        Ordering::{
+            Acquire,
+            Relaxed,
+            Release, //
+        },
+    },
+};
 use kernel::prelude::*;
 
 /// The secret that hashes are keyed with.
@@ -38,8 +49,48 @@ pub type Seed = [u64; 2];
 /// What tables are made of.
 pub trait Hashed: Send + Sync + 'static {
     /// The hash of the key for chain `slot`, or `None` if the object is in no such chain. Must not
-    /// change while the object is in a table: an object that is not found again is never freed.
+    /// change while the object is in a table. If it does, the object can't be removed any more: it is
+    /// never freed, and a table that has it can't be dropped. No chain leads to freed memory.
     fn hash(&self, slot: usize, seed: &Seed) -> Option<u32>;
+}
+
+/// The memory that each bucket of a table takes.
+pub const BUCKET_BYTES: usize = size_of::<AtomicUsize>();
+
+/// Which chains an object is in, which has links for one table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Chained {
+    None,
+    First,
+    Both,
+}
+
+/// [`Chained`] of an object that several may want to insert.
+pub(crate) struct AtomicChained(AtomicU32);
+
+impl AtomicChained {
+    /// In no table.
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU32::new(Chained::None as u32))
+    }
+
+    /// It is going to be in these chains, unless it is in a table already.
+    fn begin(&self, chains: Chained) -> bool {
+        self.0
+            .compare_exchange(Chained::None as u32, chains as u32, Acquire, Relaxed)
+            .is_ok()
+    }
+
+    /// Whether it is in these, as the one knows who takes it out.
+    fn is(&self, chains: Chained) -> bool {
+        self.0.load(Relaxed) == chains as u32
+    }
+
+    /// It is in no chain any more.
+    fn end(&self) {
+        self.0.store(Chained::None as u32, Release);
+    }
 }
 
 /// How large a table is, as powers of two. It has never fewer buckets than at the start, or than 64
@@ -114,12 +165,21 @@ impl<T: Hashed> Table<T> {
         })
     }
 
-    /// Adds `object`, unless there is one that `same` accepts: then it is given back.
+    /// Adds `object`, unless there is one that `same` accepts, or the object is in a table already:
+    /// then it is given back.
     pub fn insert(&self, object: Shared<T>, same: impl Fn(&T) -> bool) -> Result<(), Shared<T>> {
         let Some(hash) = object.hash(0, self.seed()) else {
             return Err(object);
         };
         let second = object.hash(1, self.seed());
+        let chained = match second {
+            Some(_) => Chained::Both,
+            None => Chained::First,
+        };
+        // It has one link for each slot.
+        if !object.memory().chained.begin(chained) {
+            return Err(object);
+        }
         let node = object.into_inner();
         rcu::read(|rcu| {
             // The first slot comes last: who unlinks it finds the other one in place.
@@ -135,27 +195,34 @@ impl<T: Hashed> Table<T> {
                 })
             };
             linked.map_err(|_| {
-                // SAFETY: The reference is still ours, and keeps the object valid.
-                self.chains.unlink(rcu, unsafe { node.as_ref() }, 1);
-                // SAFETY: In no chain any more.
-                unsafe { Shared::from_inner(node) }
+                // SAFETY: The reference just given up keeps the object valid.
+                let node = unsafe { node.as_ref() };
+                self.leave_second(rcu, node)
             })
         })
     }
 
     /// Removes `object`; the table's reference to it, if it was there.
     pub fn remove(&self, object: &Shared<T>) -> Option<Shared<T>> {
-        let node = object.as_inner();
-        let found = rcu::read(|rcu| {
-            // SAFETY: `object` keeps it valid.
-            let node = unsafe { node.as_ref() };
-            self.chains.unlink(rcu, node, 0) && {
-                self.chains.unlink(rcu, node, 1);
-                true
-            }
-        });
-        // SAFETY: The chain's reference, given up in `insert`; one caller alone gets `true`.
-        found.then(|| unsafe { Shared::from_inner(node) })
+        let node = object.memory();
+        rcu::read(|rcu| {
+            let found = self.chains.unlink(rcu, node, 0);
+            found.then(|| self.leave_second(rcu, node))
+        })
+    }
+
+    /// Takes an object out of its second chain, if it is in one; the table's reference. To be called
+    /// by the one who has taken it out of the first one, or has not put it there.
+    fn leave_second(&self, rcu: Reader<'_>, node: &SharedInner<T>) -> Shared<T> {
+        // SAFETY: The chain's reference, given up in `insert`; one caller alone comes here.
+        let object = unsafe { Shared::from_inner(NonNull::from(node)) };
+        if node.chained.is(Chained::Both) && !self.chains.unlink(rcu, node, 1) {
+            // Its hash has changed, and the chain still leads to it: that has a reference for good.
+            core::mem::forget(object.clone());
+        } else {
+            node.chained.end();
+        }
+        object
     }
 
     /// Whether [`Table::resize`] has something to do: a look at a counter.
@@ -168,10 +235,9 @@ impl<T: Hashed> Table<T> {
     /// Objects that are inserted meanwhile may stay. Sleeps.
     pub fn clear(&self, mut removed: impl FnMut(Shared<T>)) {
         self.chains.clear(|node| {
-            // SAFETY: The chain's reference, given up in `insert`; it was taken out just now.
-            let object = unsafe { Shared::from_inner(node) };
-            rcu::read(|rcu| self.chains.unlink(rcu, object.memory(), 1));
-            removed(object);
+            // SAFETY: The chain's reference, given up in `insert`, keeps it valid.
+            let node = unsafe { node.as_ref() };
+            removed(rcu::read(|rcu| self.leave_second(rcu, node)));
         });
     }
 
@@ -223,6 +289,7 @@ impl<T: Hashed> PinnedDrop for Table<T> {
                     next
                 }
             });
+            cond_resched();
             match found {
                 Some(object) => drop(self.remove(&object)),
                 None if cursor == 0 => break,

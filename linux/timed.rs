@@ -16,7 +16,8 @@ use crate::{
     bindings, jiffies,
     rcu::{
         self,
-        Reader, //
+        Reader,
+        Shared, //
     },
     slab,
     table::{
@@ -164,28 +165,61 @@ impl<T: Entry> Timed<T> {
         unsafe { bindings::mod_timer_pending(self.timer.get(), self.value.deadline()) };
     }
 
-    /// Takes the object out of its chains; whether it is this caller's to retire.
-    fn unlink(&self, rcu: Reader<'_>) -> bool {
+    /// Arms the timer for the deadline. Without effect if it has been shut down.
+    ///
+    /// # Safety
+    ///
+    /// The timer must be set up.
+    unsafe fn arm(&self) {
+        loop {
+            let deadline = self.value.deadline();
+            // SAFETY: By the safety requirement.
+            unsafe { bindings::mod_timer(self.timer.get(), deadline) };
+            // `hasten` passes over a timer that is not pending, as this one was until now.
+            if self.value.deadline() == deadline {
+                return;
+            }
+        }
+    }
+
+    /// Takes the object out of its chains; if it was there, it is this caller's to retire.
+    fn unlink(&self, rcu: Reader<'_>) -> Option<Unlinked> {
         // SAFETY: The table outlives its objects.
         let table = unsafe { self.table.as_ref() };
         if !table.chains.unlink(rcu, self, 0) {
-            return false;
+            return None;
         }
-        table.chains.unlink(rcu, self, 1);
         table.quota.give_back();
-        true
+        Some(Unlinked {
+            wholly: self.leave_second(rcu, &table.chains),
+        })
+    }
+
+    /// Takes the object out of its second chain; whether it is not there any more.
+    fn leave_second(&self, rcu: Reader<'_>, chains: &Chains<Self>) -> bool {
+        // A link is never 0 once it was used.
+        self.links[1].load(Relaxed) == 0 || chains.unlink(rcu, self, 1)
     }
 
     /// Hands the memory over to be freed when the last reader is gone.
     ///
     /// # Safety
     ///
-    /// The caller must have won [`Timed::unlink`], and the timer must not fire any more.
-    unsafe fn retire(&self) {
+    /// `unlinked` must be of this object, and the timer must not fire any more.
+    unsafe fn retire(&self, unlinked: Unlinked) {
         self.value.retired();
-        // SAFETY: The object was published, so it came from the slab; nobody else retires it.
-        unsafe { bindings::call_rcu(self.rcu.get(), Some(free_after_readers::<T>)) };
+        // If its hash has changed, a chain still leads to it: it is never freed then.
+        if unlinked.wholly {
+            // SAFETY: The object was published, so it came from the slab; nobody else retires it.
+            unsafe { bindings::call_rcu(self.rcu.get(), Some(free_after_readers::<T>)) };
+        }
     }
+}
+
+/// An object that was taken out of its first chain by the one who has this.
+struct Unlinked {
+    /// And out of the second one, if it was in it.
+    wholly: bool,
 }
 
 /// Gives up an object for its table after its last reader.
@@ -278,30 +312,24 @@ unsafe extern "C" fn fired<T: Entry>(timer: *mut bindings::timer_list) {
     let rcu = unsafe { Reader::assume() };
 
     if !jiffies::after(entry.deadline(), jiffies::now()) && entry.may_end() {
-        if entry.unlink(rcu) {
-            // SAFETY: Won just above; shut down, the timer is never armed again.
+        if let Some(unlinked) = entry.unlink(rcu) {
+            // SAFETY: Unlinked just above; shut down, the timer is never armed again.
             unsafe {
                 bindings::timer_shutdown(timer);
-                entry.retire();
+                entry.retire(unlinked);
             }
         }
         return;
     }
-    loop {
-        let deadline = entry.deadline();
-        // SAFETY: The timer is set up, and does nothing if it has been shut down.
-        unsafe { bindings::mod_timer(timer, deadline) };
-        // `hasten` misses a timer that is not pending, as this one was until now.
-        if entry.deadline() == deadline {
-            break;
-        }
-    }
+    // SAFETY: It has just fired.
+    unsafe { entry.arm() };
 }
 
 /// An object that only its maker has so far.
 pub struct New<'a, T: Entry> {
     entry: NonNull<Timed<T>>,
-    _table: core::marker::PhantomData<&'a Table<T>>,
+    // Keeps the table.
+    _table: core::marker::PhantomData<&'a TableRef<T>>,
 }
 
 impl<T: Entry> Deref for New<'_, T> {
@@ -356,16 +384,17 @@ impl<T: Entry> New<'_, T> {
                 })
             };
             if let Err(other) = linked {
-                chains.unlink(rcu, entry, 1);
                 quota.give_back();
-                // SAFETY: In no chain any more, and its timer was never armed; readers may have
-                // seen it in the other one.
-                unsafe { bindings::call_rcu(entry.rcu.get(), Some(free_after_readers::<T>)) };
+                if entry.leave_second(rcu, chains) {
+                    // SAFETY: In no chain any more, and its timer was never armed; readers may have
+                    // seen it in the other one.
+                    unsafe { bindings::call_rcu(entry.rcu.get(), Some(free_after_readers::<T>)) };
+                }
                 return Err(other);
             }
         }
         // SAFETY: Set up above; without effect if `clear` has retired the object meanwhile.
-        unsafe { bindings::mod_timer(entry.timer.get(), entry.deadline()) };
+        unsafe { entry.arm() };
         Ok(entry)
     }
 }
@@ -419,29 +448,85 @@ impl Default for Quota {
     }
 }
 
-/// A table of objects that end when their time is up.
-#[pin_data(PinnedDrop)]
+/// A table of objects that end when their time is up; its memory is kept by [`TableRef`]s.
+#[pin_data]
 pub struct Table<T: Entry> {
     #[pin]
     chains: Chains<Timed<T>>,
-    cache: Arc<slab::Cache<Timed<T>>>,
     quota: Arc<Quota>,
+    /// How many [`TableRef`]s there are.
+    refs: AtomicUsize,
 }
 
-impl<T: Entry> Table<T> {
-    /// An empty table whose objects come from `cache`, and count in `quota`.
+/// A counted reference to a [`Table`]. The last one to go retires all objects that are left, in
+/// process context: it may not be dropped elsewhere. The memory of the table goes a grace period
+/// later: a timer that has just unlinked its object still uses the chains.
+///
+/// # Invariants
+///
+/// Counted in `refs` of the table.
+pub struct TableRef<T: Entry> {
+    table: Shared<Table<T>>,
+    // Not in the table, whose fields are dropped in softirq context.
+    cache: Arc<slab::Cache<Timed<T>>>,
+}
+
+impl<T: Entry> TableRef<T> {
+    /// An empty table whose objects come from `cache`, and count in `quota`. May sleep.
     pub fn new(
         sizing: Sizing,
         cache: Arc<slab::Cache<Timed<T>>>,
         quota: Arc<Quota>,
-    ) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
+    ) -> Result<Self> {
+        let table = try_pin_init!(Table {
             chains <- Chains::new(sizing),
-            cache,
             quota,
-        }? Error)
+            refs: AtomicUsize::new(1),
+        }? Error);
+        // INVARIANT: The count is 1.
+        Ok(Self {
+            table: Shared::pin_init(table, GFP_KERNEL)?,
+            cache,
+        })
     }
+}
 
+impl<T: Entry> Deref for TableRef<T> {
+    type Target = Table<T>;
+
+    #[inline]
+    fn deref(&self) -> &Table<T> {
+        &self.table
+    }
+}
+
+impl<T: Entry> Clone for TableRef<T> {
+    fn clone(&self) -> Self {
+        // As many do not fit in memory.
+        self.refs.fetch_add(1, Relaxed);
+        // INVARIANT: Just counted.
+        Self {
+            table: self.table.clone(),
+            cache: self.cache.clone(),
+        }
+    }
+}
+
+impl<T: Entry> Drop for TableRef<T> {
+    fn drop(&mut self) {
+        if self.refs.fetch_sub(1, AcqRel) != 1 {
+            return;
+        }
+        // Nobody publishes any more: who has a new object has a reference too.
+        while self.count() != 0 {
+            self.clear();
+            // A timer that has unlinked the last object may be about to count it out.
+            core::hint::spin_loop();
+        }
+    }
+}
+
+impl<T: Entry> Table<T> {
     /// The secret to hash a key with that is looked for.
     #[inline]
     pub fn seed(&self) -> &Seed {
@@ -459,9 +544,9 @@ impl<T: Entry> Table<T> {
         self.chains.size()
     }
 
-    /// A new object of `table`, which an [`Arc`] keeps in place, that nobody sees yet; unless there
-    /// is no memory, or there are `most` in the quota. Any context.
-    pub fn alloc(table: &Arc<Self>, value: T, most: usize) -> Result<New<'_, T>, Refused> {
+    /// A new object of `table` that nobody sees yet; unless there is no memory, or there are `most` in
+    /// the quota. Any context.
+    pub fn alloc(table: &TableRef<T>, value: T, most: usize) -> Result<New<'_, T>, Refused> {
         if !table.quota.take(most) {
             return Err(Refused::Full);
         }
@@ -539,12 +624,12 @@ impl<T: Entry> Table<T> {
                     }
                 }
                 for entry in batch.into_iter().flatten() {
-                    if entry.unlink(rcu) {
-                        // SAFETY: Won just above. The timer is waited for; it waits for nothing
+                    if let Some(unlinked) = entry.unlink(rcu) {
+                        // SAFETY: Unlinked just above. The timer is waited for; it waits for nothing
                         // that is held here.
                         unsafe {
                             bindings::timer_shutdown_sync(entry.timer.get());
-                            entry.retire();
+                            entry.retire(unlinked);
                         }
                     }
                 }
@@ -574,18 +659,5 @@ impl<T: Entry> Table<T> {
     /// Grows or shrinks the table if its load asks for it. Sleeps.
     pub fn resize(&self) -> Result {
         self.chains.resize()
-    }
-}
-
-#[pinned_drop]
-impl<T: Entry> PinnedDrop for Table<T> {
-    fn drop(self: Pin<&mut Self>) {
-        while self.count() != 0 {
-            self.clear();
-            // A timer that has unlinked the last object may be about to count it out.
-            core::hint::spin_loop();
-        }
-        // A timer that has just unlinked its object still uses the chains.
-        rcu::synchronize();
     }
 }

@@ -5,6 +5,10 @@
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
 use crate::bindings;
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::AcqRel, //
+};
 use kernel::{
     ffi::{
         c_int,
@@ -46,6 +50,8 @@ pub struct Work<T: Run> {
 struct Inner<T> {
     #[pin]
     work: Opaque<bindings::delayed_work>,
+    /// Whether somebody is in a hurry, and the work has not run since.
+    hurried: AtomicBool,
     run: T,
 }
 
@@ -81,6 +87,7 @@ impl<T: Run> Work<T> {
                         );
                     }
                 }),
+                hurried: AtomicBool::new(false),
                 run,
             }),
             GFP_KERNEL,
@@ -96,7 +103,14 @@ impl<T: Run> Work<T> {
     }
 
     /// Runs the work at once, also if it waits to run later. Any context.
+    ///
+    /// Of those who are in a hurry before it runs, the first one queues it; what the others have done
+    /// before is seen by the same run.
     pub fn hurry(&self) {
+        // Also if it is set: whoever clears it sees then what was done before this.
+        if self.inner.hurried.swap(true, AcqRel) {
+            return;
+        }
         // SAFETY: As in `Inner::schedule`.
         unsafe {
             bindings::mod_delayed_work_on(
@@ -113,6 +127,7 @@ impl<T: Run> Work<T> {
     pub fn cancel(&self) {
         // SAFETY: By the type invariant.
         unsafe { bindings::cancel_delayed_work_sync(self.inner.work.get()) };
+        self.inner.hurried.swap(false, AcqRel);
     }
 }
 
@@ -147,6 +162,7 @@ unsafe extern "C" fn callback<T: Run>(work: *mut bindings::work_struct) {
         .cast::<Opaque<bindings::delayed_work>>();
     // SAFETY: The item is in an `Inner<T>`, and its owner waits for this call before it is freed.
     let inner = unsafe { &*kernel::container_of!(delayed, Inner<T>, work) };
+    inner.hurried.swap(false, AcqRel);
     if let Next::After(delay) = inner.run.run() {
         inner.schedule(delay);
     }

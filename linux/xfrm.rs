@@ -11,6 +11,8 @@
 use crate::{
     bindings,
     net::Net,
+    netdevice::Device,
+    rcu::Reader,
     route::{
         Owned,
         Route, //
@@ -72,7 +74,7 @@ pub fn has_output_policies(net: &Net) -> bool {
                 ptr::read_volatile(&raw const (*xfrm).xfrm.policy_default[OUT]),
             )
         };
-        count != 0 || u32::from(default) != bindings::XFRM_USERPOLICY_ACCEPT
+        count != 0 || u32::from(default) == bindings::XFRM_USERPOLICY_BLOCK
     }
     #[cfg(not(CONFIG_XFRM))]
     {
@@ -95,7 +97,13 @@ pub fn has_output_policies(net: &Net) -> bool {
 /// A policy refuses the packet, what it asks for is not there (yet), or there is no memory. The
 /// packet must not be sent.
 #[cold]
-pub fn lookup<R: Route>(net: &Net, skb: &mut Skb, rt: &R, sent: Sent) -> Result<Option<Owned<R>>> {
+pub fn lookup<R: Route>(
+    net: &Net,
+    skb: &mut Skb,
+    rt: &R,
+    sent: Sent,
+    rcu: Reader<'_>,
+) -> Result<Option<Owned<R>>> {
     if rt.is_exempt() {
         return Ok(None);
     }
@@ -122,7 +130,7 @@ pub fn lookup<R: Route>(net: &Net, skb: &mut Skb, rt: &R, sent: Sent) -> Result<
             }
         }
     }
-    flow.common().flowic_oif = rt.device_index();
+    flow.common().flowic_oif = rt.device(rcu).map_or(0, Device::index);
     // Of a packet that came in, the socket is the one that it was taken to be for, if any.
     let sk = match skb.device() {
         Some(_) => ptr::null(),
@@ -144,7 +152,7 @@ pub fn lookup<R: Route>(net: &Net, skb: &mut Skb, rt: &R, sent: Sent) -> Result<
 }
 
 /// Gives a packet, which is as it will leave this host, the bundle of a policy in place of its
-/// route, if there is one. It keeps the bundle that it has. If it is an ICMP error that no policy
+/// route, if there is one. It keeps a bundle that it has, and a route to this host. If it is an ICMP error that no policy
 /// matches, those for the packet that it is about may match. C: `xfrm_route_forward()`.
 ///
 /// # Context
@@ -159,7 +167,9 @@ pub fn forward(skb: &mut Skb) -> Result {
     let Some(route) = skb.route() else {
         return Err(EHOSTUNREACH);
     };
-    if route.is_exempt() || route.is_bundle() {
+    // SAFETY: A packet lives in a read-side critical section, and it is borrowed for all of this.
+    let rcu = unsafe { Reader::assume() };
+    if route.is_local(rcu) || route.is_exempt() || route.is_bundle() {
         return Ok(());
     }
     // The namespace is taken from the packet's device, which a packet of this host does not have

@@ -74,17 +74,15 @@ impl Map {
         if let Some(Change::Add(dest, _)) = change {
             take(dest.clone())?;
         }
-        linux::rcu::read(|rcu| -> Result {
-            let view = roster.view(rcu);
-            for dest in (0..view.len()).rev().filter_map(|slot| view.get(slot)) {
-                let goes = matches!(change, Some(Change::Remove(other))
-                    if core::ptr::eq(other, dest.get()));
-                if let (false, Some(dest)) = (goes, dest.share()) {
-                    take(dest)?;
-                }
+        let mut taken = Ok(());
+        roster.for_each(|_, dest, _| {
+            let goes = matches!(change, Some(Change::Remove(other))
+                if core::ptr::eq(other, dest.get()));
+            if let (Ok(()), false, Some(dest)) = (taken, goes, dest.share()) {
+                taken = take(dest);
             }
-            Ok(())
-        })?;
+        });
+        taken?;
 
         let mut places = KVVec::from_elem(NOBODY, kind.places(), GFP_KERNEL)?;
         if kind.fill(&mut members, &mut places).is_err() {

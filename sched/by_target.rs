@@ -47,6 +47,7 @@ use linux::{
         Shared,
         SharedCell, //
     },
+    sched::cond_resched,
     spinlock::SpinLockBh,
     table::{
         Hashed,
@@ -275,6 +276,7 @@ impl Memories {
     }
 
     /// Forgets what has not been of use for long. To be called every [`by_target::SWEEP_SECS`].
+    /// Sleeps.
     pub(super) fn sweep(&self) {
         let due = self.writer.lock().sweeps.due(self.entries.count());
         match due {
@@ -303,6 +305,7 @@ impl Memories {
                     }
                 })
             });
+            cond_resched();
             // The same place again, until there is none.
             if let Some(entry) = old {
                 self.entries.remove(&entry);

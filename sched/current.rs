@@ -28,7 +28,8 @@ use ipvs_core::sched::{
     AtRandom,
     InTurn,
     Least,
-    SchedulerKind, //
+    SchedulerKind,
+    Server, //
 };
 use kernel::{
     prelude::*,
@@ -60,6 +61,14 @@ pub(super) struct Memory {
     pub(super) many: Option<Many>,
 }
 
+/// What the weights of servers come to. Under the configuration lock, which weights are changed
+/// under. Sleeps.
+pub(super) fn weights(dests: &Roster<Dest>) -> wrr::Weights {
+    let mut weights = wrr::Weights::new();
+    dests.for_each(|_, dest, _| weights.add(dest.weight()));
+    weights
+}
+
 /// The scheduler in force, with all that it keeps for the service.
 #[pin_data]
 pub(super) struct Current {
@@ -81,14 +90,14 @@ impl Current {
         dests: Option<&Roster<Dest>>,
         settings: &Arc<Settings>,
     ) -> Result<Shared<Self>> {
-        let turn = linux::rcu::read(|rcu| match (kind, dests) {
+        let turn = match (kind, dests) {
             (SchedulerKind::InTurn(InTurn::Rr), _) => Turn::Rr(rr::State::new()),
             (SchedulerKind::InTurn(InTurn::Wrr), Some(dests)) => {
-                Turn::Wrr(wrr::State::with_servers(&Candidates(&dests.view(rcu))))
+                Turn::Wrr(wrr::State::with_weights(weights(dests)))
             }
             (SchedulerKind::InTurn(InTurn::Wrr), None) => Turn::Wrr(wrr::State::new()),
             _ => Turn::Nowhere,
-        });
+        };
         let map = SharedCell::empty();
         if let (SchedulerKind::ByHash(kind), Some(dests)) = (kind, dests) {
             map.exchange(Some(Map::new(kind, dests, None)?.ok_or(EINVAL)?));
@@ -182,20 +191,18 @@ impl Current {
     }
 
     /// Lets the servers tell `many` of their changes from now on, or nobody, and puts it to use.
+    /// Under the configuration lock. Sleeps.
     pub(super) fn replant(&self, dests: &Roster<Dest>, many: Option<Many>) {
         if many.is_none() {
             watch::forget_all(dests);
         }
-        linux::rcu::read(|rcu| {
-            let view = dests.view(rcu);
-            let many = many.map(|mut many| {
-                many.watch_all(&view);
-                many
-            });
-            let mut memory = self.memory.lock();
-            self.has_many.store(many.is_some(), Relaxed);
-            memory.many = many;
+        let many = many.map(|mut many| {
+            dests.for_each(|slot, dest, _| many.watch(slot, dest));
+            many
         });
+        let mut memory = self.memory.lock();
+        self.has_many.store(many.is_some(), Relaxed);
+        memory.many = many;
     }
 
     /// Takes in the server in the last slot.

@@ -28,12 +28,9 @@ use ipvs_core::sched::{
     Servers, //
 };
 use kernel::prelude::*;
-use linux::{
-    rcu::{
-        Borrowed,
-        Shared, //
-    },
-    roster::View, //
+use linux::rcu::{
+    Borrowed,
+    Shared, //
 };
 
 /// So few servers are looked at one by one: that costs no more, and takes no lock.
@@ -108,15 +105,6 @@ impl Many {
     pub(super) fn watch(&mut self, slot: usize, dest: Borrowed<'_, Dest>) {
         dest.watch.set(&self.marks, slot);
         self.kind.set(slot, Some(Candidate(dest)));
-    }
-
-    /// Takes all servers in.
-    pub(super) fn watch_all(&mut self, view: &View<'_, '_, Dest>) {
-        for slot in 0..view.len() {
-            if let Some(dest) = view.get(slot) {
-                self.watch(slot, dest);
-            }
-        }
     }
 
     /// The server in a slot has gone.

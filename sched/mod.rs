@@ -3,9 +3,10 @@
 //! The scheduler of a service: which of its servers gets a new connection. C: `ip_vs_sched.c`.
 //!
 //! The choices are made in [`ipvs_core::sched`], whose list [`ipvs_core::schedulers!`] is the only
-//! one there is: names, numbers and the module's aliases come from it. To add a scheduler of a family
-//! that exists, add its line there, and the file of its formula. A new family needs an arm in
-//! [`current::Current::pick`] besides, and what it keeps for a service in a file here.
+//! one there is: names and numbers come from it. To add a scheduler of a family that exists, add its
+//! line there, and the file of its formula; if C has a module for it, also its name in
+//! `stand_ins/Kbuild`. A new family needs an arm in [`current::Current::pick`] besides, and what it
+//! keeps for a service in a file here.
 //!
 //! # Keeping up
 //!
@@ -36,6 +37,7 @@ use current::{
 };
 use ipvs_core::sched::{
     Arrival,
+    InTurn,
     SchedulerKind,
     Server, //
 };
@@ -56,15 +58,6 @@ use linux::{
     }, //
 };
 use many::Many;
-
-macro_rules! aliases {
-    ($($family:ident { $($(#[$doc:meta])* $kind:ident $module:ident,)* })*) => {
-        $($(linux::module_alias!(concat!("ip_vs_", stringify!($module)));)*)*
-    };
-}
-
-// Whoever loads a scheduler of the C module by its name gets this module.
-ipvs_core::schedulers!(aliases);
 
 /// A change to a service's servers that is about to be made.
 #[derive(Clone, Copy)]
@@ -198,7 +191,8 @@ impl Scheduler {
         current.exchange_map(prepared.map);
     }
 
-    /// A server was removed: `view` is what is left, with `slot` empty.
+    /// A server was removed: `view` is what is left, with `slot` empty. Afterwards,
+    /// [`Self::changed`] is called.
     pub(crate) fn removed(&self, view: &View<'_, '_, Dest>, slot: usize) {
         let Some(current) = self.current() else {
             return;
@@ -206,21 +200,25 @@ impl Scheduler {
         let Memory { turn, many } = &mut *current.memory.lock();
         match turn {
             Turn::Rr(state) => state.removed(&Candidates(view), slot),
-            Turn::Wrr(state) => state.changed(&Candidates(view)),
-            Turn::Nowhere => {}
+            // `changed` follows.
+            Turn::Wrr(_) | Turn::Nowhere => {}
         }
         if let Some(many) = many {
             many.vacate(slot);
         }
     }
 
-    /// A server was edited, or the one that was removed has gone.
+    /// A server was edited, or the one that was removed has gone. Sleeps.
     pub(crate) fn changed(&self, dests: &Roster<Dest>, prepared: Prepared) {
         let Some(current) = self.current() else {
             return;
         };
-        if let Turn::Wrr(state) = &mut current.memory.lock().turn {
-            linux::rcu::read(|rcu| state.changed(&Candidates(&dests.view(rcu))));
+        if current.kind == SchedulerKind::InTurn(InTurn::Wrr) {
+            // Before packets are kept from choosing: this takes its time.
+            let weights = current::weights(dests);
+            if let Turn::Wrr(state) = &mut current.memory.lock().turn {
+                state.changed_to(weights);
+            }
         }
         current.exchange_map(prepared.map);
     }

@@ -4,7 +4,7 @@
 
 use crate::{
     netns::Model,
-    walk::Cursor, //
+    walk::for_each_shared, //
 };
 use core::ops::ControlFlow;
 use ipvs_core::sched::by_target::SWEEP_SECS;
@@ -27,7 +27,7 @@ impl Run for Sweeper {
     fn run(&self) -> Next {
         let mut next = Next::Done;
 
-        Cursor::default().for_each(&self.0.services, |service| {
+        for_each_shared(&self.0.services, |service| {
             if service.scheduler.needs_sweeps() {
                 service.scheduler.sweep();
                 next = Next::After(PERIOD);

@@ -97,12 +97,7 @@ impl Watch {
     }
 }
 
-/// No server of the service tells anyone any more.
+/// No server of the service tells anyone any more. Sleeps.
 pub(super) fn forget_all(dests: &Roster<Dest>) {
-    linux::rcu::read(|rcu| {
-        let view = dests.view(rcu);
-        for dest in (0..view.len()).filter_map(|slot| view.get(slot)) {
-            dest.watch.forget();
-        }
-    });
+    dests.for_each(|_, dest, _| dest.watch.forget());
 }

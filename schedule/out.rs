@@ -8,6 +8,7 @@ use super::{
     is_one_packet,
     one_packet_conn,
     persist,
+    Cause,
     INITIAL_TIMEOUT, //
 };
 use crate::{
@@ -102,7 +103,7 @@ pub(crate) fn of_server<'rcu, F: Family>(
             .map(|template| Control::new(template.get())),
         ..new
     };
-    let (conn, is_new) = connect(netns, service, new, rcu)?;
+    let (conn, is_new) = connect(netns, service, new, Cause::Server, rcu)?;
     if let (true, Some(template)) = (is_new, template) {
         template.keep();
     }

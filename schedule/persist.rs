@@ -93,7 +93,7 @@ pub(super) fn schedule<'rcu, F: Family>(
         control: Some(Control::new(template.get())),
         ..new
     };
-    match connect(netns, service, new, rcu) {
+    match connect(netns, service, new, cause, rcu) {
         Some((conn, is_new)) => {
             if is_new {
                 template.keep();
@@ -159,7 +159,9 @@ fn template<'rcu, F: Family>(
     } else {
         Be16::ZERO
     };
-    make(netns, service, key, pe, dest, dport, rcu)
+    new(service, key, pe, dest, dport)
+        .and_then(|new| make(netns, new, None, rcu))
+        .ok_or(Missing::Refused)
 }
 
 /// What the persistence engine of a service, if it has one, finds in a packet.
@@ -171,30 +173,38 @@ fn pe_data<F: Family>(service: &Service, skb: &mut Skb) -> Result<Option<PeData>
     Ok(Some(found))
 }
 
-fn make<'rcu, F: Family>(
-    netns: &'rcu Netns,
+/// What is known of a template of a service. `None` if the server has just gone.
+fn new<F: Family>(
     service: &Service,
     key: TemplateKey<F>,
     pe: Option<PeData>,
-    dest: Borrowed<'rcu, Dest>,
+    dest: Borrowed<'_, Dest>,
     dport: Be16,
-    rcu: Reader<'rcu>,
-) -> Result<InUse<'rcu, F>, Missing> {
-    let state = F::state(netns);
-    let new = NewTemplate {
+) -> Option<NewTemplate<F>> {
+    Some(NewTemplate {
         key,
         pe,
-        dest: dest.share().ok_or(Missing::Refused)?,
+        dest: dest.share()?,
         dport,
         one_packet: service.is_one_packet(),
         timeout: service.timeout(),
-    };
-    let template =
-        Template::publish(&state.templates, rcu, new, netns.conn_max()).ok_or(Missing::Refused)?;
+    })
+}
+
+/// Makes a template, whose server must be `wanted` if there is one.
+fn make<'rcu, F: Family>(
+    netns: &'rcu Netns,
+    new: NewTemplate<F>,
+    wanted: Option<&Dest>,
+    rcu: Reader<'rcu>,
+) -> Option<InUse<'rcu, F>> {
+    let state = F::state(netns);
+    let (most, settings) = (netns.conn_max(), &netns.settings);
+    let template = Template::publish(&state.templates, rcu, new, most, settings, wanted)?;
     if state.templates.unbalanced(rcu) {
         state.conn_resize.hurry();
     }
-    Ok(template)
+    Some(template)
 }
 
 /// The template for a connection that a server starts, to itself. C: `ip_vs_new_conn_out()`.
@@ -218,5 +228,6 @@ pub(super) fn of_server<'rcu, F: Family>(
             return Some(template);
         }
     }
-    make(netns, service, key, pe, dest, dport, rcu).ok()
+    let new = new(service, key, pe, dest, dport)?;
+    make(netns, new, Some(dest.get()), rcu)
 }

@@ -11,10 +11,7 @@ use crate::{
 use core::ops::ControlFlow;
 use ipvs_core::{
     sched::Server,
-    text::{
-        self,
-        ServiceLabel, //
-    },
+    text, //
 };
 use kernel::{
     prelude::*,
@@ -64,14 +61,10 @@ impl Records for Info {
 }
 
 fn show_service(rcu: Reader<'_>, service: &Service, seq: &SeqFile) {
-    let label = match service.fwmark() {
-        0 => ServiceLabel::Addr(service.protocol().into(), service.addr(), service.port()),
-        mark => ServiceLabel::Fwmark(mark),
-    };
     print(seq, |f| {
         text::write_service(
             f,
-            label,
+            service.label(),
             service.scheduler_name(),
             service.flags(),
             service.timeout(),

@@ -5,6 +5,7 @@
 use crate::{
     control::ControlError,
     ctl::show,
+    log,
     netns::Netns,
     service::Service, //
 };
@@ -68,9 +69,10 @@ pub(super) fn get(option: i32, answer: &mut Answer<'_>, netns: &Netns) -> Result
 fn services(answer: &mut Answer<'_>, netns: &Netns) -> Result {
     let head: [u8; SERVICES_LEN] = answer.read()?;
     let wanted = sockopt::services_wanted(&head);
-    if !sockopt::fits(answer.len(), SERVICES_LEN, wanted, SERVICE_ENTRY_LEN) {
-        return Err(EINVAL);
-    }
+    check_length(
+        answer,
+        sockopt::needed(SERVICES_LEN, wanted, SERVICE_ENTRY_LEN),
+    )?;
     let entries = netns.list_services(wanted as usize, |service| {
         ipv4_service(service).map(|()| service_entry(service))
     })?;
@@ -81,9 +83,7 @@ fn services(answer: &mut Answer<'_>, netns: &Netns) -> Result {
 fn dests(answer: &mut Answer<'_>, netns: &Netns) -> Result {
     let head: [u8; DESTS_LEN] = answer.read()?;
     let wanted = sockopt::dests_wanted(&head);
-    if !sockopt::fits(answer.len(), DESTS_LEN, wanted, DEST_ENTRY_LEN) {
-        return Err(EINVAL);
-    }
+    check_length(answer, sockopt::needed(DESTS_LEN, wanted, DEST_ENTRY_LEN))?;
     let id = sockopt::parse_id(head.first_chunk::<ID_LEN>().ok_or(EINVAL)?);
     let entries = netns
         .list_dests(&id, wanted as usize, |dest| {
@@ -92,6 +92,15 @@ fn dests(answer: &mut Answer<'_>, netns: &Netns) -> Result {
         })
         .map_err(errno)?;
     answer.write(DESTS_LEN, entries.as_flattened())
+}
+
+/// Refuses a caller who has more or less room than for what he asks.
+fn check_length(answer: &Answer<'_>, needed: usize) -> Result {
+    if usize::try_from(answer.len()) == Ok(needed) {
+        return Ok(());
+    }
+    log::wrong_length(answer.len(), needed);
+    Err(EINVAL)
 }
 
 /// Services of another family don't exist for this protocol.

@@ -6,14 +6,21 @@
 //! it always got.
 
 use crate::{
-    control::ControlError,
+    control::{
+        address,
+        ControlError, //
+    },
+    log,
     netns::Netns, //
 };
-use ipvs_core::sockopt::{
-    self,
-    set::*,
-    Dest,
-    Service, //
+use ipvs_core::{
+    log::Endpoint,
+    sockopt::{
+        self,
+        set::*,
+        Dest,
+        Service, //
+    },
 };
 use kernel::prelude::*;
 use linux::{
@@ -83,6 +90,9 @@ fn dest(option: i32, bytes: &[u8; Dest::LEN], netns: &Netns) -> Result {
 /// the protocol that they were added with.
 fn check(service: &Service<'_>, option: i32, netns: &Netns) -> Result {
     if !service.has_protocol() {
+        let id = &service.id;
+        let addr = address(id.family, &id.addr);
+        log::invalid_protocol(id.protocol, Endpoint(addr, id.port));
         return Err(EFAULT);
     }
     if option == ADD {

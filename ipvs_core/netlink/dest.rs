@@ -224,27 +224,31 @@ impl DestSpec {
     /// upper threshold above 2^31 - 1 or a GUE tunnel without port.
     pub fn check(&self) -> Result<(), AttrError> {
         if self.weight < 0 {
-            return refuse(Errno::RANGE, IPVS_DEST_ATTR_WEIGHT, "weight is negative");
+            return refuse(
+                Errno::RANGE,
+                IPVS_DEST_ATTR_WEIGHT,
+                "weight is less than zero",
+            );
         }
         if self.lower > self.upper {
             return refuse(
                 Errno::RANGE,
                 IPVS_DEST_ATTR_L_THRESH,
-                "lower threshold is greater than the upper one",
+                "lower threshold is higher than upper threshold",
             );
         }
         if i32::try_from(self.upper).is_err() {
             return refuse(
                 Errno::INVAL,
                 IPVS_DEST_ATTR_U_THRESH,
-                "upper threshold is too great",
+                "upper threshold is too high",
             );
         }
         if self.tun_type == TUNNEL_GUE && self.tun_port == Be16::ZERO {
             return refuse(
                 Errno::INVAL,
                 IPVS_DEST_ATTR_TUN_PORT,
-                "GUE tunnel needs a port",
+                "tunnel port is zero, but GUE needs one",
             );
         }
         Ok(())

@@ -29,10 +29,45 @@ pub struct State {
     last: Option<usize>,
     /// Weight that a server needs in this pass.
     bar: i32,
+    weights: Weights,
+}
+
+/// What the weights of all servers come to.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights {
     /// Greatest common divisor of the weights above 0; 0 if there are none.
     gcd: i32,
     /// Greatest weight; 0 if there is none above.
     max: i32,
+}
+
+impl Weights {
+    /// Those of no servers.
+    pub const fn new() -> Self {
+        Self { gcd: 0, max: 0 }
+    }
+
+    /// Adds the weight of one more server.
+    pub fn add(&mut self, weight: i32) {
+        if weight > 0 {
+            self.gcd = gcd(weight, self.gcd);
+            self.max = self.max.max(weight);
+        }
+    }
+
+    fn of<V: Servers + ?Sized>(servers: &V) -> Self {
+        let mut weights = Self::new();
+        for server in all(servers) {
+            weights.add(server.weight());
+        }
+        weights
+    }
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 fn gcd(a: i32, b: i32) -> i32 {
@@ -129,15 +164,21 @@ impl State {
         Self {
             last: None,
             bar: 0,
-            gcd: 0,
-            max: 0,
+            weights: Weights::new(),
         }
     }
 
     /// The state of a service that has servers and changes to this scheduler.
     pub fn with_servers<V: Servers + ?Sized>(servers: &V) -> Self {
-        let mut state = Self::new();
-        state.measure(servers);
+        Self::with_weights(Weights::of(servers))
+    }
+
+    /// The same, for servers with these weights.
+    pub fn with_weights(weights: Weights) -> Self {
+        let mut state = Self {
+            weights,
+            ..Self::new()
+        };
         state.bar = state.top();
         state
     }
@@ -145,28 +186,14 @@ impl State {
     /// How much the bar sinks from pass to pass.
     #[inline]
     fn step(&self) -> i32 {
-        self.gcd.max(1)
+        self.weights.gcd.max(1)
     }
 
     /// The bar of a cycle's first pass, 0 if there is no server with a weight.
     #[inline]
     fn top(&self) -> i32 {
         // No wrapping: 1 <= gcd <= max, or both are 0.
-        self.max.wrapping_sub(self.step().wrapping_sub(1))
-    }
-
-    fn measure_one(&mut self, weight: i32) {
-        if weight > 0 {
-            self.gcd = gcd(weight, self.gcd);
-            self.max = self.max.max(weight);
-        }
-    }
-
-    fn measure<V: Servers + ?Sized>(&mut self, servers: &V) {
-        (self.gcd, self.max) = (0, 0);
-        for server in all(servers) {
-            self.measure_one(server.weight());
-        }
+        self.weights.max.wrapping_sub(self.step().wrapping_sub(1))
     }
 
     /// Begins the pass anew, with a bar that fits the weights.
@@ -184,13 +211,19 @@ impl State {
     /// To be called when a server was added, with its weight. Its cost does not depend on how many
     /// servers there are.
     pub fn added(&mut self, weight: i32) {
-        self.measure_one(weight);
+        self.weights.add(weight);
         self.restart();
     }
 
     /// To be called when a server was removed or edited. `servers` is how they are now.
     pub fn changed<V: Servers + ?Sized>(&mut self, servers: &V) {
-        self.measure(servers);
+        self.changed_to(Weights::of(servers));
+    }
+
+    /// The same, with the weights that the servers have now. Its cost does not depend on how many
+    /// there are.
+    pub fn changed_to(&mut self, weights: Weights) {
+        self.weights = weights;
         self.restart();
     }
 
@@ -228,7 +261,7 @@ impl State {
 
     #[inline]
     fn pick_from<P: Pass>(&mut self, servers: &P) -> Option<P::S> {
-        if self.max <= 0 {
+        if self.weights.max <= 0 {
             return None;
         }
         let len = servers.len();
@@ -314,8 +347,9 @@ mod tests {
             state.added(weight);
         }
         let all = State::with_servers(&weighted(&weights)[..]);
-        assert_eq!((state.gcd, state.max), (all.gcd, all.max));
-        assert_eq!((state.gcd, state.max), (6, 30));
+        let Weights { gcd, max } = all.weights;
+        assert_eq!((state.weights.gcd, state.weights.max), (gcd, max));
+        assert_eq!((gcd, max), (6, 30));
     }
 
     #[test]

@@ -123,12 +123,10 @@ pub fn dests_wanted(head: &[u8; DESTS_LEN]) -> u32 {
     number(head, 16)
 }
 
-/// Whether an answer of `len` bytes is made for exactly `wanted` entries behind its head.
-pub fn fits(len: i32, head: usize, wanted: u32, entry: usize) -> bool {
-    let need = (wanted as usize)
-        .checked_mul(entry)
-        .and_then(|entries| entries.checked_add(head));
-    need.is_some() && need == usize::try_from(len).ok()
+/// How long an answer is that has room for exactly `wanted` entries of `entry` bytes behind its head,
+/// or [`usize::MAX`] if that is too much. C: `struct_size()`.
+pub fn needed(head: usize, wanted: u32, entry: usize) -> usize {
+    (wanted as usize).saturating_mul(entry).saturating_add(head)
 }
 
 /// The answer to [`get::INFO`].
@@ -212,12 +210,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_have_to_fit_exactly() {
-        assert!(fits(8, SERVICES_LEN, 0, SERVICE_ENTRY_LEN));
-        assert!(fits(8 + 2 * 104, SERVICES_LEN, 2, SERVICE_ENTRY_LEN));
-        assert!(!fits(8 + 2 * 104 + 1, SERVICES_LEN, 2, SERVICE_ENTRY_LEN));
-        assert!(!fits(-1, SERVICES_LEN, u32::MAX, usize::MAX));
-        assert!(!fits(24, DESTS_LEN, u32::MAX, DEST_ENTRY_LEN));
+    fn there_has_to_be_room_for_each_entry() {
+        assert_eq!(needed(SERVICES_LEN, 0, SERVICE_ENTRY_LEN), 8);
+        assert_eq!(needed(SERVICES_LEN, 2, SERVICE_ENTRY_LEN), 8 + 2 * 104);
+        assert_eq!(needed(SERVICES_LEN, u32::MAX, usize::MAX), usize::MAX);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/kthread.h>
+#include <linux/net.h>
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
@@ -15,11 +16,14 @@
 #include <linux/slab.h>
 #include <linux/timer.h>
 #include <linux/vmalloc.h>
+#include <net/addrconf.h>
 #include <net/genetlink.h>
 #include <net/gso.h>
 #include <net/icmp.h>
 #include <net/inet_dscp.h>
 #include <net/ip.h>
+#include <net/if_inet6.h>
+#include <net/ip6_fib.h>
 #include <net/ip6_route.h>
 #include <net/ip6_checksum.h>
 #include <net/ip_tunnels.h>
@@ -37,6 +41,10 @@ const size_t IPVS_NET_DEVICE_STATE = offsetof(struct net_device, state);
 const size_t IPVS_NET_DEVICE_IFINDEX = offsetof(struct net_device, ifindex);
 const size_t IPVS_NET_DEVICE_HARD_HEADER_LEN = offsetof(struct net_device, hard_header_len);
 const size_t IPVS_NET_DEVICE_NEEDED_HEADROOM = offsetof(struct net_device, needed_headroom);
+
+/* The same of an IPv6 route and of a device's IPv6 data. */
+const size_t IPVS_RT6_INFO_IDEV = offsetof(struct rt6_info, rt6i_idev);
+const size_t IPVS_INET6_DEV_DEV = offsetof(struct inet6_dev, dev);
 
 /* bindgen takes the first definition of HZ, which is that for users. */
 const unsigned int IPVS_HZ = HZ;

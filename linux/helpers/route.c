@@ -18,6 +18,11 @@ __rust_helper bool rust_helper_ipvs_dst_hold_safe(struct dst_entry *dst)
 	return dst_hold_safe(dst);
 }
 
+__rust_helper bool rust_helper_ipvs_skb_dst_force(struct sk_buff *skb)
+{
+	return skb_dst_force(skb);
+}
+
 __rust_helper u32 rust_helper_ipvs_dst4_mtu(const struct dst_entry *dst)
 {
 	return dst4_mtu(dst);

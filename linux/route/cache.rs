@@ -23,6 +23,10 @@ use core::{
 use kernel::{
     alloc::AllocError,
     prelude::*,
+    sync::barrier::{
+        smp_mb,
+        Full, //
+    },
     types::Opaque, //
 };
 
@@ -37,8 +41,8 @@ struct Entry<R: Route> {
 ///
 /// Packets read it under RCU, and whoever finds it empty or out of date puts a new route there.
 /// There is no lock: a route is stored first, and taken out again if by then it must not be there.
-/// Who forbids it does so the other way round, first forbids and then resets, so that one of the
-/// two sees what the other did.
+/// Who forbids it does so the other way round, first forbids and then resets. Both have a full
+/// barrier in between, so that one of the two sees what the other did.
 ///
 /// # Invariants
 ///
@@ -76,13 +80,15 @@ impl<R: Route> RouteCache<R> {
         })
     }
 
-    /// Keeps a route, in place of the one before, as long as its device is up and `allowed` says
-    /// that it may be kept. It may be used in either case. `GFP_ATOMIC`.
+    /// Keeps a route, in place of the one before, as long as its device is up, routing in `net`
+    /// would still come to it, and `allowed` says that it may be kept. It may be used in either
+    /// case. `GFP_ATOMIC`.
     ///
     /// Whoever makes `allowed` say no has to [`reset`](Self::reset) afterwards.
     pub fn store<'rcu>(
         &self,
         found: Found<R>,
+        net: &Net,
         allowed: impl FnOnce() -> bool,
         rcu: Reader<'rcu>,
     ) -> Result<CachedRoute<'rcu, R>, AllocError> {
@@ -101,11 +107,15 @@ impl<R: Route> RouteCache<R> {
         let stored = unsafe { &*entry };
 
         self.replace(entry);
-        // Whoever takes the device down, or changes the mind of `allowed`, resets the cache after
-        // that. Of two exchanges the second sees what was before the first: either the reset meets
-        // the entry, or the change is seen here.
-        let is_up = stored.rt.device(rcu).is_none_or(Device::is_running);
-        if !is_up || !allowed() {
+        // Whoever takes the device or the route away, or changes the mind of `allowed`, resets the
+        // cache after that. Pairs with the barrier in `reset` and `reset_if_uses`: either they
+        // meet the entry, or the change is seen here.
+        smp_mb(Full);
+        // A device that has gone may have been exchanged in the route already.
+        let is_up = |device: &Device| device.is_running() && !device.is_blackhole();
+        let is_usable =
+            stored.rt.device(rcu).is_none_or(is_up) && stored.rt.is_current(net, stored.cookie);
+        if !is_usable || !allowed() {
             self.remove(entry);
         }
         Ok(CachedRoute {
@@ -116,16 +126,22 @@ impl<R: Route> RouteCache<R> {
 
     /// Forgets the route. Any context.
     pub fn reset(&self) {
+        // See `store`.
+        smp_mb(Full);
         self.replace(ptr::null_mut());
     }
 
-    /// Forgets the route if it goes out by `device`. Any context.
-    pub fn reset_if_uses(&self, device: &Device, _rcu: Reader<'_>) {
+    /// Forgets the route if it refers to `device`, or if routing in `net` would not come to it any
+    /// more: nothing else need tell then that its FIB entry refers to the device. Any context.
+    pub fn reset_if_uses(&self, device: &Device, net: &Net, rcu: Reader<'_>) {
+        // See `store`.
+        smp_mb(Full);
         let entry = self.entry.load(Ordering::Acquire);
         // SAFETY: By the type invariant, in a read-side critical section.
-        let uses = unsafe { entry.as_ref() }
-            .is_some_and(|entry| ptr::eq(entry.rt.device_ptr(), device.as_ptr()));
-        if uses {
+        let goes = unsafe { entry.as_ref() }.is_some_and(|entry| {
+            entry.rt.uses(device, rcu) || !entry.rt.is_current(net, entry.cookie)
+        });
+        if goes {
             self.remove(entry);
         }
     }

@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     bindings,
-    net::Net, //
+    net::Net,
+    netdevice::Device,
+    rcu::Reader, //
 };
 use core::{
     net::Ipv4Addr,
@@ -60,9 +62,13 @@ impl Route for Rtable {
     const IS_IPV6: bool = false;
 
     #[inline]
-    fn is_local(&self) -> bool {
+    fn is_local(&self, _rcu: Reader<'_>) -> bool {
         // SAFETY: `&self` keeps the route valid.
         unsafe { (*self.0.get()).rt_flags & bindings::RTCF_LOCAL != 0 }
+    }
+
+    fn uses(&self, device: &Device, _rcu: Reader<'_>) -> bool {
+        ptr::eq(self.device_ptr(), device.as_ptr())
     }
 
     #[inline]

@@ -12,7 +12,12 @@ use super::{
 };
 use crate::{
     bindings,
-    net::Net, //
+    net::Net,
+    netdevice::Device,
+    rcu::{
+        self,
+        Reader, //
+    }, //
 };
 use core::{
     net::Ipv6Addr,
@@ -43,14 +48,38 @@ impl Deref for Rt6Info {
     }
 }
 
+impl Rt6Info {
+    /// The device whose IPv6 data the route refers to (C: `rt6i_idev`), or null. That of the route
+    /// to an address of this host is the one that has the address, not the one it goes out by.
+    fn address_device_ptr(&self, _rcu: Reader<'_>) -> *mut bindings::net_device {
+        let field = |of: *mut c_void, offset| of.wrapping_byte_add(offset).cast::<*mut c_void>();
+        // SAFETY: `&self` keeps the route valid, and it is one of IPv6, or begins with one. Its
+        // `rt6i_idev` may be exchanged at any time, and is freed a grace period after that, so in
+        // this section; the device in it is constant.
+        unsafe {
+            let idev =
+                ptr::read_volatile(field(self.as_ptr().cast(), bindings::IPVS_RT6_INFO_IDEV));
+            if idev.is_null() {
+                return ptr::null_mut();
+            }
+            ptr::read(field(idev, bindings::IPVS_INET6_DEV_DEV)).cast()
+        }
+    }
+}
+
 impl Route for Rt6Info {
     type Addr = Ipv6Addr;
 
     const IS_IPV6: bool = true;
 
     #[inline]
-    fn is_local(&self) -> bool {
-        self.goes_to_loopback()
+    fn is_local(&self, rcu: Reader<'_>) -> bool {
+        self.goes_to_loopback(rcu)
+    }
+
+    fn uses(&self, device: &Device, rcu: Reader<'_>) -> bool {
+        ptr::eq(self.device_ptr(), device.as_ptr())
+            || ptr::eq(self.address_device_ptr(rcu), device.as_ptr())
     }
 
     #[inline]
@@ -164,7 +193,7 @@ pub fn addr_type6(net: &Net, addr: Ipv6Addr) -> Addr6Type {
         return Addr6Type::Unicast;
     }
     match output6(net, addr, Lookup6::default()) {
-        Ok(found) if found.rt.goes_to_loopback() => Addr6Type::Local,
+        Ok(found) if rcu::read(|rcu| found.rt.goes_to_loopback(rcu)) => Addr6Type::Local,
         _ => Addr6Type::Other,
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         self,
         Reader, //
     },
+    sched::cond_resched,
 };
 use kernel::{
     ffi::{
@@ -154,6 +155,8 @@ unsafe extern "C" fn show<T: Records>(seq: *mut bindings::seq_file, _v: *mut c_v
     // SAFETY: As above. The state is not part of what a `SeqFile` reaches.
     let file = unsafe { SeqFile::from_raw(seq) };
 
+    // Neither the core nor a search that comes to nothing gives way otherwise.
+    cond_resched();
     let mut position = state.position;
     let step = rcu::read(|rcu| T::show(net, rcu, &mut position, file));
     state.next = position;

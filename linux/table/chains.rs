@@ -8,11 +8,12 @@ use super::{
     Sizing, //
 };
 use crate::{
-    bindings, new_spinlock_bh,
+    new_spinlock_bh,
     rcu::{
         self,
         Reader, //
     },
+    sched::cond_resched,
     spinlock::{
         SpinLockBh,
         SpinLockBhGuard, //
@@ -83,6 +84,10 @@ impl Link {
     }
 }
 
+/// How far a table grows or shrinks at once, as a power of two. While it does, [`Chains::scan`] looks
+/// at all buckets, under a lock, that one bucket is moved to or from.
+const STEP_BITS: u32 = 6;
+
 /// One generation of buckets.
 struct Buckets {
     /// What this is being replaced by, or null.
@@ -101,6 +106,9 @@ impl Buckets {
         let mut heads = KVVec::with_capacity(size, GFP_KERNEL | __GFP_NOWARN)?;
         for bucket in 0..size {
             heads.push_within_capacity(AtomicUsize::new(Link::end(bucket, generation).0))?;
+            if bucket % 4096 == 4095 {
+                cond_resched();
+            }
         }
         Ok(KBox::new(
             Self {
@@ -112,6 +120,12 @@ impl Buckets {
             },
             GFP_KERNEL,
         )?)
+    }
+
+    /// The size, as a power of two.
+    #[inline]
+    fn bits(&self) -> u32 {
+        self.mask.wrapping_add(1).trailing_zeros()
     }
 
     #[inline]
@@ -141,7 +155,8 @@ const LOCKS: usize = 1 << LOCK_BITS;
 /// # Invariants
 ///
 /// `buckets` is valid; a generation that it pointed to before stays valid for a grace period. Every
-/// node in a chain is valid, and stays so for a grace period after it was unlinked.
+/// node in a chain is valid, and stays so for a grace period after it was unlinked. A node is in the
+/// chain of the hash that it had when it was linked, whatever hash it has later.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Chains<N: Node> {
     buckets: AtomicPtr<Buckets>,
@@ -295,6 +310,7 @@ impl<N: Node> Chains<N> {
     }
 
     /// Takes `node` out of the chain of `slot`; whether it was there. Of several that try, one wins.
+    /// If its hash is not the one that it was linked with, it is not found, and stays where it is.
     pub(crate) fn unlink(&self, rcu: Reader<'_>, node: &N, slot: usize) -> bool {
         let Some(hash) = node.value().hash(slot, &self.seed) else {
             return false;
@@ -335,10 +351,10 @@ impl<N: Node> Chains<N> {
                     break;
                 };
                 removed(node);
+                cond_resched();
             }
             if bucket % 256 == 255 {
-                // SAFETY: No spinlock is held, and no read-side critical section open.
-                unsafe { bindings::ipvs_cond_resched() };
+                cond_resched();
             }
         }
     }
@@ -431,6 +447,9 @@ impl<N: Node> Chains<N> {
                 *count = usize::saturating_add(*count, 1);
             }
             bucket = usize::wrapping_add(bucket, 1);
+            if bucket % 256 == 0 {
+                cond_resched();
+            }
         }
     }
 
@@ -469,10 +488,13 @@ impl<N: Node> Chains<N> {
         }
     }
 
-    /// Whether the table should be resized: a look at a counter.
+    /// Whether the table should be resized: a look at a counter. While it is resized, whether the new
+    /// generation should be.
     #[inline]
     pub(crate) fn unbalanced(&self, rcu: Reader<'_>) -> bool {
-        self.wanted_bits(self.current(rcu), self.load_factor.load(Ordering::Relaxed))
+        let current = self.current(rcu);
+        let newest = self.next(current, rcu).unwrap_or(current);
+        self.wanted_bits(newest, self.load_factor.load(Ordering::Relaxed))
             .is_some()
     }
 
@@ -484,7 +506,7 @@ impl<N: Node> Chains<N> {
     /// The size that the load asks for, if it isn't that of `buckets`.
     #[inline]
     fn wanted_bits(&self, buckets: &Buckets, load_factor: i32) -> Option<u32> {
-        let bits = buckets.mask.wrapping_add(1).trailing_zeros();
+        let bits = buckets.bits();
         let same = buckets.load_factor.load(Ordering::Relaxed) == load_factor;
         let wanted = (self.sizing.wanted)(self.count(), same.then_some(bits), load_factor)?;
         let wanted = wanted.max(self.lock_mask.trailing_ones());
@@ -492,16 +514,31 @@ impl<N: Node> Chains<N> {
     }
 
     /// Moves everything to a table of the size that the load asks for, if it's not of that size.
-    /// Sleeps. Without memory, all stays as it is.
+    /// Sleeps. Without memory, it stays as large as it is by then.
     pub(crate) fn resize(&self) -> Result {
         let _resizing = self.resizing.lock();
-        // SAFETY: Nobody but this function replaces the generation, and it holds the lock.
+        // SAFETY: Nobody but `replace` replaces the generation, and the lock is held for it.
         let old = unsafe { &*self.buckets.load(Ordering::Acquire) };
         let load_factor = self.load_factor.load(Ordering::Relaxed);
-        let Some(bits) = self.wanted_bits(old, load_factor) else {
+        let Some(wanted) = self.wanted_bits(old, load_factor) else {
             old.load_factor.store(load_factor, Ordering::Relaxed);
             return Ok(());
         };
+        let mut bits = old.bits();
+        while bits != wanted {
+            // Not `clamp()`, which may panic.
+            bits = wanted
+                .max(bits.saturating_sub(STEP_BITS))
+                .min(bits.saturating_add(STEP_BITS));
+            self.replace(bits, load_factor)?;
+        }
+        Ok(())
+    }
+
+    /// Moves everything to a table of that size. Under the lock for resizing.
+    fn replace(&self, bits: u32, load_factor: i32) -> Result {
+        // SAFETY: Nobody but this function replaces the generation, and its caller holds the lock.
+        let old = unsafe { &*self.buckets.load(Ordering::Acquire) };
         let generation = old.generation.wrapping_add(1);
         let new = KBox::into_raw(Buckets::new(bits, generation, load_factor)?);
         old.next.store(new, Ordering::Release);
@@ -513,8 +550,7 @@ impl<N: Node> Chains<N> {
                 self.move_bucket(old, unsafe { &*new }, bucket);
             }
             if bucket % 256 == 255 {
-                // SAFETY: No lock is held here.
-                unsafe { bindings::ipvs_cond_resched() };
+                cond_resched();
             }
         }
         let old = self.buckets.swap(new, Ordering::AcqRel);
@@ -522,6 +558,15 @@ impl<N: Node> Chains<N> {
         // SAFETY: The last readers that could see the old generation are gone.
         drop(unsafe { KBox::from_raw(old) });
         Ok(())
+    }
+
+    /// The hash of a node in a bucket. If what it says now is not that of the bucket, the lock that is
+    /// held is not that of the hash either, and the bucket's number does: it has the same lock.
+    fn hash_in(&self, node: &N, slot: usize, buckets: &Buckets, bucket: usize) -> u32 {
+        match node.value().hash(slot, &self.seed) {
+            Some(hash) if buckets.bucket(hash) == bucket => hash,
+            _ => bucket as u32,
+        }
     }
 
     fn move_bucket(&self, old: &Buckets, new: &Buckets, bucket: usize) {
@@ -534,13 +579,11 @@ impl<N: Node> Chains<N> {
             }
             let node = self.node(link, rcu);
             let rest = node.link(link.slot()).load(Ordering::Relaxed);
-            if let Some(hash) = node.value().hash(link.slot(), &self.seed) {
-                let to = new.head(new.bucket(hash));
-                // In the new chain first: a reader finds it in one of the two at any time.
-                node.link(link.slot())
-                    .store(to.load(Ordering::Relaxed), Ordering::Release);
-                to.store(link.0, Ordering::Release);
-            }
+            let to = new.head(new.bucket(self.hash_in(node, link.slot(), old, bucket)));
+            // In the new chain first: a reader finds it in one of the two at any time.
+            node.link(link.slot())
+                .store(to.load(Ordering::Relaxed), Ordering::Release);
+            to.store(link.0, Ordering::Release);
             from.store(rest, Ordering::Release);
         });
     }

@@ -66,6 +66,8 @@ pub mod alloc {
 
     // SAFETY: It owns the `T`.
     unsafe impl<T: Send> Send for KBox<T> {}
+    // SAFETY: As above.
+    unsafe impl<T: Sync> Sync for KBox<T> {}
 
     impl<T> KBox<T> {
         fn allocate() -> NonNull<T> {
@@ -245,6 +247,19 @@ pub mod sync {
 
     pub mod rcu {
         pub use crate::rcu_model::read_lock;
+    }
+
+    pub mod barrier {
+        use core::sync::atomic::{
+            fence,
+            Ordering, //
+        };
+
+        pub struct Full;
+
+        pub fn smp_mb(_: Full) {
+            fence(Ordering::SeqCst);
+        }
     }
 
     /// A counted reference whose object stays where it is.

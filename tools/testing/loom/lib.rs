@@ -29,15 +29,21 @@ mod linux {
     pub(crate) mod rcu;
     pub(crate) mod roll;
     pub(crate) mod roster;
+    pub(crate) mod sched;
     pub(crate) mod slab;
     pub(crate) mod table;
     pub(crate) mod timed;
+
+    #[path = "net/slot.rs"]
+    pub(crate) mod pernet_slot;
 }
 
 pub(crate) use linux::{
     jiffies,
+    pernet_slot,
     rcu,
     roll,
+    sched,
     slab,
     table,
     timed, //

@@ -31,8 +31,12 @@ use std::{
 };
 
 pub(crate) mod net {
-    /// The namespace, of which there is one.
-    pub(crate) struct Net;
+    use core::sync::atomic::AtomicUsize;
+
+    /// A namespace, in which all routes are of the generation 0.
+    pub(crate) struct Net {
+        pub(crate) generation: AtomicUsize,
+    }
 }
 
 pub(crate) mod netdevice {
@@ -47,12 +51,12 @@ pub(crate) mod netdevice {
     }
 
     impl Device {
-        pub(crate) fn as_ptr(&self) -> *const Self {
-            self
-        }
-
         pub(crate) fn is_running(&self) -> bool {
             self.up.load(Ordering::Relaxed) != 0
+        }
+
+        pub(crate) fn is_blackhole(&self) -> bool {
+            false
         }
     }
 }
@@ -65,7 +69,7 @@ pub(crate) trait Route: Sized + 'static {
     type Addr: Copy;
 
     fn as_ptr(&self) -> *mut Self;
-    fn device_ptr(&self) -> *const Device;
+    fn uses(&self, device: &Device, rcu: Reader<'_>) -> bool;
     fn device<'rcu>(&self, rcu: Reader<'rcu>) -> Option<&'rcu Device>;
     fn cookie(&self) -> u32;
     fn is_current(&self, net: &Net, cookie: u32) -> bool;
@@ -135,23 +139,24 @@ impl Route for TestRoute {
         (&raw const *self).cast_mut()
     }
 
-    fn device_ptr(&self) -> *const Device {
-        memory::check(self);
-        &*self.device
+    fn uses(&self, device: &Device, rcu: Reader<'_>) -> bool {
+        self.device(rcu)
+            .is_some_and(|own| std::ptr::eq(own, device))
     }
 
     fn device<'rcu>(&self, _rcu: Reader<'rcu>) -> Option<&'rcu Device> {
+        memory::check(self);
         // SAFETY: A device stays as long as the model runs.
-        unsafe { self.device_ptr().as_ref() }
+        unsafe { Arc::as_ptr(&self.device).as_ref() }
     }
 
     fn cookie(&self) -> u32 {
         0
     }
 
-    fn is_current(&self, _net: &Net, cookie: u32) -> bool {
+    fn is_current(&self, net: &Net, cookie: u32) -> bool {
         memory::check(self);
-        cookie == 0
+        net.generation.load(Ordering::Relaxed) == cookie as usize
     }
 
     fn put(this: *mut Self) {

@@ -1,93 +1,109 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 120
+# timeout: 240
 """The installed module is loaded by whoever asks for it: by its name, by those
-of the schedulers that it contains, and by its netlink family."""
+of the modules that C has for schedulers and engines, and by its netlink family.
 
+Compared: which modules are loaded after each of these, which of them are in
+use by which, and what can be unloaded. Not so with ours, on purpose: a service
+needs no module of its scheduler, so it neither loads nor holds one.
+"""
+
+import errno
 import os
-import shutil
 from contextlib import nullcontext
 
 from lib import module
 from lib.genl import GENL_ID_CTRL, CTRL_CMD_GETFAMILY, Genl, string
-from lib.module import RUST_KO, run
-from lib.tap import Skip, equal, main, module_under_test, test
+from lib.install import MODULES, NAMES, Installed
+from lib.module import run
+from lib.tap import equal, eventually, main, module_under_test, test
 
-MODULES = f"/lib/modules/{os.uname().release}"
-CONFIGURATION = "/etc/modprobe.d/ipvs-rs.conf"
-FEW = "/tmp/modules"
-INSTALLED = f"{MODULES}/updates/ip_vs.ko"
+UPDATES = f"{MODULES}/updates"
 
 
-class Installed:
-    """What `make install` puts where, in this machine; for as long as this
-    lasts, there are no other modules than those that IPVS may need, so that
-    depmod has little to do."""
-
-    def __init__(self):
-        self.mounted = False
-
-    def __enter__(self):
-        module.unload()
-        if module_under_test() == "c":
-            return self
-        if not os.path.exists(RUST_KO):
-            raise Skip(f"no {RUST_KO}")
-        shutil.rmtree(FEW, ignore_errors=True)
-        for part in ("net/netfilter", "net/ipv4", "net/ipv6", "lib"):
-            if os.path.isdir(f"{MODULES}/kernel/{part}"):
-                shutil.copytree(f"{MODULES}/kernel/{part}",
-                                f"{FEW}/kernel/{part}")
-        for name in os.listdir(MODULES):
-            if name.startswith(("modules.order", "modules.builtin")):
-                shutil.copy(f"{MODULES}/{name}", FEW)
-        run("mount", "--bind", FEW, MODULES)
-        self.mounted = True
-        os.makedirs(os.path.dirname(INSTALLED))
-        shutil.copy(RUST_KO, INSTALLED)
-        aliases = run("modinfo", "-F", "alias", INSTALLED).split()
-        os.makedirs(os.path.dirname(CONFIGURATION), exist_ok=True)
-        with open(CONFIGURATION, "w", encoding="ascii") as file:
-            for alias in aliases:
-                if alias.startswith("ip_vs_"):
-                    print("alias", alias, "ip_vs", file=file)
-        run("depmod")
-        return self
-
-    def __exit__(self, *_error):
-        module.unload()
-        if self.mounted:
-            os.remove(CONFIGURATION)
-            run("umount", MODULES)
-            shutil.rmtree(FEW)
+def users():
+    """Of each loaded module of IPVS, the modules that use it."""
+    found = {}
+    with open("/proc/modules", encoding="ascii") as lines:
+        for line in lines:
+            name, _size, _count, by, *_rest = line.split()
+            if name == "ip_vs" or name.startswith("ip_vs_"):
+                found[name] = sorted(n for n in by.split(",") if n.strip("-"))
+    return found
 
 
-def loaded():
-    """Whether the module under test is there, and nothing but it."""
-    names = module.loaded()
-    if "ip_vs" not in names:
-        return False
-    # Only ours is from outside of the kernel's tree.
-    with open("/sys/module/ip_vs/taint", encoding="ascii") as taint:
-        outside = "O" in taint.read()
-    equal(outside, module_under_test() == "rust", "where it is from")
-    if outside:
-        equal(names, ["ip_vs"])
-    return True
+def outside(name):
+    """Whether a loaded module is from outside of the kernel's tree."""
+    with open(f"/sys/module/{name}/taint", encoding="ascii") as taint:
+        return "O" in taint.read()
 
 
-def afresh(ask):
-    """Nothing is loaded before `ask`, and the module is afterwards."""
+def afresh(ask, *names):
+    """Nothing is loaded before `ask`; ip_vs is afterwards, for the modules of
+    these names, all of them of the implementation under test."""
     module.unload()
     ask()
-    assert loaded(), "not loaded"
+    equal(users(), {"ip_vs": sorted(names)} | {name: [] for name in names})
+    for name in users():
+        equal(outside(name), module_under_test() == "rust", f"{name}'s origin")
 
 
-@test("modprobe finds it by its name, and by those of schedulers")
+def refused(name):
+    """The errno with which a module refuses to go."""
+    try:
+        module.remove(name)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return None
+
+
+@test("modprobe finds it by its name, and by each that C has a module of; it "
+      "can't go before that, and modprobe -r takes both away")
 def by_name(_installed):
-    for name in ["ip_vs", *module.MODULES]:
-        afresh(lambda n=name: run("modprobe", n))
+    afresh(lambda: run("modprobe", "ip_vs"))
+    for name in NAMES:
+        afresh(lambda n=name: run("modprobe", n), name)
+        equal(refused("ip_vs"), "EAGAIN", f"unloading beside {name}")
+        run("modprobe", "-r", name)
+        equal(users(), {})
+
+
+@test("each module of C's has one of its name")
+def complete(_installed):
+    where = f"{MODULES}/kernel/net/netfilter/ipvs"
+    names = {file.split(".")[0] for file in os.listdir(where)}
+    equal(sorted(names - {"ip_vs", "ip_vs_ftp"}), sorted(NAMES))
+    if module_under_test() == "rust":
+        equal(sorted(os.listdir(UPDATES)),
+              sorted(f"{name}.ko" for name in ["ip_vs", *NAMES]))
+
+
+@test("modprobe -r takes several away at once, and ip_vs with the last")
+def removed_by_name(_installed):
+    run("modprobe", "-a", *NAMES)
+    run("modprobe", "-r", *NAMES[1:])
+    equal(users(), {"ip_vs": NAMES[:1], NAMES[0]: []})
+    # As scripts have it, who unload all that they know of.
+    run("modprobe", "-r", NAMES[0], "ip_vs")
+    equal(users(), {})
+
+
+@test("who looks in /proc/modules and asks modprobe for what is not there, as "
+      "kube-proxy does, has all in the end")
+def by_proc_modules(_installed):
+    wanted = "ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_sh", "nf_conntrack"
+
+    def missing():
+        with open("/proc/modules", encoding="ascii") as lines:
+            there = {line.split()[0] for line in lines}
+        return [name for name in wanted if name not in there]
+    module.unload()
+    equal(missing()[:4], list(wanted[:4]))
+    for name in missing():
+        run("modprobe", "--", name)
+    equal(missing(), [])
 
 
 @test("who looks for the netlink family gets it")
@@ -105,19 +121,45 @@ def by_other_family(_installed):
     answer = netlink.send(GENL_ID_CTRL, CTRL_CMD_GETFAMILY,
                           string(2, "IPVT"))
     equal(answer.error, "ENOENT")
-    assert not loaded()
+    equal(users(), {})
     netlink.close()
 
 
-@test("ipvsadm needs no modprobe before it, nor for a scheduler")
+@test("ipvsadm needs no modprobe before it, nor for a scheduler or engine; "
+      "with C, that is loaded")
 def by_ipvsadm(_installed):
     afresh(lambda: run("ipvsadm", "-L", "-n"))
-    for scheduler in "rr", "wrr", "lc", "wlc":
-        afresh(lambda s=scheduler: run("ipvsadm", "-A", "-t",
-                                       "192.0.2.1:80", "-s", s))
-        equal(run("ipvsadm", "-S", "-n").strip(),
-              f"-A -t 192.0.2.1:80 -s {scheduler}")
+    asked = set()
+    for scheduler in module.SCHEDULERS:
+        engine = " --pe sip" if scheduler == "rr" else ""
+        rule = f"-u 192.0.2.1:80 -s {scheduler}{' -p 60' if engine else ''}"
+        run("ipvsadm", "-A", *(rule + engine).split())
+        said = run("ipvsadm", "-S", "-n").strip()
+        equal((said.startswith(f"-A {rule}"), said.endswith(engine)),
+              (True, True), said)
         run("ipvsadm", "-C")
+        asked.add(f"ip_vs_{scheduler}")
+        if engine:
+            asked.add("ip_vs_pe_sip")
+        equal(set(users()) - {"ip_vs"},
+              asked if module_under_test() == "c" else set())
+
+
+@test("a scheduler's module can be unloaded when no service uses it; ours at "
+      "any time, and the service goes on")
+def in_use(_installed):
+    rust = module_under_test() == "rust"
+    afresh(lambda: run("modprobe", "ip_vs_rr"), "ip_vs_rr")
+    run("ipvsadm", "-A", "-t", "192.0.2.1:80", "-s", "rr")
+    equal(refused("ip_vs_rr"), None if rust else "EAGAIN", "in use")
+    if rust:
+        equal(refused("ip_vs"), "EAGAIN", "with a service")
+        run("modprobe", "-r", "-q", "ip_vs", check=False)
+        equal(run("ipvsadm", "-S", "-n"), "-A -t 192.0.2.1:80 -s rr\n")
+        run("modprobe", "ip_vs_rr")
+    run("ipvsadm", "-C")
+    eventually(lambda: refused("ip_vs_rr") is None, "ip_vs_rr unloaded")
+    eventually(lambda: refused("ip_vs") is None, "ip_vs unloaded")
 
 
 if __name__ == "__main__":

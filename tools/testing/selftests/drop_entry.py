@@ -10,28 +10,43 @@ import time
 from collections import Counter
 
 from lib.lab import CIP, RIP, VIP, Lab
-from lib.packet import ACK, SYN, tcp, udp
+from lib.packet import ACK, SYN, icmp_error, tcp, udp
 from lib.tap import equal, eventually, main, test
 from lib.vs import Settings
 
 LARGE = 0x7fffffff
-OLD, NEW = 99, 98
+OLD, NEW, UNTRANSLATED = 99, 98, 97
 
 
 class FloodLab(Lab):
-    """Connections of one packet and of nine, which get old meanwhile."""
+    """Connections of one packet and of nine, which get old meanwhile; and such
+    of one packet and eight ICMP errors."""
 
     def build(self):
         super().build()
         self.settings = Settings(self.director)
         self.ipvs.service(f"{VIP}:{OLD}", f"{RIP}:{OLD} -m", kind="-u")
         self.ipvs.service(f"{VIP}:{NEW}", f"{RIP}:{NEW} -m")
-        self.idle, self.busy = (
-            [self.port() for _ in range(count)] for count in (512, 64))
+        self.ipvs.service(f"{VIP}:{UNTRANSLATED}", f"{RIP}:0 -g", kind="-u")
+        self.idle, self.busy, self.direct, self.translated = (
+            [self.port() for _ in range(count)] for count in (512, 64, 64, 64))
+        for ports, vport in ((self.direct, UNTRANSLATED),
+                             (self.translated, OLD)):
+            self.burst(udp(CIP, cport, VIP, vport) for cport in ports)
+            for _ in range(8):
+                self.burst(icmp_error(CIP, VIP, 3, 3, udp(
+                    VIP, vport, CIP, cport)) for cport in ports)
         for _ in range(9):
             self.burst(udp(CIP, cport, VIP, OLD) for cport in self.busy)
         self.burst(udp(CIP, cport, VIP, OLD) for cport in self.idle)
         self.started = time.monotonic()
+
+    def with_errors(self):
+        """How many are there of those with ICMP errors: of direct routing, and
+        of NAT."""
+        ports = {each.cport for each in self.ipvs.connections()}
+        return (len(ports & set(self.direct)),
+                len(ports & set(self.translated)))
 
     def left(self):
         """How many are there, of the old ones with one packet and with nine,
@@ -78,6 +93,15 @@ def idle(lab):
     equal(gone[1], 64)
     time.sleep(1.5)
     equal(lab.left()[:2], gone, "when memory is not low")
+
+
+@test("an ICMP error of the client counts as a packet of a connection by direct "
+      "routing, not of one by NAT")
+def errors(lab):
+    equal(lab.with_errors()[0], 64)
+    with lab.settings.but(drop_entry=3):
+        eventually(lambda: lab.with_errors()[1] < 32, "dropped connections", 60)
+    equal(lab.with_errors()[0], 64)
 
 
 if __name__ == "__main__":

@@ -152,6 +152,44 @@ def from_server(lab):
         equal(lab.served(payload, count=2), [2, 2], "the dialogue")
 
 
+@test("servers that write to one port of a client have a connection and a "
+      "template each; what it answers goes to the one that was new last")
+def same_client_port(lab):
+    lab.fresh()
+    sent = {}
+    for server in 2, 1, 2:
+        request = udp(*lab.at[server], CIP, 6400, message(f"{server}@same"))
+        sent[server] = request.but(src=VIP, sport=lab.vport, ttl=63)
+        lab.expect(lab.servers[server - 1], request,
+                   {lab.client: sent[server]})
+    equal(sorted(each.daddr for each in lab.connections() if each.cport),
+          sorted([RIP, RIP2]), "connections")
+    equal(lab.templates(), sorted([
+        lab.template(CIP, 1, "ASSURED", "1@same"),
+        lab.template(CIP, 2, "ASSURED", "2@same")]), "templates")
+    answer = sent[1].back(payload=b"SIP/2.0 200 OK\r\n", ttl=64)
+    rip, rport = lab.at[1]
+    lab.expect(lab.client, answer, {lab.servers[0]: answer.but(
+        dst=rip, dport=rport, ttl=63)})
+
+
+@test("a dialogue goes on at its server once that is back, though it was "
+      "refused meanwhile")
+def server_back(lab):
+    lab.fresh()
+    first, = lab.served(message("13@b"))
+    service = lab.which.split()
+    for rip, rport in lab.at.values():
+        lab.ipvs.admin("-d", *service, "-r", f"{rip}:{rport}")
+    equal(lab.served(message("13@b")), [0], "no server")
+    # New dialogues can't go there, so it is not by chance that this one does.
+    for number, (rip, rport) in lab.at.items():
+        lab.ipvs.admin("-a", *service, "-r", f"{rip}:{rport}", "-m",
+                       "-w", "0" if number == first else "1")
+    equal(lab.served(message("14@b")), [3 - first], "a new dialogue")
+    equal(lab.served(message("13@b"), count=2), [first] * 2, "the old one")
+
+
 @test("another server that goes on with a dialogue takes it over")
 def taken_over(lab):
     lab.fresh()

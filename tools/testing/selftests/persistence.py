@@ -399,6 +399,26 @@ def timer(lab):
     equal(lab.persistent()[RIP], 0, "persistent connections")
 
 
+@test("a template whose time is over with that of its last connection ends "
+      "with it")
+def ends_together(lab):
+    brief = 3 * TIME_FACTOR
+    lab.fresh(f"-u {VIP}:83", f"{RIP} -g", options=f"-p {brief}")
+    lab.ipvs.admin("--set", "0", "0", str(brief))
+    clients = [f"10.0.8.{number}" for number in range(1, 17)]
+    for client in clients:
+        lab.served(udp(client, lab.port(), VIP, 83))
+    eventually(lambda: all((lab.left(client) or 0) < brief - 1
+                           for client in clients), "half of the time")
+    for client in clients:
+        lab.served(udp(client, lab.port(), VIP, 83))
+    # Not all: a few times the clock ticks between the two deadlines, and the
+    # template's is the earlier one. It gets another minute then.
+    eventually(lambda: len({each.caddr for each in lab.ipvs.connections()} &
+                           set(clients)) <= len(clients) / 2,
+               "most of them have ended", (brief + 40) / TIME_FACTOR)
+
+
 @test("a SYN for a connection in TIME_WAIT is not balanced anew: its template "
       "knows better")
 def reuse(lab):

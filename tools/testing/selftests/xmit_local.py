@@ -8,13 +8,15 @@ connections that bypass all servers.
 What the local stack gets is seen through sockets, what goes out on the wire.
 """
 
+import socket
+
 from lib import genl
 from lib.lab import CIP, RIP, VIP, Lab
 from lib.packet import (ACK, IPPROTO_IPIP, RST, SYN, Packet, Raw,
                         icmp_error, tcp, udp)
 from lib.rules import Rules
-from lib.sockets import bound, heard
-from lib.tap import equal, main, test
+from lib.sockets import bound, heard, said_to_client
+from lib.tap import equal, main, module_under_test, test
 
 OWN = "10.0.1.1"            # an address of the director
 SOMEWHERE = "203.0.113.9"   # an address of nobody, routed to the server's wire
@@ -116,12 +118,53 @@ def local_client(lab):
             df=True)})
 
 
-@test("a client on the loopback device can't reach a server on the wire")
+# A client at the loopback address whose server is on the wire: the C module
+# drops what it sends, and it waits; ours refuses it.
+UNANSWERED = {"c": {socket.SOCK_STREAM: "EINPROGRESS", socket.SOCK_DGRAM: ""},
+              "rust": dict.fromkeys((socket.SOCK_STREAM, socket.SOCK_DGRAM),
+                                    "ECONNREFUSED")}[module_under_test()]
+
+
+@test("a client at the loopback address can't reach a server on the wire, "
+      "also if such addresses may be routed; ours tells it at once")
 def loopback_client(lab):
-    lab.ipvs.service(f"{VIP}:94", f"{RIP}:94 -m", kind="-u")
-    with lab.bound("127.0.0.1", 5001) as sock:
-        sock.sendto(b"from nowhere", (VIP, 94))
+    for vport, method in ((94, "-m"), (95, "-g"), (96, "-i")):
+        for vip in VIP, "127.0.0.1":
+            for kind in "-t", "-u":
+                lab.ipvs.service(f"{vip}:{vport}", f"{RIP}:{vport} {method}",
+                                 kind=kind)
+    lab.director.run("nft", "-f", "-", stdin="""
+        table ip hide { chain out {
+            type nat hook postrouting priority srcnat
+            ip saddr 127.0.0.0/8 masquerade
+        }
+        }""")
+    try:
+        for routed in 0, 1:
+            lab.director.sysctl("ipv4/conf/all/route_localnet", routed)
+            for vport in 94, 95, 96:
+                for vip in VIP, "127.0.0.1":
+                    for kind, said in UNANSWERED.items():
+                        equal(said_to_client(lab.director, kind, "127.0.0.1",
+                                             (vip, vport)), said,
+                              f"{kind.name} to {vip}:{vport}, {routed}")
+            lab.compare(lab.settle(), {})
+    finally:
+        lab.director.run("nft", "delete", "table", "ip", "hide")
+        lab.director.sysctl("ipv4/conf/all/route_localnet", 0)
+
+
+@test("a client at the loopback address reaches a server on the director")
+def loopback_both(lab):
+    lab.ipvs.service("127.0.0.1:97", f"{OWN}:8097 -m", kind="-u")
+    with lab.bound(OWN, 8097) as server, \
+            lab.bound("127.0.0.1", 5001) as client:
+        client.sendto(b"from here", ("127.0.0.1", 97))
         lab.compare(lab.settle(), {})
+        equal(heard(server), (b"from here", ("127.0.0.1", 5001), 64))
+        server.sendto(b"to there", ("127.0.0.1", 5001))
+        lab.compare(lab.settle(), {})
+        equal(heard(client), (b"to there", ("127.0.0.1", 97), 64))
 
 
 @test("a packet on its way out is not turned inward: direct routing and "

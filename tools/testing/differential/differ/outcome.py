@@ -8,7 +8,6 @@ is what depends on how a module's table of connections has grown: its size.
 """
 
 import re
-import struct
 from typing import NamedTuple
 
 from lib import genl, sockopt
@@ -60,9 +59,9 @@ def of_option(option, answer, count):
     if option == sockopt.GET_INFO:
         data = data[:4] + bytes(4) + data[8:]
     elif option == sockopt.GET_SERVICE:
-        data = _named(_meaning(data[:ENTRY])) + data[ENTRY:]
+        data = _meaning(data[:ENTRY]) + data[ENTRY:]
     elif option == sockopt.GET_SERVICES:
-        entries = sorted(_named(data[at:at + ENTRY])
+        entries = sorted(data[at:at + ENTRY]
                          for at in range(8, len(data), ENTRY))
         # With less room than services, which ones there are is by chance.
         data = (data[:8], tuple(entries) if count() <= len(entries)
@@ -76,13 +75,6 @@ def _meaning(entry):
     name = entry[16:32].partition(b"\0")[0].ljust(16, b"\0")
     return (entry[:2] + bytes(2) + entry[4:10] + bytes(2) + entry[12:16] +
             name + entry[32:60] + bytes(4) + entry[64:100] + bytes(4))
-
-
-def _named(entry):
-    """An entry without what the C module shows of a service with a firewall
-    mark besides it."""
-    mark, = struct.unpack_from("=I", entry, 12)
-    return entry[:4] + bytes(6) + entry[10:] if mark else entry
 
 
 def of_file(name, text):

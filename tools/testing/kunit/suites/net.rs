@@ -2,9 +2,12 @@
 
 //! What a module keeps for each network namespace: [`linux::net`].
 
-use crate::ledger::{
-    Ledger,
-    Token, //
+use crate::{
+    ledger::{
+        Ledger,
+        Token, //
+    },
+    wait, //
 };
 use core::sync::atomic::{
     AtomicBool,
@@ -13,10 +16,21 @@ use core::sync::atomic::{
     Ordering, //
 };
 use kernel::{
+    new_mutex,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        Mutex, //
+    },
 };
 use linux::{
+    jiffies::HZ,
+    kthread::{
+        Main,
+        Settings,
+        This,
+        Thread, //
+    },
     net::{
         Net,
         OwnNet,
@@ -42,6 +56,42 @@ struct Story {
     shut: AtomicUsize,
     /// How many were dropped before they were shut, or after what they were made with.
     wrong: AtomicUsize,
+    /// A reference to the first namespace that outlives its value, and is let go by a thread.
+    kept: Arc<Kept>,
+}
+
+/// See [`Story::kept`].
+#[pin_data]
+struct Kept {
+    wanted: bool,
+    #[pin]
+    net: Mutex<Option<OwnNet>>,
+    let_go: AtomicBool,
+}
+
+impl Kept {
+    fn new(wanted: bool) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                wanted,
+                net <- new_mutex!(None),
+                let_go: AtomicBool::new(false),
+            }),
+            GFP_KERNEL,
+        )
+    }
+}
+
+/// Lets go of the reference some time after the values were shut.
+struct Letting(Arc<Story>);
+
+impl Main for Letting {
+    fn main(&self, this: &This) {
+        wait::until(|| self.0.shut.load(Ordering::Relaxed) != 0);
+        this.sleep(HZ as usize / 4);
+        self.0.kept.let_go.store(true, Ordering::Relaxed);
+        drop(self.0.kept.net.lock().take());
+    }
 }
 
 /// A value; number 1 and up in the ledger.
@@ -54,8 +104,11 @@ struct Value {
 impl PerNet for Value {
     type Common = Common;
 
-    fn new(_net: OwnNet, common: &Common) -> Result<Pin<KBox<Self>>> {
+    fn new(net: OwnNet, common: &Common) -> Result<Pin<KBox<Self>>> {
         let story = common.story.clone();
+        if story.kept.wanted && net.is_init() {
+            *story.kept.net.lock() = Some(net);
+        }
         if story.refuse {
             return Err(EDOM);
         }
@@ -73,8 +126,8 @@ impl PerNet for Value {
         self.story.shut.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn registry() -> &'static Registry {
-        static REGISTRY: Registry = Registry::new();
+    fn registry() -> &'static Registry<Self> {
+        static REGISTRY: Registry<Value> = Registry::new();
         &REGISTRY
     }
 }
@@ -88,7 +141,12 @@ impl Drop for Value {
 }
 
 fn story(refuse: bool) -> Result<(Arc<Story>, Common)> {
+    story_with(refuse, false)
+}
+
+fn story_with(refuse: bool, keep: bool) -> Result<(Arc<Story>, Common)> {
     let story = Story {
+        kept: Kept::new(keep)?,
         ledger: Ledger::new(64)?,
         refuse,
         made: AtomicU32::new(0),
@@ -124,6 +182,42 @@ mod cases {
         // The values and what they were made with.
         assert!(story.ledger.dropped() == made as usize + 1);
         assert!((0..=made).all(|number| story.ledger.drops_of(number) == 1));
+        Ok(())
+    }
+
+    #[test]
+    fn there_is_no_value_before_and_after() -> Result {
+        assert!(number().is_none());
+        let (_story, common) = story(false)?;
+        let registration = Registration::<Value>::new(common)?;
+        assert!(number().is_some());
+        drop(registration);
+        assert!(number().is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn a_type_is_registered_once_at_a_time() -> Result {
+        let (_story, common) = story(false)?;
+        let registration = Registration::<Value>::new(common)?;
+        let (refused, other) = story(false)?;
+        assert!(Registration::<Value>::new(other).err() == Some(EBUSY));
+        assert!(refused.ledger.order_is(&[0]));
+        assert!(number().is_some());
+        drop(registration);
+        Ok(())
+    }
+
+    #[test]
+    fn a_namespace_waits_for_those_who_refer_to_it() -> Result {
+        let (story, common) = story_with(false, true)?;
+        let registration = Registration::<Value>::new(common)?;
+        let thread = Thread::new(Letting(story.clone()), c"kunit net", Settings::default())?;
+        thread.start();
+        drop(registration);
+        assert!(story.kept.let_go.load(Ordering::Relaxed));
+        assert!(story.kept.net.lock().is_none());
+        drop(thread);
         Ok(())
     }
 

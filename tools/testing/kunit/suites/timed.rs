@@ -31,7 +31,8 @@ use linux::{
         Held,
         Quota,
         Refused,
-        Table, //
+        Table,
+        TableRef, //
     },
 };
 
@@ -108,7 +109,7 @@ const MANY: usize = 1 << 20;
 
 /// A table, and what becomes of its items.
 struct Stage {
-    table: Arc<Table<Item>>,
+    table: TableRef<Item>,
     quota: Arc<Quota>,
     ledger: Arc<Ledger>,
     events: Arc<Events>,
@@ -119,7 +120,7 @@ impl Stage {
         let cache = Arc::new(slab::Cache::new(c"linux_kunit_timed")?, GFP_KERNEL)?;
         let quota = Arc::new(Quota::new(), GFP_KERNEL)?;
         Ok(Self {
-            table: Arc::pin_init(Table::new(item::SMALL, cache, quota.clone()), GFP_KERNEL)?,
+            table: TableRef::new(item::SMALL, cache, quota.clone())?,
             quota,
             ledger: Ledger::new(items)?,
             events: Arc::new(Events::default(), GFP_KERNEL)?,

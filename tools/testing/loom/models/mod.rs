@@ -7,6 +7,7 @@ mod roll;
 mod roster;
 mod route_cache;
 mod shared;
+mod slot;
 mod table;
 mod timed;
 
@@ -26,6 +27,11 @@ use std::sync::Arc;
 /// Explores `run`: every order of its threads' steps with at most `preemptions` switches that no
 /// thread has to make. In each, all memory must come back.
 fn explore(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
+    explore_keeping(0, preemptions, run);
+}
+
+/// The same for what keeps so many pieces of memory for good.
+fn explore_keeping(kept: usize, preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.max_branches = 100_000;
@@ -36,7 +42,7 @@ fn explore(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
         crate::rcu::drain();
         run();
         crate::rcu::drain();
-        assert_eq!(memory::live(), 0, "leaked");
+        assert_eq!(memory::live(), kept, "leaked");
         assert!(!timer_model::any_pending(), "a timer outlives its object");
     });
 }

@@ -13,8 +13,11 @@ use crate::{
     },
 };
 use core::sync::atomic::{
-    AtomicUsize,
-    Ordering::Relaxed, //
+    fence, AtomicUsize,
+    Ordering::{
+        Relaxed,
+        SeqCst, //
+    },
 };
 use loom::thread;
 use std::sync::Arc;
@@ -27,11 +30,29 @@ fn device() -> Arc<Device> {
     })
 }
 
+/// The namespace as long as its routes are current.
+fn net() -> Arc<Net> {
+    Arc::new(Net {
+        generation: AtomicUsize::new(0),
+    })
+}
+
 /// What a packet does that finds no route there.
 fn store(cache: &Cache, number: u32, device: &Arc<Device>, allowed: impl FnOnce() -> bool) {
+    store_in(&net(), cache, number, device, allowed);
+}
+
+/// The same in a namespace of which others know.
+fn store_in(
+    net: &Net,
+    cache: &Cache,
+    number: u32,
+    device: &Arc<Device>,
+    allowed: impl FnOnce() -> bool,
+) {
     rcu::read(|rcu| {
         let found = TestRoute::new(number, device);
-        let cached = cache.store(found, allowed, rcu).ok().unwrap();
+        let cached = cache.store(found, net, allowed, rcu).ok().unwrap();
         // It may be used, whether it was kept or not.
         assert_eq!(cached.rt.number(), number);
         assert_eq!(cached.source, number);
@@ -41,7 +62,7 @@ fn store(cache: &Cache, number: u32, device: &Arc<Device>, allowed: impl FnOnce(
 /// The number of the route that packets find.
 fn find(cache: &Cache) -> Option<u32> {
     rcu::read(|rcu| {
-        let cached = cache.get(&Net, rcu)?;
+        let cached = cache.get(&net(), rcu)?;
         assert_eq!(cached.rt.number(), cached.source);
         Some(cached.source)
     })
@@ -85,6 +106,35 @@ fn no_route_stays_by_a_device_that_went_down() {
     });
 }
 
+/// What the kernel does when a device goes down (`__dev_close_many()`): a barrier, then the notifiers.
+#[test]
+fn no_route_stays_by_a_device_whose_routes_are_looked_for() {
+    explore(4, || {
+        let (cache, device) = (Cache::default(), device());
+        let (other, its) = (Arc::clone(&cache), Arc::clone(&device));
+        let storer = thread::spawn(move || store(&other, 1, &its, || true));
+        device.up.store(0, Relaxed);
+        fence(SeqCst);
+        rcu::read(|rcu| cache.reset_if_uses(&device, &net(), rcu));
+        storer.join().unwrap();
+        assert_eq!(find(&cache), None);
+    });
+}
+
+#[test]
+fn no_route_stays_that_is_taken_away_while_it_is_stored() {
+    explore(4, || {
+        let (cache, device, other_device) = (Cache::default(), device(), device());
+        let (net, other) = (net(), Arc::clone(&cache));
+        let its_net = Arc::clone(&net);
+        let storer = thread::spawn(move || store_in(&its_net, &other, 1, &device, || true));
+        net.generation.store(1, Relaxed);
+        rcu::read(|rcu| cache.reset_if_uses(&other_device, &net, rcu));
+        storer.join().unwrap();
+        assert_eq!(find(&cache), None);
+    });
+}
+
 #[test]
 fn no_route_stays_for_a_server_that_must_not_have_one() {
     explore(4, || {
@@ -106,10 +156,10 @@ fn resetting_by_device_takes_that_device_s_route_only() {
         store(&cache, 1, &gone, || true);
         let (other, its) = (Arc::clone(&cache), Arc::clone(&stays));
         let storer = thread::spawn(move || store(&other, 2, &its, || true));
-        rcu::read(|rcu| cache.reset_if_uses(&gone, rcu));
+        rcu::read(|rcu| cache.reset_if_uses(&gone, &net(), rcu));
         storer.join().unwrap();
         assert_eq!(find(&cache), Some(2));
-        rcu::read(|rcu| cache.reset_if_uses(&gone, rcu));
+        rcu::read(|rcu| cache.reset_if_uses(&gone, &net(), rcu));
         assert_eq!(find(&cache), Some(2));
     });
 }

@@ -4,28 +4,41 @@
 
 use super::{
     explore,
+    explore_keeping,
     new_object,
     Object, //
 };
 use crate::{
     prelude::*,
-    rcu,
+    rcu::{
+        self,
+        Shared, //
+    },
     table::{
+        Hashed,
+        Seed,
         Sizing,
         Table, //
     },
 };
+use core::memory;
 use loom::thread;
 use std::{
     ops::Deref,
-    sync::Arc, //
+    sync::{
+        atomic::{
+            AtomicU32,
+            Ordering::SeqCst, //
+        },
+        Arc, //
+    },
 };
 
 /// A table that threads share.
-struct Shareable(Option<Pin<KBox<Table<Object>>>>);
+struct Shareable<T: Hashed = Object>(Option<Pin<KBox<Table<T>>>>);
 
-impl Deref for Shareable {
-    type Target = Table<Object>;
+impl<T: Hashed> Deref for Shareable<T> {
+    type Target = Table<T>;
 
     fn deref(&self) -> &Self::Target {
         self.0.as_ref().unwrap()
@@ -33,7 +46,10 @@ impl Deref for Shareable {
 }
 
 /// A table of two buckets that wants to have `bits`.
-fn table(initial_bits: u32, wanted: fn(usize, Option<u32>, i32) -> Option<u32>) -> Arc<Shareable> {
+fn table<T: Hashed>(
+    initial_bits: u32,
+    wanted: fn(usize, Option<u32>, i32) -> Option<u32>,
+) -> Arc<Shareable<T>> {
     let sizing = Sizing {
         initial_bits,
         wanted,
@@ -278,4 +294,90 @@ fn a_scan_meets_everything_while_the_table_is_resized() {
             resizer.join().unwrap();
         });
     }
+}
+
+#[test]
+fn of_two_who_insert_an_object_one_does() {
+    explore(3, || {
+        let tables = [(); 2].map(|()| table(1, |_, _, _| None));
+        let (object, dropped) = new_object(1, Some(2));
+        let (other, clone) = (Arc::clone(&tables[0]), object.clone());
+        let inserter = thread::spawn(move || other.insert(clone, |_| false).is_ok());
+        let mine = tables[1].insert(object.clone(), |_| false).is_ok();
+        assert_ne!(mine, inserter.join().unwrap());
+        let (with, without) = (usize::from(mine), usize::from(!mine));
+        assert!(finds(&tables[with], 1) && !finds(&tables[without], 1));
+        // Once it is out of the one, it may go into the other.
+        assert!(tables[without].insert(object.clone(), |_| false).is_err());
+        assert!(tables[with].remove(&object).is_some());
+        assert!(tables[without].insert(object.clone(), |_| false).is_ok());
+        assert!(finds(&tables[without], 1));
+        drop((object, tables));
+        rcu::drain();
+        assert_eq!(dropped.times(), 1);
+    });
+}
+
+/// An object that says another hash when it likes, which no table may suffer from.
+struct Fickle([AtomicU32; 2]);
+
+impl Hashed for Fickle {
+    fn hash(&self, slot: usize, _seed: &Seed) -> Option<u32> {
+        memory::check(self);
+        Some(self.0[slot].load(SeqCst))
+    }
+}
+
+fn fickle(hashes: [u32; 2]) -> Shared<Fickle> {
+    let object = Fickle(hashes.map(AtomicU32::new));
+    // SAFETY: Writes all of it.
+    let init = unsafe {
+        pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut Fickle| {
+            slot.write(object);
+            Ok(())
+        })
+    };
+    Shared::pin_init(init, GFP_KERNEL).unwrap()
+}
+
+/// Whether there is an object whose hash in the first chain is this by now.
+fn finds_fickle(table: &Table<Fickle>, hash: u32) -> bool {
+    let is = |object: &Fickle, slot| slot == 0 && object.hash(0, table.seed()) == Some(hash);
+    rcu::read(|rcu| table.find(rcu, hash, is).is_some())
+}
+
+#[test]
+fn what_says_another_hash_is_moved_under_its_own_lock() {
+    explore(3, || {
+        let table = table(1, |_, _, _| Some(2));
+        let object = fickle([0, 2]);
+        table.insert(object.clone(), |_| false).ok().unwrap();
+        object.0[0].store(1, SeqCst);
+        let other = Arc::clone(&table);
+        let inserter = thread::spawn(move || other.insert(fickle([3, 3]), |_| false).ok().unwrap());
+        table.resize().unwrap();
+        inserter.join().unwrap();
+        assert!(finds_fickle(&table, 3));
+        object.0[0].store(0, SeqCst);
+        assert!(finds_fickle(&table, 0));
+        assert!(table.remove(&object).is_some());
+        assert!(!finds_fickle(&table, 0));
+    });
+}
+
+#[test]
+fn what_a_chain_still_leads_to_is_not_freed() {
+    explore_keeping(1, 3, || {
+        let table = table(1, |_, _, _| None);
+        let object = fickle([0, 1]);
+        table.insert(object.clone(), |_| false).ok().unwrap();
+        object.0[1].store(0, SeqCst);
+        let other = Arc::clone(&table);
+        let remover = thread::spawn(move || assert!(other.remove(&object).is_some()));
+        assert!(!finds_fickle(&table, 1));
+        remover.join().unwrap();
+        rcu::drain();
+        assert!(!finds_fickle(&table, 1));
+        assert_eq!(table.count(), 0);
+    });
 }

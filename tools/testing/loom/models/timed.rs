@@ -2,7 +2,10 @@
 
 //! Objects that end when their time is up (`linux/timed.rs`).
 
-use super::explore;
+use super::{
+    explore,
+    explore_keeping, //
+};
 use crate::{
     bindings::jiffies as NOW,
     prelude::*,
@@ -22,6 +25,7 @@ use crate::{
         Quota,
         Refused,
         Table,
+        TableRef,
         Timed, //
     },
     timer_model, //
@@ -51,6 +55,8 @@ struct Life {
 
 struct Mortal {
     number: u32,
+    /// What is added to that for the second chain.
+    second: Count,
     deadline: AtomicUsize,
     life: Arc<Life>,
 }
@@ -72,8 +78,13 @@ impl Drop for Mortal {
 
 impl Hashed for Mortal {
     fn hash(&self, slot: usize, _seed: &Seed) -> Option<u32> {
-        // The second chain is that of the next number.
-        Some(self.number() + slot as u32)
+        // The second chain is that of the next number, unless a model changes it.
+        let more = if slot == 0 {
+            0
+        } else {
+            self.second.load(SeqCst)
+        };
+        Some(self.number() + more as u32)
     }
 }
 
@@ -93,7 +104,7 @@ impl Entry for Mortal {
     }
 }
 
-type Mortals = sync::Arc<Table<Mortal>>;
+type Mortals = TableRef<Mortal>;
 
 fn table() -> Mortals {
     let sizing = Sizing {
@@ -110,12 +121,13 @@ fn table() -> Mortals {
     };
     let cache = sync::Arc::pin_init(cache, GFP_KERNEL).unwrap();
     let quota = sync::Arc::new(Quota::new(), GFP_KERNEL).unwrap();
-    sync::Arc::pin_init(Table::new(sizing, cache, quota), GFP_KERNEL).unwrap()
+    TableRef::new(sizing, cache, quota).unwrap()
 }
 
 fn mortal(number: u32, ticks: usize, life: &Arc<Life>) -> Mortal {
     Mortal {
         number,
+        second: Count::new(1),
         deadline: AtomicUsize::new(NOW + ticks),
         life: Arc::clone(life),
     }
@@ -216,6 +228,30 @@ fn an_earlier_deadline_is_not_lost_to_a_timer_that_fires() {
         });
         timer.join().unwrap();
         assert!(timer_model::earliest().is_some_and(|tick| tick <= NOW + 5));
+        drop(table);
+        assert_ended(&[&life]);
+    });
+}
+
+#[test]
+fn an_earlier_deadline_is_not_lost_to_who_publishes() {
+    explore(3, || {
+        let table = table();
+        let life = Arc::<Life>::default();
+        let (other, its) = (table.clone(), Arc::clone(&life));
+        let publisher = thread::spawn(move || {
+            rcu::read(|rcu| assert!(publish(&other, rcu, 1, 9, &its).is_ok()));
+        });
+        let hastened = rcu::read(|rcu| {
+            find(&table, rcu, 1).is_some_and(|object| {
+                object.deadline.store(NOW + 5, Relaxed);
+                object.hasten();
+                true
+            })
+        });
+        publisher.join().unwrap();
+        let latest = if hastened { NOW + 5 } else { NOW + 9 };
+        assert!(timer_model::earliest().is_some_and(|tick| tick <= latest));
         drop(table);
         assert_ended(&[&life]);
     });
@@ -354,5 +390,25 @@ fn a_place_is_free_once_its_object_has_ended() {
         assert_ne!(early, publish_within_two(&table, 7, &late));
         drop(table);
         assert_ended(&[&lives[0], &lives[1], &lives[2], &late]);
+    });
+}
+
+#[test]
+fn what_a_chain_still_leads_to_ends_but_is_not_freed() {
+    explore_keeping(1, 3, || {
+        let table = table();
+        let life = Arc::default();
+        rcu::read(|rcu| {
+            let object = publish(&table, rcu, 1, 0, &life).ok().unwrap();
+            object.second.store(0, SeqCst);
+        });
+        let timer = thread::spawn(|| timer_model::interrupt(NOW));
+        rcu::read(|rcu| assert!(find(&table, rcu, 2).is_none()));
+        timer.join().unwrap();
+        rcu::drain();
+        rcu::read(|rcu| assert!(find(&table, rcu, 2).is_none()));
+        assert_eq!(table.count(), 0);
+        assert_eq!(life.retired.load(SeqCst), 1);
+        assert_eq!(life.dropped.load(SeqCst), 0);
     });
 }

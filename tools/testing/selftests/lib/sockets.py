@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""UDP sockets of a namespace, which tell what the local stack gets."""
+"""Sockets of a namespace, which tell what the local stack gets and says."""
 
 import socket
 import struct
 from contextlib import contextmanager
 
+from .genl import error_name
 from .packet import is_ipv6
 
 IP_RECVTTL, IP_TTL, SO_MARK = 12, 2, 36
@@ -42,3 +43,22 @@ def heard(sock):
             if (level, kind) in ((socket.IPPROTO_IP, IP_TTL),
                                  (socket.IPPROTO_IPV6, IPV6_HOPLIMIT))]
     return payload, sender[:2], *hops
+
+
+def said_to_client(namespace, kind, src, dst):
+    """What a client in a namespace, at the address `src`, is told at once when
+    it connects to `dst` and, by UDP, sends something: an errno's name, or
+    nothing. A connection that is not refused is being made (EINPROGRESS)."""
+    family = socket.AF_INET6 if is_ipv6(src) else socket.AF_INET
+    with namespace:
+        sock = socket.socket(family, kind)
+    with sock:
+        sock.setblocking(False)
+        sock.bind((src, 0))
+        try:
+            sock.connect(dst)
+            if kind == socket.SOCK_DGRAM:
+                sock.send(b"from nowhere")
+        except OSError as error:
+            return error_name(error.errno)
+    return ""

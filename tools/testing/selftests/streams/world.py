@@ -11,8 +11,8 @@ import socket
 from typing import NamedTuple
 
 from lib.encap import GRE, GRE_CSUM, GUE, GUE_CSUM, GUE_REMCSUM, IPIP, Tunnel
-from lib.lab import Lab
 from lib.packet import is_ipv6
+from lib.quiet import QuietLab
 from lib.vs import Settings
 
 
@@ -126,9 +126,6 @@ def rules():
         yield f"-A -f {BYPASS_MARK}{six} -s rr"
 
 
-# What it costs a sender, in time, to be told that there is no route; the same
-# in all namespaces.
-ERROR_COST = "/proc/sys/net/ipv4/route/error_cost"
 MARKING = f"""
 table inet marks {{ chain in {{
     type filter hook prerouting priority mangle
@@ -141,18 +138,16 @@ table inet marks {{ chain in {{
 """
 
 
-class World(Lab):
+class World(QuietLab):
     """The laboratory with three servers, both families, all services."""
 
     def __init__(self):
         super().__init__(servers=3, ipv6=True)
-        self.settings, self.raw, self.error_cost = None, {}, None
+        self.settings, self.raw = None, {}
 
     def build(self):
         super().build()
         self.settings = Settings(self.director)
-        self.quieten()
-        self.answer_for_nobody()
         last = self.servers[2]
         for family, near in zip(FAMILIES, (last.ip, last.ip6)):
             small, none = family.far
@@ -182,35 +177,8 @@ class World(Lab):
         self.director.run("nft", "-f", "-", stdin=MARKING)
         self.ipvs.rules(*rules())
 
-    def answer_for_nobody(self):
-        """No look for link addresses, which takes time: whoever is not known
-        has the device's own."""
-        for host in self.hosts:
-            self.director.ip(
-                f"link set {host.name} arp off",
-                *(f"neigh replace {address} lladdr {host.mac} dev {host.name} "
-                  "nud permanent" for address in (host.ip, host.ip6)))
-
-    def quieten(self):
-        """No limits of time on what the director says, and nothing that it
-        says later of itself."""
-        for path, value in (("ipv4/icmp_msgs_per_sec", 1 << 20),
-                            ("ipv4/icmp_msgs_burst", 1 << 20),
-                            ("ipv4/ipfrag_time", 7200),
-                            ("ipv6/ip6frag_time", 7200),
-                            ("ipv6/icmp/ratemask", ""),
-                            ("netfilter/nf_conntrack_frag6_timeout", 7200)):
-            self.director.sysctl(path, value)
-        with open(ERROR_COST, "r+", encoding="ascii") as file:
-            self.error_cost = file.read()
-            file.seek(0)
-            file.write("0")
-
     def __exit__(self, *error):
         for sock in self.raw.values():
             sock.close()
         self.raw = {}
-        if self.error_cost:
-            with open(ERROR_COST, "w", encoding="ascii") as file:
-                file.write(self.error_cost)
         super().__exit__(*error)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """From figures to rows, each with what it is measured against."""
 
-from . import scale, schedulers
+from . import scale, schedulers, spaces
 from .rows import ROWS
 
 COLUMNS = "reference", "ours"
 COST, MEMORY, GROWTH = 1.0, 0.65, 1.3
+SPACES = 1.5
 QUICK, CROWD = 0.05, 10_000     # of a choice among so many servers
 MANY = 1000     # below, it is not the connections that a figure is about
 
@@ -112,6 +113,16 @@ def scale_rows(figures):
                       [cost["elapsed"] / 1e6 for cost in both], unit="ms")
 
 
+def space_rows(figures):
+    """Many namespaces."""
+    found = figures.get("spaces")
+    for step, title in spaces.STEPS.items() if found else []:
+        entry = row("namespaces", title, 0,
+                    [found[column][step] / 1e6 for column in COLUMNS],
+                    unit="ms")
+        yield limited(entry, SPACES, entry["ratio"])
+
+
 def other_rows(figures):
     """What there is no limit for."""
     for name, cost in figures["plain"].items():
@@ -136,4 +147,4 @@ def rows(figures):
     return [*cost_rows(figures), *memory_rows(figures),
             *listing_rows(figures), *growth_rows(figures),
             *scheduler_rows(figures), *scale_rows(figures),
-            *other_rows(figures)]
+            *space_rows(figures), *other_rows(figures)]

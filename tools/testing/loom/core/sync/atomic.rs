@@ -4,6 +4,7 @@
 //! constants.
 
 pub use ::core::sync::atomic::Ordering;
+pub use loom::sync::atomic::fence;
 
 use crate::memory::check;
 use ::core::intrinsics::const_eval_select;

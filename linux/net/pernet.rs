@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a module keeps for each namespace.
+//!
+//! C counterpart: `struct pernet_operations`, `net_generic()`.
+
+use super::{
+    slot::{
+        Slot,
+        Users, //
+    },
+    Net,
+    OwnNet, //
+};
+use crate::{
+    bindings,
+    rcu::{
+        self,
+        Reader, //
+    },
+};
+use core::{
+    marker::PhantomData,
+    pin::Pin,
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU32,
+        Ordering::{
+            Acquire,
+            Relaxed,
+            Release, //
+        },
+    },
+};
+use kernel::{
+    prelude::*,
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
+    types::Opaque, //
+};
+
+/// What a module keeps for each namespace.
+///
+/// When namespaces die, the kernel calls for all of them: first [`Self::shut`], then it waits for one
+/// grace period, then it drops their values. So neither of the two should wait for a grace period of
+/// its own.
+pub trait PerNet: Send + Sync + Sized + 'static {
+    /// What those of all namespaces are made with.
+    type Common: Send + Sync + 'static;
+
+    /// Makes it, when a namespace is born or the module is loaded. May sleep.
+    fn new(net: OwnNet, common: &Self::Common) -> Result<Pin<KBox<Self>>>;
+
+    /// Stops what reaches it from outside, when the namespace dies or the module is unloaded.
+    /// [`Net::get`] does not find the value afterwards, and a grace period passes before its drop. May
+    /// sleep.
+    fn shut(self: Pin<&Self>);
+
+    /// Where the registration keeps its identity.
+    fn registry() -> &'static Registry<Self>;
+}
+
+/// What the kernel keeps for a registered type in each namespace.
+struct Place<T: 'static> {
+    slot: Slot<T>,
+    users: Users,
+    rcu: Opaque<bindings::kvfree_rcu_head>,
+}
+
+/// The identity of a [`PerNet`] type among all that the kernel knows.
+pub struct Registry<T: 'static> {
+    ops: Opaque<bindings::pernet_operations>,
+    /// What the kernel has given, for itself.
+    given: Opaque<u32>,
+    /// The same for readers; 0 while the type is not registered.
+    id: AtomicU32,
+    common: AtomicPtr<c_void>,
+    in_use: AtomicBool,
+    _type: PhantomData<fn() -> T>,
+}
+
+// SAFETY: `ops` and `given` are written while a registration is made, by whoever has set `in_use`, and
+// are the kernel's otherwise; the rest is atomic.
+unsafe impl<T: 'static> Sync for Registry<T> {}
+
+impl<T: 'static> Registry<T> {
+    /// For a static.
+    pub const fn new() -> Self {
+        Self {
+            ops: Opaque::zeroed(),
+            given: Opaque::zeroed(),
+            id: AtomicU32::new(0),
+            common: AtomicPtr::new(core::ptr::null_mut()),
+            in_use: AtomicBool::new(false),
+            _type: PhantomData,
+        }
+    }
+
+    /// The entry of a namespace for the value with this number, or `None` if it has no such entry.
+    ///
+    /// # Safety
+    ///
+    /// `net` must be valid for as long as the entry is used, in a read-side critical section or under
+    /// the lock of pernet operations.
+    #[inline]
+    unsafe fn entry<'a>(net: *mut bindings::net, id: u32) -> Option<&'a AtomicPtr<Place<T>>> {
+        // The address depends on what is loaded, as with `rcu_dereference()`, so nothing of the array
+        // is read as it was before it was published.
+        // SAFETY: A valid namespace has an array of entries. It may be replaced by a longer one, and
+        // is freed a grace period after that.
+        let entries = unsafe { AtomicPtr::from_ptr(&raw mut (*net).gen).load(Relaxed) };
+        let entries = entries.cast::<bindings::net_generic>();
+        // SAFETY: As above.
+        let len = unsafe { (*entries).__bindgen_anon_1.s.as_ref().len };
+        // The first entries are where the length is.
+        if id == 0 || id >= len {
+            return None;
+        }
+        // SAFETY: In the array, which holds pointers; those of one id are for one type.
+        Some(unsafe { &*entries.cast::<AtomicPtr<Place<T>>>().add(id as usize) })
+    }
+
+    /// The entry of a namespace, for whom the kernel calls about it.
+    ///
+    /// # Safety
+    ///
+    /// The kernel must be calling an operation of the type for `net`, and the entry not be used
+    /// afterwards.
+    unsafe fn own_entry<'a>(&self, net: *mut bindings::net) -> Option<&'a AtomicPtr<Place<T>>> {
+        // SAFETY: By the safety requirement; the number was written before the first call.
+        unsafe { Self::entry(net, *self.given.get()) }
+    }
+
+    /// The place of a namespace, likewise.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::own_entry`].
+    unsafe fn place<'a>(&self, net: *mut bindings::net) -> Option<&'a Place<T>> {
+        // SAFETY: By the safety requirement. The kernel has zeroed the place, which is an empty one.
+        unsafe { self.own_entry(net)?.load(Relaxed).as_ref() }
+    }
+}
+
+impl<T: 'static> Default for Registry<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A registered [`PerNet`] type: every namespace has its value while this exists.
+///
+/// # Invariants
+///
+/// `common` is what the registry points to, and the registry is in use by this alone.
+pub struct Registration<T: PerNet> {
+    _common: Pin<KBox<T::Common>>,
+    _type: PhantomData<fn() -> T>,
+}
+
+impl<T: PerNet> Registration<T> {
+    /// Makes the value for every namespace there is, and for those to come. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the type is registered; those of [`PerNet::new`]; `ENOMEM`.
+    pub fn new(common: T::Common) -> Result<Self> {
+        let common = KBox::pin(common, GFP_KERNEL)?;
+        let registry = T::registry();
+        if registry.in_use.swap(true, Acquire) {
+            return Err(EBUSY);
+        }
+        registry
+            .common
+            .store(core::ptr::from_ref(&*common).cast_mut().cast(), Relaxed);
+        let ops = bindings::pernet_operations {
+            init: Some(init::<T>),
+            pre_exit: Some(pre_exit::<T>),
+            exit: Some(exit::<T>),
+            id: registry.given.get(),
+            size: size_of::<Place<T>>(),
+            ..Default::default()
+        };
+        // SAFETY: The registry is used by this registration alone, and is static.
+        unsafe { registry.ops.get().write(ops) };
+        // SAFETY: Just initialised; it stays registered until `drop`.
+        let registered = unsafe { bindings::register_pernet_subsys(registry.ops.get()) };
+        if let Err(error) = kernel::error::to_result(registered) {
+            registry.in_use.store(false, Release);
+            return Err(error);
+        }
+        // Now each namespace has an entry of ours, or a zeroed one if it is being made just now. Before
+        // that there may have been one that somebody else has left behind. Who sees the number sees
+        // the entries.
+        // SAFETY: The kernel has written it, and changes it no more.
+        registry.id.store(unsafe { *registry.given.get() }, Release);
+        // INVARIANT: Stored above.
+        Ok(Self {
+            _common: common,
+            _type: PhantomData,
+        })
+    }
+}
+
+impl<T: PerNet> Drop for Registration<T> {
+    fn drop(&mut self) {
+        let registry = T::registry();
+        // The number can be another one's as soon as the kernel has it back. It waits for a grace period
+        // before that.
+        registry.id.store(0, Relaxed);
+        // SAFETY: Registered in `new`.
+        unsafe { bindings::unregister_pernet_subsys(registry.ops.get()) };
+        // Hooks that a value had until its drop may still be running.
+        rcu::synchronize();
+        // What the namespaces had may refer to what they had in common.
+        rcu::drain();
+        registry.in_use.store(false, Release);
+    }
+}
+
+impl Net {
+    /// This namespace's value; `None` if it has none yet or any more, or if the type is not registered
+    /// with all namespaces yet or any more.
+    #[inline]
+    pub fn get<'rcu, T: PerNet>(&self, rcu: Reader<'rcu>) -> Option<Pin<&'rcu T>> {
+        let id = T::registry().id.load(Acquire);
+        // SAFETY: A reference to a namespace is valid.
+        let entry = unsafe { Registry::<T>::entry(self.as_ptr(), id) }?;
+        // SAFETY: In each namespace that there was when the type was registered the entry is ours: it
+        // leads to the place that `init` found there, until `exit` cleared it; the place is freed a grace
+        // period later. In one that was made since then, it is zero before. And the number
+        // has been the type's own for as long as a reader may have it.
+        unsafe { entry.load(Relaxed).as_ref() }?.slot.get(rcu)
+    }
+}
+
+/// Waits until nobody has a reference to a namespace that ends.
+fn wait_for_users(users: &Users) {
+    /// Milliseconds from one look to the next.
+    const PAUSE: i64 = 10;
+    /// Looks from one message to the next.
+    const PATIENCE: u32 = 1000;
+
+    let mut looks = 0u32;
+    while !users.none() {
+        looks = looks.wrapping_add(1);
+        if looks % PATIENCE == 0 {
+            // SAFETY: The format takes no arguments.
+            unsafe {
+                bindings::_printk(
+                    c"\x014net: a namespace can't end: a module refers to it\n".as_char_ptr(),
+                )
+            };
+        }
+        fsleep(Delta::from_millis(PAUSE));
+    }
+}
+
+/// # Safety
+///
+/// Called by the kernel for a registered `T`.
+unsafe extern "C" fn init<T: PerNet>(net: *mut bindings::net) -> c_int {
+    // SAFETY: The kernel has just made the place, and changes no entries meanwhile.
+    let Some(place) = (unsafe { T::registry().place(net) }) else {
+        return ENOMEM.to_errno();
+    };
+    // SAFETY: The kernel passes a valid namespace. It neither ends nor is the place freed before
+    // this or `exit` has waited for the users.
+    let own = unsafe { OwnNet::new(NonNull::from(Net::from_raw(net)), &place.users) };
+    // SAFETY: Stored before the registration, and dropped after it.
+    let common = unsafe { &*T::registry().common.load(Relaxed).cast::<T::Common>() };
+    match T::new(own, common) {
+        Ok(value) => {
+            place.slot.publish(value);
+            0
+        }
+        Err(error) => {
+            wait_for_users(&place.users);
+            // The kernel frees the place at once.
+            // SAFETY: As for the place.
+            if let Some(entry) = unsafe { T::registry().own_entry(net) } {
+                entry.store(core::ptr::null_mut(), Relaxed);
+                rcu::synchronize();
+            }
+            error.to_errno()
+        }
+    }
+}
+
+/// # Safety
+///
+/// As for [`init`], for a namespace whose `init` succeeded.
+unsafe extern "C" fn pre_exit<T: PerNet>(net: *mut bindings::net) {
+    // SAFETY: The place is there until `exit`.
+    if let Some(place) = unsafe { T::registry().place(net) } {
+        if let Some(value) = place.slot.owned() {
+            value.shut();
+        }
+        place.slot.withdraw();
+    }
+}
+
+/// # Safety
+///
+/// As for [`pre_exit`], a grace period after it.
+unsafe extern "C" fn exit<T: PerNet>(net: *mut bindings::net) {
+    let registry = T::registry();
+    // SAFETY: As for `pre_exit`.
+    let Some(place) = (unsafe { registry.place(net) }) else {
+        return;
+    };
+    // SAFETY: The kernel has waited since `pre_exit`.
+    drop(unsafe { place.slot.take() });
+    wait_for_users(&place.users);
+
+    // The kernel would free the place and leave its address behind, where readers of a namespace that
+    // is still referred to would find it.
+    // SAFETY: As for the place.
+    if let Some(entry) = unsafe { registry.own_entry(net) } {
+        entry.store(core::ptr::null_mut(), Relaxed);
+    }
+    // SAFETY: The kernel has allocated the place with `kzalloc()`, and does not find it any more.
+    unsafe {
+        bindings::kvfree_call_rcu(
+            place.rcu.get(),
+            core::ptr::from_ref(place).cast_mut().cast(),
+        )
+    };
+}

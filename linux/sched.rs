@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Scheduling of tasks.
+//!
+//! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
+
+use crate::bindings;
+
+/// Lets others run, if it is their turn. To be called now and then by what takes its time.
+///
+/// # Context
+///
+/// Process context that may sleep: no spinlock is held, and no RCU read-side critical section open.
+pub fn cond_resched() {
+    // SAFETY: No requirement but a context that may sleep, which is the caller's duty as for any
+    // function that sleeps.
+    unsafe { bindings::ipvs_cond_resched() };
+}
