@@ -106,36 +106,29 @@ class IpsecLab(Lab):
         self.client.send(packet)
         return eventually(self.left, what)
 
-    def associate(self, src, dst, mode, *namespaces):
-        """A security association that these namespaces know; its number."""
-        spi = next(self.spis)
-        for namespace in namespaces:
-            namespace.ip(
-                f"xfrm state add src {src} dst {dst} proto esp spi {spi} "
-                f"reqid {spi} mode {mode} "
-                f"aead rfc4106(gcm(aes)) {KEY} 128")
-        return spi
+    def protect(self, flows, mode, sender=None, receiver=None):
+        """Have what is selected encrypted where it leaves the sender, the
+        director if nothing else is said, and ask for that where it comes to
+        the receiver, the server. For each flow its selector, and the ends of
+        its security association."""
+        out, inward = [], []
+        for selector, (src, dst) in flows.items():
+            spi = next(self.spis)
+            known = (f"xfrm state add src {src} dst {dst} proto esp spi {spi} "
+                     f"reqid {spi} mode {mode} "
+                     f"aead rfc4106(gcm(aes)) {KEY} 128")
+            ends = f"src {src} dst {dst}" if mode == "tunnel" else ""
+            for commands, way in (out, "out"), (inward, "in"):
+                commands += (known, f"xfrm policy add {selector} dir {way} "
+                             f"tmpl {ends} proto esp reqid {spi} mode {mode}")
+        (sender or self.director).ip(*out)
+        (receiver or self.server.ns).ip(*inward)
 
-    def protect(self, selector, ends, mode, sender=None, receiver=None,
-                direction="in"):
-        """Have what the selector says encrypted where it leaves the sender,
-        the director if nothing else is said, and ask for that where it comes
-        to the receiver, the server."""
-        sender = sender or self.director
-        receiver = receiver or self.server.ns
-        spi = self.associate(*ends, mode, sender, receiver)
-        src, dst = ends
-        template = f"tmpl src {src} dst {dst} " if mode == "tunnel" else "tmpl"
-        for namespace, way in ((sender, "out"), (receiver, direction)):
-            namespace.ip(f"xfrm policy add {selector} dir {way} {template} "
-                         f"proto esp reqid {spi} mode {mode}")
-
-    def forget(self):
-        """No policies and associations any more."""
-        for namespace in self.director, self.client.ns, self.server.ns:
+    def forget(self, *namespaces):
+        """No policies and associations any more, at the director and the
+        server if nothing else is said."""
+        for namespace in namespaces or (self.director, self.server.ns):
             namespace.ip("xfrm policy flush", "xfrm state flush")
-            for way in "in", "fwd", "out":
-                namespace.ip(f"xfrm policy setdefault {way} accept")
 
     @contextmanager
     def raw(self, address, number):
