@@ -59,22 +59,25 @@ pub enum Sent {
     },
 }
 
-/// Whether packets that leave `net` may meet a policy: there is one for output, or what meets none
-/// is refused. Without that, [`lookup`] and [`forward`] change nothing. Any context.
+/// Whether packets that leave `net` may meet a policy: there is one for output, be it that of a
+/// socket, or what meets none is refused. Without that, [`lookup`] and [`forward`] change nothing.
+/// Any context.
 #[inline]
 pub fn has_output_policies(net: &Net) -> bool {
     #[cfg(CONFIG_XFRM)]
     {
         const OUT: usize = bindings::XFRM_POLICY_OUT as usize;
-        let xfrm = net.as_ptr();
+        const OUT_OF_SOCKETS: usize = OUT + bindings::XFRM_POLICY_MAX as usize;
+        let net = net.as_ptr();
         // SAFETY: The namespace is valid. The fields change at any time, each as a whole.
-        let (count, default) = unsafe {
+        let (count, of_sockets, default) = unsafe {
             (
-                ptr::read_volatile(&raw const (*xfrm).xfrm.policy_count[OUT]),
-                ptr::read_volatile(&raw const (*xfrm).xfrm.policy_default[OUT]),
+                ptr::read_volatile(&raw const (*net).xfrm.policy_count[OUT]),
+                ptr::read_volatile(&raw const (*net).xfrm.policy_count[OUT_OF_SOCKETS]),
+                ptr::read_volatile(&raw const (*net).xfrm.policy_default[OUT]),
             )
         };
-        count != 0 || u32::from(default) == bindings::XFRM_USERPOLICY_BLOCK
+        (count | of_sockets) != 0 || u32::from(default) == bindings::XFRM_USERPOLICY_BLOCK
     }
     #[cfg(not(CONFIG_XFRM))]
     {

@@ -6,16 +6,18 @@
 each method, as what is forwarded does. The C module passes them over, and
 sends in clear what a policy says is to be encrypted."""
 
+import socket
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from lib.encap import GRE, GUE_CSUM, GUE_PORT, IPIP
-from lib.ipsec import (ESP, SOMEWHERE, SOMEWHERE6, IpsecLab, hears, protocol)
+from lib.ipsec import (ESP, IP_XFRM_POLICY, KEY, SOMEWHERE, SOMEWHERE6,
+                       IpsecLab, block_to, hears, protocol)
 from lib.lab import CIP, CIP6, RIP, RIP6, VIP, VIP6
 from lib.packet import (IPPROTO_IPIP, IPPROTO_IPV6, icmp6_error, icmp_error,
                         ip_fields, is_ipv6, udp)
 from lib.sockets import bound
-from lib.tap import equal, main, module_under_test, test
+from lib.tap import equal, eventually, main, module_under_test, test
 
 DIRECTOR, DIRECTOR6 = "10.0.2.1", "fd00:2::1"
 PAYLOAD = b"nobody else should read this"
@@ -258,6 +260,91 @@ def mtu(lab):
         fits = request.but(payload=bytes(told - header))
         packets = lab.leaves(fits)
         equal([protocol(packet) for packet in packets], [ESP], way.name)
+    lab.forget()
+
+
+@test("ICMP errors to a server are followed by policies, too, as they leave; "
+      "the C module sends them in clear")
+def errors(lab):
+    found = [way for way in ways() if way.vport != BYPASS]
+    requests = [way.request(lab) for way in found]
+    for way, request in zip(found, requests):
+        with way.ear(lab) as sock:
+            lab.leaves(request)
+            way.arrived(sock, request)
+    for way, request in zip(found, requests):
+        ipv6 = is_ipv6(way.client)
+        flow = way if way.inside is not None else way._replace(
+            flow=(*way.flow[:2], "ipv6-icmp" if ipv6 else "icmp"))
+        lab.protect({flow.selector: flow.ends_of("transport")}, "transport")
+        answer = udp(way.virtual, way.vport, way.client, request.l4.sport,
+                     PAYLOAD)
+        make, kind = (icmp6_error, (1, 0)) if ipv6 else (icmp_error, (3, 1))
+        error = make(way.client, way.virtual, *kind, answer)
+        check_wire(lab.leaves(error, way.name), ENCRYPTS, way.name)
+        lab.forget()
+
+
+@test("a client on the director itself is protected by policies, too, by each "
+      "method; the C module sends in clear")
+def local_clients(lab):
+    for way in ways():
+        if way.vport == BYPASS:
+            continue
+        source = DIRECTOR6 if is_ipv6(way.client) else DIRECTOR
+        if way.inside is None:
+            way = way._replace(flow=(source, *way.flow[1:]))
+        lab.protect({way.selector: way.ends_of("transport")}, "transport")
+        with bound(lab.director, source, 0) as client, way.ear(lab) as sock:
+            lab.left()
+            client.sendto(PAYLOAD, (way.virtual, way.vport))
+            check_wire(eventually(lab.left, way.name), ENCRYPTS, way.name)
+            if ENCRYPTS:
+                data, _sender = hears(sock, f"{way.name}: the request")
+                assert data.endswith(PAYLOAD), f"{way.name}: {data.hex()}"
+        lab.forget()
+
+
+@test("the policy of a socket of the director counts for what goes to a "
+      "server; the C module passes it over")
+def socket_policy(lab):
+    with bound(lab.director, DIRECTOR, 0) as client:
+        client.setsockopt(socket.IPPROTO_IP, IP_XFRM_POLICY, block_to(RIP))
+        lab.left()
+        try:
+            client.sendto(PAYLOAD, (VIP, NAT))
+        except PermissionError:
+            pass
+        lab.exchange(lab.client)
+        equal(any(map(is_clear, lab.left())), not ENCRYPTS,
+              "whether it left in clear")
+
+
+@test("an answer is followed by the policies for what it is once it has the "
+      "virtual address; by the C module only if it is routed anew")
+def answers(lab):
+    lab.director.ip(*(f"xfrm policy add src {vip} dst {client} proto udp "
+                      "dir out tmpl proto esp reqid 1 mode transport"
+                      for client, vip, *_ in FAMILIES),
+                    *(f"xfrm state add src {vip} dst {client} proto esp "
+                      f"spi 1{number} reqid 1 mode transport "
+                      f"aead rfc4106(gcm(aes)) {KEY} 128"
+                      for number, (client, vip, *_) in enumerate(FAMILIES)))
+    for reroute in 1, 0:
+        lab.director.sysctl("ipv4/vs/snat_reroute", reroute)
+        for way in ways():
+            if way.vport != NAT:
+                continue
+            request = way.request(lab)
+            with way.ear(lab) as sock:
+                lab.client.send(request)
+                _data, sender = hears(sock, f"{way.name}: the request")
+                lab.client.drain()
+                sock.sendto(PAYLOAD, sender)
+                frame = lab.client.receive()
+            check_wire([frame.ip], ENCRYPTS or bool(reroute),
+                       f"{way.name}, snat_reroute {reroute}")
+    lab.director.sysctl("ipv4/vs/snat_reroute", 1)
     lab.forget()
 
 

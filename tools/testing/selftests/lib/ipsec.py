@@ -2,6 +2,7 @@
 """IPsec between the director and a server that has an IP stack of its own."""
 
 import socket
+import struct
 import subprocess
 from contextlib import contextmanager
 from itertools import count
@@ -13,6 +14,7 @@ from .wire import Host, received, tap
 
 ESP = 50
 KEY = "0x" + bytes(range(20)).hex()
+IP_XFRM_POLICY = 17
 MARKER = b"ipvs selftest marker"
 MARKER_PROTOCOL = 253
 # The address of a host behind the server, for what bypasses all servers.
@@ -22,6 +24,17 @@ SOMEWHERE, SOMEWHERE6 = "203.0.113.9", "2001:db8:9::9"
 def protocol(data):
     """The number of what follows the IP header."""
     return data[6] if data[0] >> 4 == 6 else data[9]
+
+
+def block_to(address):
+    """A struct xfrm_userpolicy_info for a socket: nothing may be sent to an
+    IPv4 address."""
+    out, block = 1, 1
+    selector = struct.pack("=16s16s8xHBBB3xiI", socket.inet_aton(address), b"",
+                           socket.AF_INET, 32, 0, 0, 0, 0)
+    forever = struct.pack("=4Q32x", *4 * [2 ** 64 - 1])
+    return selector + forever + bytes(32) + \
+        struct.pack("=IIBBBB4x", 0, 0, out, block, 0, 0)
 
 
 class Server(Host):
