@@ -174,6 +174,7 @@ def flows(mode):
 @test("a policy for what leaves the director is followed, by each method and "
       "of each family: ESP, and no clear text; the C module sends that")
 def each_way(lab):
+    lab.forget()
     for mode in "transport", "tunnel":
         lab.protect(flows(mode), mode)
         for way in ways():
@@ -189,6 +190,7 @@ def each_way(lab):
 @test("a policy for what does not leave the director changes nothing: the "
       "virtual address by NAT and tunnel, the server's by direct routing")
 def other_policies(lab):
+    lab.forget()
     for keeps in False, True:
         lab.protect({
             f"src {client} dst {server if keeps else vip}":
@@ -207,6 +209,7 @@ def other_policies(lab):
 @test("a policy that blocks, or one without a security association, stops "
       "the packet: nothing comes out; the C module sends it in clear")
 def blocked(lab):
+    lab.forget()
     for template in "action block", "tmpl proto esp mode transport":
         lab.director.ip(*(f"xfrm policy add {selector} dir out {template}"
                           for selector in flows("transport")))
@@ -233,6 +236,7 @@ def stopped(lab, way, why):
 @test("IPsec leaves less of the MTU: the client is told how much, of the "
       "packet that it sent; what fits leaves as one packet", ["rust"])
 def mtu(lab):
+    lab.forget()
     lab.protect(flows("tunnel"), "tunnel")
     for way in ways():
         if way.vport == BYPASS:
@@ -260,12 +264,12 @@ def mtu(lab):
         fits = request.but(payload=bytes(told - header))
         packets = lab.leaves(fits)
         equal([protocol(packet) for packet in packets], [ESP], way.name)
-    lab.forget()
 
 
 @test("ICMP errors to a server are followed by policies, too, as they leave; "
       "the C module sends them in clear")
 def errors(lab):
+    lab.forget()
     found = [way for way in ways() if way.vport != BYPASS]
     requests = [way.request(lab) for way in found]
     for way, request in zip(found, requests):
@@ -288,6 +292,7 @@ def errors(lab):
 @test("a client on the director itself is protected by policies, too, by each "
       "method; the C module sends in clear")
 def local_clients(lab):
+    lab.forget()
     for way in ways():
         if way.vport == BYPASS:
             continue
@@ -308,6 +313,7 @@ def local_clients(lab):
 @test("the policy of a socket of the director counts for what goes to a "
       "server; the C module passes it over")
 def socket_policy(lab):
+    lab.forget()
     with bound(lab.director, DIRECTOR, 0) as client:
         client.setsockopt(socket.IPPROTO_IP, IP_XFRM_POLICY, block_to(RIP))
         lab.left()
@@ -323,6 +329,7 @@ def socket_policy(lab):
 @test("an answer is followed by the policies for what it is once it has the "
       "virtual address; by the C module only if it is routed anew")
 def answers(lab):
+    lab.forget()
     lab.director.ip(*(f"xfrm policy add src {vip} dst {client} proto udp "
                       "dir out tmpl proto esp reqid 1 mode transport"
                       for client, vip, *_ in FAMILIES),
@@ -345,7 +352,6 @@ def answers(lab):
             check_wire([frame.ip], ENCRYPTS or bool(reroute),
                        f"{way.name}, snat_reroute {reroute}")
     lab.director.sysctl("ipv4/vs/snat_reroute", 1)
-    lab.forget()
 
 
 if __name__ == "__main__":

@@ -119,6 +119,7 @@ def come_and_go(lab):
 @test("policies come and go under traffic in front of one that blocks the rest:"
       " nothing leaves in clear")
 def before_a_block(lab):
+    lab.forget()
     lab.director.ip("xfrm policy add src 0.0.0.0/0 dst 0.0.0.0/0 proto udp "
                     "dir out action block priority 1000",
                     "xfrm policy add src ::/0 dst ::/0 proto udp "
@@ -128,31 +129,34 @@ def before_a_block(lab):
                     f"xfrm policy add src ::/0 dst {RIP6} proto 41 "
                     "dir out action block priority 1000")
     come_and_go(lab)
-    lab.forget()
 
 
 @test("policies come and go under traffic where what meets none is refused: "
       "nothing leaves in clear, with no policy at all either")
 def default_block(lab):
+    lab.forget()
     lab.director.ip("xfrm policy setdefault out block")
-    come_and_go(lab)
-    lab.director.ip("xfrm policy setdefault out accept")
+    try:
+        come_and_go(lab)
+    finally:
+        lab.director.ip("xfrm policy setdefault out accept")
 
 
 @test("among a thousand policies and as many associations each packet meets "
       "its own")
 def many(lab):
+    lab.forget()
     other = {f"src {CIP} dst 10.9.{n // 250}.{n % 250} proto udp":
              (CIP, f"10.9.{n // 250}.{n % 250}") for n in range(MANY)}
     lab.protect(other | flows(), "transport")
     for request in lab.requests():
         packets = lab.leaves(request)
         equal([protocol(packet) for packet in packets], [ESP], str(request))
-    lab.forget()
 
 
 @test("the server's device is removed under traffic that policies apply to")
 def device_goes(lab):
+    lab.forget()
     lab.protect(flows(), "transport")
     lab.until_the_end.enter_context(lab.traffic())
     eventually(lambda: seen(lab)[0], "encrypted packets")
