@@ -82,7 +82,7 @@ pub(crate) fn icmp_xmit<F: Family>(
     if nat::translate_icmp(&mut skb, conn, related, End::Dst).is_err() {
         return Verdict::Stolen;
     }
-    if xfrm::has_output_policies(cx.net) && xfrm::forward(&mut skb).is_err() {
+    if !is_local && xfrm::has_output_policies(cx.net) && xfrm::forward(&mut skb).is_err() {
         return Verdict::Stolen;
     }
     send_or_cont(skb, &cx, is_local)
