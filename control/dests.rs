@@ -159,6 +159,11 @@ impl Netns {
         // First, so that a device that goes is not missed by a server which gets packets.
         let dests = &self.model().dests;
         let _ = dests.insert(dest.clone(), |other| other.key() == &key);
+        if known {
+            // One that came back has connections, which have sent packets since it joined: a device
+            // that went before it was in the table again has missed it.
+            dest.reset_route();
+        }
         room.push(dest.clone(), |view| service.scheduler.closing_up(view));
         service.scheduler.added(&service.dests, &dest, prepared);
         if known {
