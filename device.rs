@@ -27,8 +27,8 @@ impl Handler for Watch {
         let Some(model) = model else {
             return;
         };
-        // Servers in the trash have no route. Who edits a server that is out of the table meanwhile
-        // resets its route afterwards.
+        // Servers in the trash have no route. Whoever takes one that has, or may get, a route out of
+        // the table, to change it or to take it up again, resets its route after putting it back.
         Cursor::default().for_each(&model.dests, |dest, rcu| {
             dest.reset_route_by(device, net, rcu);
             ControlFlow::Continue(())

@@ -4,7 +4,8 @@
 //!
 //! Nothing else in the module writes there (`tools/env/checks log`), so that no line is without a
 //! limit that a packet or a user can cause, whichever namespace it comes from. `Documentation/abi.rst`
-//! says which lines there are, and what monitoring may match on in them.
+//! says which lines there are, and what monitoring may match on in them. The one exception is
+//! `linux/net/pernet.rs`, which says every ten seconds that a namespace can't end: a fault of the module.
 //!
 //! All of this is cold: established connections have nothing to say.
 

@@ -155,10 +155,11 @@ impl Netns {
             trash.take(&dest);
         }
         dest.configure(spec);
-        dest.join(&service);
-        // First, so that a device that goes is not missed by a server which gets packets.
+        // First, so that a device that goes is not missed by a server which gets packets: one that
+        // comes back does from `join` on, by its old connections.
         let dests = &self.model().dests;
         let _ = dests.insert(dest.clone(), |other| other.key() == &key);
+        dest.join(&service);
         room.push(dest.clone(), |view| service.scheduler.closing_up(view));
         service.scheduler.added(&service.dests, &dest, prepared);
         if known {

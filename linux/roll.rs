@@ -14,7 +14,6 @@
 //! and the visitor finds that.
 
 use crate::{
-    bindings,
     rcu::{
         self,
         Borrowed,
@@ -22,6 +21,7 @@ use crate::{
         Shared,
         SharedInner, //
     },
+    sched::cond_resched, //
 };
 use core::{
     ptr::{
@@ -217,8 +217,7 @@ impl<T: Send + Sync> Roll<T> {
                     state.store(LEAVING, Ordering::Relaxed);
                     leaving.push(object);
                 }
-                // SAFETY: No spinlock is held, and no read-side critical section open.
-                unsafe { bindings::ipvs_cond_resched() };
+                cond_resched();
             }
         }
         if leaving.is_empty() {

@@ -29,7 +29,6 @@ use crate::rcu::{
     Shared,
     SharedInner, //
 };
-use crate::sched::cond_resched;
 use core::{
     ptr::NonNull,
     sync::atomic::{
@@ -121,7 +120,8 @@ unsafe impl<T: Hashed> Node for SharedInner<T> {
     }
 }
 
-/// A table that holds a reference to each of its objects.
+/// A table that holds a reference to each of its objects. It may be dropped in softirq context, for
+/// instance as part of a [`Shared`] object; a large one is to be cleared before, which sleeps.
 #[pin_data(PinnedDrop)]
 pub struct Table<T: Hashed> {
     #[pin]
@@ -289,7 +289,6 @@ impl<T: Hashed> PinnedDrop for Table<T> {
                     next
                 }
             });
-            cond_resched();
             match found {
                 Some(object) => drop(self.remove(&object)),
                 None if cursor == 0 => break,

@@ -19,6 +19,7 @@ use crate::{
         Reader,
         Shared, //
     },
+    sched::cond_resched,
     slab,
     table::{
         Chains,
@@ -634,8 +635,7 @@ impl<T: Entry> Table<T> {
                     }
                 }
             });
-            // SAFETY: No lock is held here.
-            unsafe { bindings::ipvs_cond_resched() };
+            cond_resched();
         }
     }
 

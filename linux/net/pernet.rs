@@ -188,6 +188,8 @@ impl<T: PerNet> Registration<T> {
         // SAFETY: Just initialised; it stays registered until `drop`.
         let registered = unsafe { bindings::register_pernet_subsys(registry.ops.get()) };
         if let Err(error) = kernel::error::to_result(registered) {
+            // What was made before the failure is gone, but may wait to be freed, as in `drop`.
+            rcu::drain();
             registry.in_use.store(false, Release);
             return Err(error);
         }

@@ -146,8 +146,9 @@ pub fn output6(net: &Net, destination: Ipv6Addr, lookup: Lookup6) -> Result<Foun
     }
     let rt = output_flow(net, &mut flow)?;
     if lookup.source && from_c(&flow.saddr).is_unspecified() {
-        // SAFETY: All pointers are valid for the call; the route is one of IPv6, and its device is
-        // kept by it.
+        // SAFETY: All pointers are valid for the call; the route is one of IPv6. Callers that ask
+        // for a source are in a read-side critical section, which keeps the device that the route
+        // refers to at this moment, even if another one takes its place.
         to_result(unsafe {
             bindings::ipv6_dev_get_saddr(
                 net.as_ptr(),

@@ -49,7 +49,12 @@ pub(crate) unsafe fn rcu_barrier() {
     rcu_model::barrier();
 }
 
-pub(crate) unsafe fn ipvs_cond_resched() {}
+pub(crate) unsafe fn ipvs_cond_resched() {
+    assert!(
+        std::thread::panicking() || rcu_model::may_sleep(),
+        "sleeps in atomic context"
+    );
+}
 
 /// A cache for objects of one layout.
 #[allow(non_camel_case_types)]

@@ -17,6 +17,10 @@ use core::sync::atomic::{
         Release, //
     },
 };
+use loom::thread::{
+    self,
+    ThreadId, //
+};
 use std::{
     cell::RefCell,
     collections::BTreeSet, //
@@ -32,6 +36,26 @@ struct State {
     waiting: Vec<(BTreeSet<u64>, *mut callback_head, Callback)>,
     /// Callbacks that have begun and not returned.
     running: usize,
+    /// Whose sections and callbacks have begun and not ended.
+    atomic: Vec<ThreadId>,
+}
+
+impl State {
+    fn begin_atomic(&mut self) {
+        self.atomic.push(thread::current().id());
+    }
+
+    fn end_atomic(&mut self) {
+        let own = thread::current().id();
+        let at = self.atomic.iter().position(|&thread| thread == own);
+        self.atomic.swap_remove(at.unwrap());
+    }
+}
+
+/// Whether this thread is in no read-side critical section and in no callback.
+pub(crate) fn may_sleep() -> bool {
+    let own = thread::current().id();
+    STATE.with_borrow(|state| !state.atomic.contains(&own))
 }
 
 thread_local! {
@@ -57,6 +81,7 @@ pub fn read_lock() -> Guard {
         state.next += 1;
         let id = state.next;
         state.readers.insert(id);
+        state.begin_atomic();
         Guard(id)
     })
 }
@@ -69,6 +94,7 @@ impl Drop for Guard {
         LEFT.fetch_add(1, Release);
         STATE.with_borrow_mut(|state| {
             state.readers.remove(&self.0);
+            state.end_atomic();
             for (readers, ..) in &mut state.waiting {
                 readers.remove(&self.0);
             }
@@ -85,6 +111,7 @@ fn run_ready() {
                 .iter()
                 .position(|(readers, ..)| readers.is_empty())?;
             state.running += 1;
+            state.begin_atomic();
             Some(state.waiting.remove(at))
         });
         let Some((_, head, callback)) = ready else {
@@ -95,7 +122,10 @@ fn run_ready() {
         // SAFETY: Once for each `call_rcu`, as that function promises.
         unsafe { callback(head) };
         LEFT.fetch_add(1, Release);
-        STATE.with_borrow_mut(|state| state.running -= 1);
+        STATE.with_borrow_mut(|state| {
+            state.running -= 1;
+            state.end_atomic();
+        });
     }
 }
 

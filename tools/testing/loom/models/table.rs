@@ -381,3 +381,29 @@ fn what_a_chain_still_leads_to_is_not_freed() {
         assert_eq!(table.count(), 0);
     });
 }
+
+/// What has a table of its own, as a scheduler that remembers.
+#[pin_data]
+struct Owner {
+    #[pin]
+    table: Table<Object>,
+}
+
+#[test]
+fn a_table_with_objects_goes_without_sleep_after_a_grace_period() {
+    explore(3, || {
+        let sizing = Sizing {
+            initial_bits: 1,
+            wanted: |_, _, _| None,
+        };
+        let owner = try_pin_init!(Owner { table <- Table::new(sizing) }? Error);
+        let owner = Shared::pin_init(owner, GFP_KERNEL).unwrap();
+        assert!(insert(&owner.table, 0));
+        let reader = {
+            let owner = owner.clone();
+            thread::spawn(move || assert!(finds(&owner.table, 0)))
+        };
+        drop(owner);
+        reader.join().unwrap();
+    });
+}
