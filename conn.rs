@@ -3,6 +3,7 @@
 //! Connections. C: `struct ip_vs_conn`, `ip_vs_conn.c`.
 
 mod bits;
+pub(crate) mod expire_nodest;
 pub(crate) mod template;
 
 pub(crate) use bits::{
@@ -11,12 +12,12 @@ pub(crate) use bits::{
 };
 
 use crate::{
-    dest::Dest,
     family::{
         Family,
         V4,
         V6, //
     },
+    service::dest::Dest,
 };
 use bits::{
     AtomicBits,

@@ -10,12 +10,12 @@ mod v4;
 mod v6;
 
 use crate::{
-    dest::Dest,
     ipvs_xmit::Mode,
     netns::{
         Netns,
         PerFamily, //
     },
+    service::dest::Dest,
 };
 use ipvs_core::{
     flow::FlowAddress,

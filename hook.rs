@@ -7,10 +7,9 @@
 //! one search. C: `ip_vs_core.c`.
 
 mod icmp;
-mod tunnel;
+mod icmp_tunnel;
 
 use crate::{
-    accounts::Accounts,
     conn::{
         self,
         Conn,
@@ -18,7 +17,6 @@ use crate::{
         FwdMethod,
         PublishedConn, //
     },
-    dest,
     family::{
         Family,
         Gathered,
@@ -37,10 +35,12 @@ use crate::{
     },
     schedule::{
         self,
-        out::Outgoing,
+        conn_out::Outgoing,
         Cause,
         Scheduled, //
     },
+    service::dest,
+    stats::packet::Accounts,
 };
 use core::{
     marker::PhantomData,
@@ -314,7 +314,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         if packet.flow.protocol != PROTO_UDP || self.hook == HookNum::LocalIn {
             return Err(skb);
         }
-        match schedule::out::of_server(self.netns, &mut skb, packet, self.rcu) {
+        match schedule::conn_out::of_server(self.netns, &mut skb, packet, self.rcu) {
             Some(Outgoing::Conn(conn)) => Ok(self.answer(skb, packet, conn)),
             Some(Outgoing::OnePacket(conn)) => Ok(match self.give_back(skb, packet, &conn) {
                 Some(skb) => Verdict::Accept(skb),

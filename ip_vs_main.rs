@@ -9,28 +9,22 @@
 
 #![deny(unsafe_code)]
 
-mod accounts;
 mod conn;
 mod control;
 mod ctl;
 mod defence;
-mod dest;
 mod device;
-mod est;
 mod family;
 mod hook;
 mod ipvs_xmit;
 mod log;
 mod netns;
-mod nodest;
 mod pe;
 mod proto;
-mod sched;
 mod schedule;
 mod service;
 mod settings;
 mod stats;
-mod trash;
 mod walk;
 
 use kernel::{

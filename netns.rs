@@ -13,7 +13,7 @@
 //! Packets take none of 1 and 2: they read services, servers and connections under RCU.
 
 use crate::{
-    accounts::Ledger,
+    conn::expire_nodest,
     conn::{
         self,
         template::{
@@ -31,24 +31,24 @@ use crate::{
         sysctl, //
     },
     defence,
-    dest::Dest,
-    est::Estimation,
     family::{
         Family,
         V4,
         V6, //
     },
-    nodest,
-    sched::sweep::{
+    service::dest::Dest,
+    service::sched::sweep::{
         self,
         Sweeper, //
     },
+    service::trash::Trash, //
     service::Service,
     settings::Settings,
+    stats::est::Estimation,
+    stats::packet::Ledger,
     stats::{
         Stats, //
     },
-    trash::Trash, //
 };
 use core::sync::atomic::{
     AtomicU32,
@@ -360,7 +360,7 @@ pub(crate) struct Netns {
     /// Lets schedulers forget, while there are such as remember.
     sweeper: Work<Sweeper>,
     /// Ends the connections of removed servers.
-    pub(crate) nodest_expiry: Work<nodest::Expiry>,
+    pub(crate) nodest_expiry: Work<expire_nodest::Expiry>,
     /// Servers that were removed while connections were left.
     pub(crate) trash: Trash,
     v4: PerFamily<V4>,
@@ -477,7 +477,7 @@ impl PerNet for Netns {
                     kernel::static_lock_class!(),
                 )?,
                 nodest_expiry: Work::new(
-                    nodest::Expiry(tables),
+                    expire_nodest::Expiry(tables),
                     c"ipvs_nodest",
                     kernel::static_lock_class!(),
                 )?,

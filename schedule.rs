@@ -2,23 +2,23 @@
 
 //! New connections: from a client's first packet to a server. C: `ip_vs_schedule()`.
 
-pub(crate) mod out;
+pub(crate) mod conn_out;
 mod persist;
 
 use crate::{
-    accounts::Accounts,
     conn::{
         Conn,
         FwdMethod,
         NewConn,
         PublishedConn, //
     },
-    dest::Dest,
     family::Family,
     hook::Packet,
     log,
     netns::Netns,
+    service::dest::Dest,
     service::Service,
+    stats::packet::Accounts,
 };
 use core::sync::atomic::Ordering::Relaxed;
 use ipvs_core::{

@@ -2,10 +2,14 @@
 
 //! Virtual services. C: `struct ip_vs_service`.
 
+pub(crate) mod dest;
+pub(crate) mod sched;
+pub(crate) mod trash;
+
 use crate::{
-    dest::Dest,
     log,
-    sched::Scheduler,
+    service::dest::Dest,
+    service::sched::Scheduler,
     settings::Settings,
     stats::Stats, //
 };

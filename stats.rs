@@ -4,6 +4,9 @@
 //!
 //! C: `struct ip_vs_stats`, whose counters are up to two seconds old.
 
+pub(crate) mod est;
+pub(crate) mod packet;
+
 use ipvs_core::{
     est::Estimator,
     stats::{

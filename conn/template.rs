@@ -18,10 +18,10 @@ use super::{
     MANY_PACKETS, //
 };
 use crate::{
-    dest::Dest,
     family::Family,
     log,
     pe::PeData,
+    service::dest::Dest,
     settings::Settings, //
 };
 use core::sync::atomic::{

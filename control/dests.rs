@@ -10,13 +10,13 @@ use super::{
 };
 use crate::{
     conn::FwdMethod,
-    dest::{
+    log,
+    netns::Netns,
+    service::dest::{
         Dest,
         DestKey, //
     },
-    log,
-    netns::Netns,
-    sched::Change,
+    service::sched::Change,
     service::Service, //
 };
 use core::net::{

@@ -5,8 +5,8 @@
 
 use super::Outcome;
 use crate::{
-    dest::Dest,
     netns::Netns,
+    service::dest::Dest,
     service::Service,
     walk::Cursor, //
 };

@@ -17,8 +17,8 @@ use crate::{
         ServiceCounts, //
     },
     schedule::FTPPORT,
+    service::trash::Open, //
     service::Service,
-    trash::Open, //
 };
 use core::sync::atomic::{
     AtomicU32,

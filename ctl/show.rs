@@ -4,7 +4,7 @@
 //! `ip_vs_genl_fill_dest()`.
 
 use crate::{
-    dest::Dest,
+    service::dest::Dest,
     service::Service, //
 };
 use ipvs_core::{

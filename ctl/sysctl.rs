@@ -7,7 +7,6 @@ use crate::{
         self,
         Watch, //
     },
-    est::Estimation,
     family::{
         V4,
         V6, //
@@ -17,6 +16,7 @@ use crate::{
         ModelResize, //
     },
     settings::Settings, //
+    stats::est::Estimation,
 };
 use ipvs_core::resize::LOAD_FACTORS;
 use kernel::{

@@ -10,12 +10,12 @@ use super::{
     V6, //
 };
 use crate::{
-    dest::Dest,
     ipvs_xmit::Mode,
     netns::{
         Netns,
         PerFamily, //
     },
+    service::dest::Dest,
 };
 use core::net::Ipv6Addr;
 use ipvs_core::{

@@ -4,7 +4,7 @@
 //! IPv6.
 
 use super::{
-    tunnel,
+    icmp_tunnel,
     Context, //
 };
 use crate::{
@@ -118,12 +118,12 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
     let Some(outer) = F::embedded(&skb, inner) else {
         return Verdict::Accept(skb);
     };
-    let error = tunnel::Error::<F> {
+    let error = icmp_tunnel::Error::<F> {
         offset,
         icmp,
         outer,
     };
-    let skb = match tunnel::packet(cx, skb, &error) {
+    let skb = match icmp_tunnel::packet(cx, skb, &error) {
         Ok(verdict) => return verdict,
         Err(skb) => skb,
     };

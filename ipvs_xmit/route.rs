@@ -7,12 +7,12 @@
 use super::Context;
 use crate::{
     conn::FwdMethod,
-    dest::Dest,
     family::{
         Family,
         Fits,
         Header, //
     },
+    service::dest::Dest,
 };
 use core::{
     net::IpAddr,

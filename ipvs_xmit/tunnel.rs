@@ -17,13 +17,13 @@ use super::{
     Context, //
 };
 use crate::{
-    dest::Dest,
     family::{
         Family,
         Header,
         V4,
         V6, //
     },
+    service::dest::Dest,
 };
 use ipvs_core::{
     forward::Outer,

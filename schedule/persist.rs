@@ -25,10 +25,10 @@ use crate::{
         },
         NewConn, //
     },
-    dest::Dest,
     family::Family,
     netns::Netns,
     pe::PeData,
+    service::dest::Dest,
     service::Service, //
 };
 use ipvs_core::{

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     ctl::show,
-    dest::Dest,
     netns::Netns,
+    service::dest::Dest,
     service::Service,
     walk::Cursor, //
 };

@@ -18,10 +18,10 @@ use crate::{
         NewConn,
         PublishedConn, //
     },
-    dest,
     family::Family,
     hook::Packet,
     netns::Netns, //
+    service::dest,
 };
 use ipvs_core::{
     flow::Flow,

@@ -9,7 +9,7 @@ use super::{
     },
     watch::Marks, //
 };
-use crate::dest::Dest;
+use crate::service::dest::Dest;
 use ipvs_core::sched::{
     least::Load,
     tree::{

@@ -13,7 +13,7 @@ use super::{
     watch, //
 };
 use crate::{
-    dest::Dest,
+    service::dest::Dest,
     settings::Settings, //
 };
 use core::sync::atomic::{

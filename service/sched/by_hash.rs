@@ -6,7 +6,7 @@ use super::{
     candidates::Candidate,
     Change, //
 };
-use crate::dest::Dest;
+use crate::service::dest::Dest;
 use ipvs_core::sched::{
     by_hash::{
         Member,

@@ -7,8 +7,8 @@
 //! been without connections for two minutes is let go. C: `dest_trash`.
 
 use crate::{
-    dest::Dest,
     netns::Model, //
+    service::dest::Dest,
 };
 use core::sync::atomic::Ordering::Relaxed;
 use kernel::{

@@ -7,7 +7,7 @@ use super::candidates::{
     Candidates, //
 };
 use crate::{
-    dest::Dest,
+    service::dest::Dest,
     settings::Settings, //
 };
 use core::sync::atomic::{

@@ -2,7 +2,7 @@
 
 //! Servers, as [`ipvs_core::sched`] looks at them.
 
-use crate::dest::Dest;
+use crate::service::dest::Dest;
 use ipvs_core::sched::{
     Server,
     Servers, //

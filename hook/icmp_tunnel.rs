@@ -13,13 +13,13 @@ use crate::{
         Conn,
         Found, //
     },
-    dest::is_tunnel_end,
     family::{
         Family,
         Header,
         V4,
         V6, //
     },
+    service::dest::is_tunnel_end,
 };
 use ipvs_core::{
     forward::PROTO_IPIP,

@@ -4,7 +4,7 @@
 //! its kin.
 
 use crate::{
-    dest::Dest,
+    service::dest::Dest,
     service::Service,
     stats::{
         Share,

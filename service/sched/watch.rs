@@ -2,7 +2,7 @@
 
 //! How a server tells the scheduler of its service that it has changed.
 
-use crate::dest::Dest;
+use crate::service::dest::Dest;
 use core::sync::atomic::{
     AtomicU32,
     AtomicU64,

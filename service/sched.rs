@@ -24,7 +24,7 @@ pub(crate) mod sweep;
 pub(crate) mod watch;
 
 use crate::{
-    dest::Dest,
+    service::dest::Dest,
     settings::Settings, //
 };
 use by_hash::Map;

@@ -10,9 +10,9 @@
 //! limits it.
 
 use crate::{
-    accounts::Ledger,
     netns::Model,
     settings::Settings,
+    stats::packet::Ledger,
     walk::Cursor, //
 };
 use core::{

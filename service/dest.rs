@@ -4,7 +4,7 @@
 
 use crate::{
     conn::FwdMethod,
-    sched::watch::Watch,
+    service::sched::watch::Watch,
     service::Service,
     stats::Stats, //
 };
@@ -97,7 +97,7 @@ impl DestKey {
 /// Packets read it under RCU; its settings change under the namespace's configuration lock, each by
 /// itself: a connection made in the middle of a change may see some of it. Connections hold
 /// references, so a server that was removed stays until the last of them has ended; the trash (see
-/// [`crate::trash`]) keeps it longer, to take it up again if it comes back.
+/// [`crate::service::trash`]) keeps it longer, to take it up again if it comes back.
 #[pin_data]
 pub(crate) struct Dest {
     key: DestKey,
