@@ -43,10 +43,10 @@ impl Cpus {
         let cpus = KBox::new(CpumaskVar::new_zero(GFP_KERNEL)?, GFP_KERNEL)?;
         // SAFETY: The string ends with a NUL; the mask is valid and ours alone.
         to_result(unsafe {
-            bindings::ipvs_cpulist_parse(string.as_ptr().cast_mut().cast(), cpus.as_raw())
+            bindings::linux_cpulist_parse(string.as_ptr().cast_mut().cast(), cpus.as_raw())
         })?;
         // SAFETY: As above.
-        unsafe { bindings::ipvs_cpumask_and_current(cpus.as_raw()) };
+        unsafe { bindings::linux_cpumask_and_current(cpus.as_raw()) };
         Ok(Self(cpus))
     }
 }
@@ -62,7 +62,7 @@ impl Deref for Cpus {
 /// The CPUs that the machine has for kernel threads.
 pub fn housekeeping(_rcu: Reader<'_>) -> &Cpumask {
     // SAFETY: The mask is valid within the read-side critical section.
-    unsafe { Cpumask::from_raw(bindings::ipvs_housekeeping_kthread_mask()) }
+    unsafe { Cpumask::from_raw(bindings::linux_housekeeping_kthread_mask()) }
 }
 
 /// Writes the list of the set's CPUs and a NUL, as far as there is room. Returns the length of the
@@ -70,7 +70,7 @@ pub fn housekeeping(_rcu: Reader<'_>) -> &Cpumask {
 pub fn print_list(cpus: &Cpumask, buffer: &mut [u8]) -> usize {
     // SAFETY: The buffer is valid for its length, and the mask is valid.
     let length = unsafe {
-        bindings::ipvs_cpulist_print(buffer.as_mut_ptr().cast(), buffer.len(), cpus.as_raw())
+        bindings::linux_cpulist_print(buffer.as_mut_ptr().cast(), buffer.len(), cpus.as_raw())
     };
     usize::try_from(length).unwrap_or(0)
 }

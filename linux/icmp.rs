@@ -71,7 +71,7 @@ pub fn relay(skb: &Skb, kind: u8, code: u8, info: [u8; 4]) {
     if skb.is_ipv6() {
         // SAFETY: The packet is valid, and by its invariants its control block is an
         // `inet6_skb_parm`. The packet itself is only read.
-        unsafe { bindings::ipvs_icmpv6_send(skb.as_ptr(), kind, code, u32::from_be_bytes(info)) };
+        unsafe { bindings::linux_icmpv6_send(skb.as_ptr(), kind, code, u32::from_be_bytes(info)) };
         return;
     }
     // SAFETY: The packet is valid, and by its invariants its control block is an `inet_skb_parm`.
@@ -92,7 +92,7 @@ pub fn relay(skb: &Skb, kind: u8, code: u8, info: [u8; 4]) {
 pub fn link_failure(skb: &mut Skb) {
     skb.set_device_from_route();
     // SAFETY: The packet is valid, and by its invariants its route, if any, is.
-    unsafe { bindings::ipvs_dst_link_failure(skb.as_ptr()) };
+    unsafe { bindings::linux_dst_link_failure(skb.as_ptr()) };
 }
 
 /// Lets routing know what an ICMP "fragmentation needed" or "packet too big" says of a packet that
@@ -105,7 +105,7 @@ pub fn update_pmtu(skb: &mut Skb, net: &Net, mtu: u32, protocol: u8) {
     if skb.is_ipv6() {
         if linear >= size_of::<bindings::ipv6hdr>() {
             // SAFETY: Packet and namespace are valid, and the header is linear.
-            unsafe { bindings::ipvs_ip6_update_pmtu(skb.as_ptr(), net.as_ptr(), mtu) };
+            unsafe { bindings::linux_ip6_update_pmtu(skb.as_ptr(), net.as_ptr(), mtu) };
         }
         return;
     }
@@ -122,9 +122,9 @@ pub fn count_header_error(skb: &Skb, net: &Net) {
     // SAFETY: Packet and namespace are valid.
     unsafe {
         if skb.is_ipv6() {
-            bindings::ipvs_ip6_inc_in_hdr_errors(net.as_ptr(), skb.as_ptr());
+            bindings::linux_ip6_inc_in_hdr_errors(net.as_ptr(), skb.as_ptr());
         } else {
-            bindings::ipvs_ip_inc_in_hdr_errors(net.as_ptr());
+            bindings::linux_ip_inc_in_hdr_errors(net.as_ptr());
         }
     }
 }

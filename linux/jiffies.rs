@@ -7,7 +7,7 @@
 use crate::bindings;
 
 /// Ticks per second.
-pub const HZ: u32 = bindings::IPVS_HZ;
+pub const HZ: u32 = bindings::LINUX_HZ;
 
 /// The tick counter, now; wraps around.
 #[inline]

@@ -149,10 +149,10 @@ impl This {
         loop {
             // Who stops us asks first and wakes us then; so the state comes before the question.
             // SAFETY: The state is that of this thread.
-            unsafe { bindings::ipvs_set_current_state(bindings::TASK_IDLE) };
+            unsafe { bindings::linux_set_current_state(bindings::TASK_IDLE) };
             if self.should_stop() || left == 0 {
                 // SAFETY: As above.
-                unsafe { bindings::ipvs_set_current_state(bindings::TASK_RUNNING) };
+                unsafe { bindings::linux_set_current_state(bindings::TASK_RUNNING) };
                 return !self.should_stop();
             }
             // SAFETY: Process context, and not negative. It returns in the state of running.

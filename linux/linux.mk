@@ -14,6 +14,6 @@ linux-extern := -L $(obj)/linux --extern linux
 $(addprefix $(obj)/,$(linux-users)): $(obj)/linux/linux.o
 $(obj)/linux/linux.o: $(obj)/linux/bindings/bindings_generated.rs \
 	$(obj)/linux/bindings/helpers_generated.rs
-export IPVS_LINUX_BINDINGS := $(abspath $(obj))/linux/bindings
+export LINUX_BINDINGS := $(abspath $(obj))/linux/bindings
 
 include $(src)/linux/bindings/bindgen.mk

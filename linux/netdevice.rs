@@ -56,7 +56,7 @@ impl Device {
     #[inline]
     pub fn is_loopback(&self) -> bool {
         // SAFETY: The field is an `unsigned int`.
-        let flags: u32 = unsafe { self.field(bindings::IPVS_NET_DEVICE_FLAGS) };
+        let flags: u32 = unsafe { self.field(bindings::LINUX_NET_DEVICE_FLAGS) };
         flags & bindings::net_device_flags_IFF_LOOPBACK != 0
     }
 
@@ -64,14 +64,14 @@ impl Device {
     #[inline]
     pub fn is_running(&self) -> bool {
         // SAFETY: The field is an `unsigned long`.
-        let state: usize = unsafe { self.field(bindings::IPVS_NET_DEVICE_STATE) };
+        let state: usize = unsafe { self.field(bindings::LINUX_NET_DEVICE_STATE) };
         state & (1 << bindings::netdev_state_t___LINK_STATE_START) != 0
     }
 
     /// Its number in its namespace.
     pub fn index(&self) -> i32 {
         // SAFETY: The field is an `int`.
-        unsafe { self.field(bindings::IPVS_NET_DEVICE_IFINDEX) }
+        unsafe { self.field(bindings::LINUX_NET_DEVICE_IFINDEX) }
     }
 
     /// Whether it is the device that stands in a route for one that has gone.
@@ -85,7 +85,7 @@ impl Device {
     #[inline]
     pub fn hard_header_len(&self) -> usize {
         // SAFETY: The field is an `unsigned short`.
-        let len: u16 = unsafe { self.field(bindings::IPVS_NET_DEVICE_HARD_HEADER_LEN) };
+        let len: u16 = unsafe { self.field(bindings::LINUX_NET_DEVICE_HARD_HEADER_LEN) };
         usize::from(len)
     }
 
@@ -94,7 +94,7 @@ impl Device {
     #[inline]
     pub fn reserved_space(&self) -> usize {
         // SAFETY: The field is an `unsigned short`.
-        let headroom: u16 = unsafe { self.field(bindings::IPVS_NET_DEVICE_NEEDED_HEADROOM) };
+        let headroom: u16 = unsafe { self.field(bindings::LINUX_NET_DEVICE_NEEDED_HEADROOM) };
         let len = self.hard_header_len() + usize::from(headroom);
         let unit = bindings::HH_DATA_MOD as usize;
         (len & !(unit - 1)) + unit
@@ -217,9 +217,9 @@ unsafe extern "C" fn notify<H: Handler, const EVENT: usize>(
         // SAFETY: The kernel passes a `netdev_notifier_info` of a device that lives for as long as
         // the call, and with it its namespace.
         unsafe {
-            let dev = bindings::ipvs_netdev_of_notifier_info(info);
+            let dev = bindings::linux_netdev_of_notifier_info(info);
             if let Some(device) = Device::from_ptr(dev) {
-                H::gone(Net::from_raw(bindings::ipvs_dev_net(dev)), device);
+                H::gone(Net::from_raw(bindings::linux_dev_net(dev)), device);
             }
         }
     }

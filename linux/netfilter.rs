@@ -289,9 +289,9 @@ pub fn send_local_out(skb: Skb, net: &Net) {
     // SAFETY: Packet and namespace are valid, the packet has a route, and is given up.
     unsafe {
         if skb.is_ipv6() {
-            bindings::ipvs_nf_local_out6(net.as_ptr(), skb.into_raw());
+            bindings::linux_nf_local_out6(net.as_ptr(), skb.into_raw());
         } else {
-            bindings::ipvs_nf_local_out(net.as_ptr(), skb.into_raw());
+            bindings::linux_nf_local_out(net.as_ptr(), skb.into_raw());
         }
     }
 }
@@ -318,7 +318,7 @@ pub fn ip_local_out(skb: Skb, net: &Net) {
 /// Whether this kernel was started with IPv6.
 pub fn has_ipv6() -> bool {
     // SAFETY: It only reads a setting.
-    unsafe { bindings::ipvs_ipv6_mod_enabled() }
+    unsafe { bindings::linux_ipv6_mod_enabled() }
 }
 
 /// IPv6 fragments are put together before the packets of a namespace pass other hooks, while this
@@ -372,7 +372,7 @@ pub fn defrag(skb: Skb, net: &Net, user: DefragUser) -> Option<Skb> {
     };
     let raw = skb.into_raw();
     // SAFETY: Packet and namespace are valid; unless it returns 0, the packet is taken.
-    if unsafe { bindings::ipvs_ip_defrag(net.as_ptr(), raw, user) } != 0 {
+    if unsafe { bindings::linux_ip_defrag(net.as_ptr(), raw, user) } != 0 {
         return None;
     }
     let ptr = NonNull::new(raw)?;
@@ -395,7 +395,7 @@ impl Skb {
     pub fn has_confirmed_conntrack(&self) -> bool {
         self.conntrack() & bindings::NFCT_PTRMASK as usize != 0
             // SAFETY: By the type invariants.
-            && unsafe { bindings::ipvs_nf_ct_is_confirmed(self.as_ptr()) }
+            && unsafe { bindings::linux_nf_ct_is_confirmed(self.as_ptr()) }
     }
 
     /// Makes connection tracking forget the packet.
@@ -403,7 +403,7 @@ impl Skb {
     pub fn reset_conntrack(&mut self) {
         if self.conntrack() & bindings::NFCT_PTRMASK as usize != 0 {
             // SAFETY: By the type invariants.
-            unsafe { bindings::ipvs_nf_reset_ct(self.as_ptr()) };
+            unsafe { bindings::linux_nf_reset_ct(self.as_ptr()) };
         }
         // SAFETY: By the type invariants, and the packet is ours alone.
         unsafe { (*self.as_ptr())._nfct = 0 };

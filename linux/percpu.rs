@@ -33,7 +33,7 @@ impl<T: Zeroable + Sync> PerCpu<T> {
     /// Allocates the copies. May sleep.
     pub fn new() -> Result<Self> {
         // SAFETY: Any size and alignment may be asked for.
-        let ptr = unsafe { bindings::ipvs_alloc_percpu(size_of::<T>(), align_of::<T>()) };
+        let ptr = unsafe { bindings::linux_alloc_percpu(size_of::<T>(), align_of::<T>()) };
         if ptr.is_null() {
             return Err(ENOMEM);
         }
@@ -47,7 +47,7 @@ impl<T: Zeroable + Sync> PerCpu<T> {
             // SAFETY: By the type invariant and since `cpu` is possible, the copy is there for as
             // long as `self`.
             (cpu, unsafe {
-                &*bindings::ipvs_per_cpu_ptr(self.ptr.cast(), cpu).cast::<T>()
+                &*bindings::linux_per_cpu_ptr(self.ptr.cast(), cpu).cast::<T>()
             })
         })
     }
@@ -65,7 +65,7 @@ pub fn possible_cpus() -> impl Iterator<Item = u32> {
     let mut cpu = -1;
     core::iter::from_fn(move || {
         // SAFETY: `cpu` is -1 or the number of a possible CPU.
-        let next = unsafe { bindings::ipvs_next_possible_cpu(cpu) };
+        let next = unsafe { bindings::linux_next_possible_cpu(cpu) };
         // SAFETY: Set at boot and constant from then on.
         if next >= unsafe { bindings::nr_cpu_ids } {
             return None;
@@ -91,7 +91,7 @@ impl Section {
     #[inline]
     pub fn enter() -> Self {
         // SAFETY: Paired with the enable in `drop`, on the same CPU, since `Self` is not `Send`.
-        let offset = unsafe { bindings::ipvs_percpu_enter() };
+        let offset = unsafe { bindings::linux_percpu_enter() };
         // INVARIANT: The shim disabled bottom halves before it read the offset.
         Self {
             offset,
@@ -112,7 +112,7 @@ impl Drop for Section {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: Paired with `enter`.
-        unsafe { bindings::ipvs_local_bh_enable() };
+        unsafe { bindings::linux_local_bh_enable() };
     }
 }
 

@@ -61,7 +61,7 @@ impl Log {
     /// Any.
     pub fn permit_for_request(&self) -> Option<Permit> {
         // SAFETY: The name is a string that ends with a NUL.
-        let permitted = unsafe { bindings::ipvs_request_ratelimit(self.name.as_char_ptr()) };
+        let permitted = unsafe { bindings::linux_request_ratelimit(self.name.as_char_ptr()) };
         (permitted != 0).then_some(Permit(()))
     }
 

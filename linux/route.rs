@@ -145,7 +145,7 @@ impl Dst {
     /// Whether packets that take it are transformed by IPsec.
     pub(crate) fn is_bundle(&self) -> bool {
         // SAFETY: `&self` keeps the route valid.
-        unsafe { bindings::ipvs_dst_is_bundle(self.as_ptr()) }
+        unsafe { bindings::linux_dst_is_bundle(self.as_ptr()) }
     }
 
     /// Whether the device connects this host with itself. A reference to the route is not enough to
@@ -203,7 +203,7 @@ impl<R: Route> Owned<R> {
     /// section ends in which it was found.
     pub fn of(rt: &R) -> Option<Self> {
         // SAFETY: `&R` keeps the route valid.
-        if unsafe { bindings::ipvs_dst_hold_safe(rt.as_ptr()) } {
+        if unsafe { bindings::linux_dst_hold_safe(rt.as_ptr()) } {
             // INVARIANT: A reference was taken.
             Some(Self(NonNull::from(rt)))
         } else {
@@ -281,6 +281,6 @@ pub fn reroute(net: &Net, skb: &mut Skb) -> Result {
 pub fn update_pmtu(skb: &mut Skb, mtu: u32) {
     if skb.route().is_some() && skb.has_full_socket() {
         // SAFETY: The packet has a route and a full socket, which both live with it.
-        unsafe { bindings::ipvs_skb_update_pmtu(skb.as_ptr(), mtu) };
+        unsafe { bindings::linux_skb_update_pmtu(skb.as_ptr(), mtu) };
     }
 }

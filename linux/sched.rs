@@ -14,5 +14,5 @@ use crate::bindings;
 pub fn cond_resched() {
     // SAFETY: No requirement but a context that may sleep, which is the caller's duty as for any
     // function that sleeps.
-    unsafe { bindings::ipvs_cond_resched() };
+    unsafe { bindings::linux_cond_resched() };
 }

@@ -139,7 +139,7 @@ unsafe extern "C" fn show_single<T: Single>(
     _v: *mut c_void,
 ) -> c_int {
     // SAFETY: For such a file this is the namespace, which the open file keeps.
-    let net = unsafe { Net::from_raw(bindings::ipvs_seq_file_single_net(seq)) };
+    let net = unsafe { Net::from_raw(bindings::linux_seq_file_single_net(seq)) };
     // SAFETY: The core calls with a file that no one else uses meanwhile.
     T::show(net, unsafe { SeqFile::from_raw(seq) });
     0

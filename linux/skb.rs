@@ -239,7 +239,7 @@ impl Skb {
         // SAFETY: By the type invariants.
         let sk = unsafe { (*self.as_ptr()).sk };
         // SAFETY: A packet's socket stays valid with the packet.
-        !sk.is_null() && unsafe { bindings::ipvs_sk_fullsock(sk) }
+        !sk.is_null() && unsafe { bindings::linux_sk_fullsock(sk) }
     }
 
     /// Whether the packet has any socket, early demultiplexing included.
@@ -254,7 +254,7 @@ impl Skb {
     #[inline]
     pub fn is_nodefrag(&self) -> bool {
         // SAFETY: By the type invariants.
-        self.has_socket() && unsafe { bindings::ipvs_skb_nodefrag(self.as_ptr()) }
+        self.has_socket() && unsafe { bindings::linux_skb_nodefrag(self.as_ptr()) }
     }
 
     /// Takes the packet from its socket, if it has one.
@@ -269,7 +269,7 @@ impl Skb {
         };
         if destructor.is_some() {
             // SAFETY: By the type invariants.
-            unsafe { bindings::ipvs_skb_orphan(self.as_ptr()) };
+            unsafe { bindings::linux_skb_orphan(self.as_ptr()) };
         }
     }
 
@@ -415,7 +415,7 @@ impl Skb {
     #[cold]
     pub(crate) fn hold_route(&mut self) -> bool {
         // SAFETY: By the type invariants, in the section that protects the route.
-        unsafe { bindings::ipvs_skb_dst_force(self.as_ptr()) }
+        unsafe { bindings::linux_skb_dst_force(self.as_ptr()) }
     }
 
     /// Sends the packet another way, along a route of its own. One of the other family is not
@@ -440,7 +440,7 @@ impl Skb {
         let dst = (refdst & bindings::SKB_DST_PTRMASK as usize) as *mut bindings::dst_entry;
         if refdst & bindings::SKB_DST_NOREF as usize != 0
             // SAFETY: By the type invariants the route is valid as long as the packet exists.
-            && !unsafe { bindings::ipvs_dst_hold_safe(dst) }
+            && !unsafe { bindings::linux_dst_hold_safe(dst) }
         {
             return None;
         }

@@ -38,7 +38,7 @@ impl<T> Cache<T> {
     pub fn new(name: &'static CStr) -> Result<Self> {
         // SAFETY: `name` is a C string that outlives the cache.
         let cache = unsafe {
-            bindings::ipvs_kmem_cache_create(
+            bindings::linux_kmem_cache_create(
                 name.as_char_ptr(),
                 size_of::<T>() as u32,
                 align_of::<T>() as u32,
@@ -59,7 +59,7 @@ impl<T> Cache<T> {
             self.used.store(true, Relaxed);
         }
         // SAFETY: By the type invariant.
-        let ptr = unsafe { bindings::ipvs_kmem_cache_alloc_atomic(self.cache.as_ptr()) };
+        let ptr = unsafe { bindings::linux_kmem_cache_alloc_atomic(self.cache.as_ptr()) };
         NonNull::new(ptr.cast())
     }
 }

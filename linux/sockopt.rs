@@ -96,7 +96,7 @@ impl Argument<'_> {
         // SAFETY: `N` bytes are ours to write. In the source, what is not in the caller's memory,
         // where reading may fail, is valid for the length that came with it.
         let left =
-            unsafe { bindings::ipvs_copy_from_sockptr(bytes.as_mut_ptr().cast(), self.from, N) };
+            unsafe { bindings::linux_copy_from_sockptr(bytes.as_mut_ptr().cast(), self.from, N) };
         if left == 0 {
             Ok(bytes)
         } else {
@@ -247,7 +247,7 @@ unsafe fn on_value<T: Handler>(
     // SAFETY: The caller's socket is valid, and keeps its namespace, which keeps its user
     // namespace.
     let (net, capable) = unsafe {
-        let net = bindings::ipvs_sock_net(sk);
+        let net = bindings::linux_sock_net(sk);
         let capable = bindings::ns_capable((*net).user_ns, bindings::CAP_NET_ADMIN as c_int);
         (Net::from_raw(net), capable)
     };

@@ -37,19 +37,19 @@ unsafe impl Backend for SpinLockBhBackend {
     #[inline]
     unsafe fn lock(ptr: *mut Self::State) {
         // SAFETY: By the safety requirements of `lock`, `ptr` is an initialised lock.
-        unsafe { bindings::ipvs_spin_lock_bh(ptr) }
+        unsafe { bindings::linux_spin_lock_bh(ptr) }
     }
 
     #[inline]
     unsafe fn unlock(ptr: *mut Self::State, _guard_state: &()) {
         // SAFETY: By the safety requirements of `unlock`, the caller holds the lock.
-        unsafe { bindings::ipvs_spin_unlock_bh(ptr) }
+        unsafe { bindings::linux_spin_unlock_bh(ptr) }
     }
 
     #[inline]
     unsafe fn try_lock(ptr: *mut Self::State) -> Option<()> {
         // SAFETY: By the safety requirements of `try_lock`, `ptr` is an initialised lock.
-        (unsafe { bindings::ipvs_spin_trylock_bh(ptr) } != 0).then_some(())
+        (unsafe { bindings::linux_spin_trylock_bh(ptr) } != 0).then_some(())
     }
 
     #[inline]

@@ -370,7 +370,7 @@ impl<T: Entry> New<'_, T> {
         // SAFETY: The table outlives its objects.
         let Table { chains, quota, .. } = unsafe { entry.table.as_ref() };
         // SAFETY: The timer belongs to this object, and nobody uses it yet.
-        unsafe { bindings::ipvs_timer_setup(entry.timer.get(), Some(fired::<T>)) };
+        unsafe { bindings::linux_timer_setup(entry.timer.get(), Some(fired::<T>)) };
 
         // The first slot comes last: whoever unlinks it finds the other one in place.
         if let Some(hash) = entry.value.hash(1, chains.seed()) {

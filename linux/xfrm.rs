@@ -127,7 +127,8 @@ pub fn lookup<R: Route>(
             flow = Flow::around(flow, src, dst, protocol, tos);
             if let Some(port) = udp {
                 // SAFETY: Packet and namespace are valid.
-                let sport = unsafe { bindings::ipvs_udp_flow_src_port(net.as_ptr(), skb.as_ptr()) };
+                let sport =
+                    unsafe { bindings::linux_udp_flow_src_port(net.as_ptr(), skb.as_ptr()) };
                 let dport = port.to_be();
                 *flow.ports() = bindings::flowi_uli__bindgen_ty_1 { dport, sport };
             }
@@ -145,7 +146,7 @@ pub fn lookup<R: Route>(
     // SAFETY: All is valid for the call, which takes the reference to the route and gives another,
     // or none in case of an error.
     let after = unsafe {
-        bindings::ipvs_xfrm_lookup(net.as_ptr(), given.into_raw(), &raw mut flow.flow, sk)
+        bindings::linux_xfrm_lookup(net.as_ptr(), given.into_raw(), &raw mut flow.flow, sk)
     };
     let after = from_err_ptr(after)?;
     // SAFETY: A reference was given along with the pointer, which is that of the route, or of a
@@ -186,9 +187,9 @@ pub fn forward(skb: &mut Skb) -> Result {
     // route afterwards is one of its family, with a reference, or none.
     let passes = unsafe {
         if skb.is_ipv6() {
-            bindings::ipvs_xfrm6_route_forward(skb.as_ptr())
+            bindings::linux_xfrm6_route_forward(skb.as_ptr())
         } else {
-            bindings::ipvs_xfrm4_route_forward(skb.as_ptr())
+            bindings::linux_xfrm4_route_forward(skb.as_ptr())
         }
     };
     if !had_device {
@@ -224,7 +225,7 @@ impl Flow {
         };
         // SAFETY: All is valid for the call, which reads the packet.
         to_result(unsafe {
-            bindings::ipvs_xfrm_decode_session(net.as_ptr(), skb.as_ptr(), &mut flow, family)
+            bindings::linux_xfrm_decode_session(net.as_ptr(), skb.as_ptr(), &mut flow, family)
         })?;
         Ok(Self { flow, is_ipv6 })
     }

@@ -36,15 +36,15 @@
 #include <uapi/linux/ip_vs.h>
 
 /* Of struct net_device, which can't be bound alone: where those fields are that Rust reads. */
-const size_t IPVS_NET_DEVICE_FLAGS = offsetof(struct net_device, flags);
-const size_t IPVS_NET_DEVICE_STATE = offsetof(struct net_device, state);
-const size_t IPVS_NET_DEVICE_IFINDEX = offsetof(struct net_device, ifindex);
-const size_t IPVS_NET_DEVICE_HARD_HEADER_LEN = offsetof(struct net_device, hard_header_len);
-const size_t IPVS_NET_DEVICE_NEEDED_HEADROOM = offsetof(struct net_device, needed_headroom);
+const size_t LINUX_NET_DEVICE_FLAGS = offsetof(struct net_device, flags);
+const size_t LINUX_NET_DEVICE_STATE = offsetof(struct net_device, state);
+const size_t LINUX_NET_DEVICE_IFINDEX = offsetof(struct net_device, ifindex);
+const size_t LINUX_NET_DEVICE_HARD_HEADER_LEN = offsetof(struct net_device, hard_header_len);
+const size_t LINUX_NET_DEVICE_NEEDED_HEADROOM = offsetof(struct net_device, needed_headroom);
 
 /* The same of an IPv6 route and of a device's IPv6 data. */
-const size_t IPVS_RT6_INFO_IDEV = offsetof(struct rt6_info, rt6i_idev);
-const size_t IPVS_INET6_DEV_DEV = offsetof(struct inet6_dev, dev);
+const size_t LINUX_RT6_INFO_IDEV = offsetof(struct rt6_info, rt6i_idev);
+const size_t LINUX_INET6_DEV_DEV = offsetof(struct inet6_dev, dev);
 
 /* bindgen takes the first definition of HZ, which is that for users. */
-const unsigned int IPVS_HZ = HZ;
+const unsigned int LINUX_HZ = HZ;

@@ -30,19 +30,13 @@ mod raw {
     type __kernel_ssize_t = isize;
     type __kernel_ptrdiff_t = isize;
 
-    include!(concat!(
-        env!("IPVS_LINUX_BINDINGS"),
-        "/bindings_generated.rs"
-    ));
+    include!(concat!(env!("LINUX_BINDINGS"), "/bindings_generated.rs"));
 }
 
 mod shims {
     use super::raw::*;
     use kernel::ffi;
-    include!(concat!(
-        env!("IPVS_LINUX_BINDINGS"),
-        "/helpers_generated.rs"
-    ));
+    include!(concat!(env!("LINUX_BINDINGS"), "/helpers_generated.rs"));
 }
 
 pub(crate) use raw::*;

@@ -60,7 +60,7 @@ impl<'a> Request<'a> {
     /// The network namespace that the request is about.
     pub fn net(&self) -> &'a Net {
         // SAFETY: By the type invariant; the client's socket keeps its namespace for `'a`.
-        unsafe { Net::from_raw(bindings::ipvs_genl_info_net(self.info)) }
+        unsafe { Net::from_raw(bindings::linux_genl_info_net(self.info)) }
     }
 
     /// The attributes, from [`Self::ATTRS_OFFSET`] on. Those of a request have passed the family's
@@ -130,7 +130,7 @@ impl<'a> Request<'a> {
             return Err(e);
         }
         // SAFETY: `info` is valid by the type invariant; the buffer goes over to the core.
-        to_result(unsafe { bindings::ipvs_genlmsg_reply(skb, self.info) })
+        to_result(unsafe { bindings::linux_genlmsg_reply(skb, self.info) })
     }
 
     /// The client's port and the request's sequence number, for the header of an answer.

@@ -5,7 +5,7 @@
  */
 #include <linux/compiler_types.h>
 
-#if defined(IPVS_HELPERS_BC)
+#if defined(LINUX_HELPERS_BC)
 #define __rust_helper __always_inline
 #else
 #define __rust_helper

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/sched.h>
 
-__rust_helper void rust_helper_ipvs_set_current_state(unsigned int state)
+__rust_helper void rust_helper_linux_set_current_state(unsigned int state)
 {
 	set_current_state(state);
 }

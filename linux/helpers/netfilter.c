@@ -6,26 +6,26 @@
 #include <net/ip.h>
 #include <net/netfilter/nf_conntrack.h>
 
-__rust_helper void rust_helper_ipvs_nf_local_out(struct net *net,
+__rust_helper void rust_helper_linux_nf_local_out(struct net *net,
 						 struct sk_buff *skb)
 {
 	NF_HOOK(NFPROTO_IPV4, NF_INET_LOCAL_OUT, net, NULL, skb, NULL,
 		skb_dst_dev(skb), dst_output);
 }
 
-__rust_helper void rust_helper_ipvs_nf_local_out6(struct net *net,
+__rust_helper void rust_helper_linux_nf_local_out6(struct net *net,
 						  struct sk_buff *skb)
 {
 	NF_HOOK(NFPROTO_IPV6, NF_INET_LOCAL_OUT, net, NULL, skb, NULL,
 		skb_dst_dev(skb), dst_output);
 }
 
-__rust_helper void rust_helper_ipvs_nf_reset_ct(struct sk_buff *skb)
+__rust_helper void rust_helper_linux_nf_reset_ct(struct sk_buff *skb)
 {
 	nf_reset_ct(skb);
 }
 
-__rust_helper bool rust_helper_ipvs_nf_ct_is_confirmed(const struct sk_buff *skb)
+__rust_helper bool rust_helper_linux_nf_ct_is_confirmed(const struct sk_buff *skb)
 {
 	enum ip_conntrack_info ctinfo;
 	const struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
@@ -33,7 +33,7 @@ __rust_helper bool rust_helper_ipvs_nf_ct_is_confirmed(const struct sk_buff *skb
 	return ct && nf_ct_is_confirmed(ct);
 }
 
-__rust_helper int rust_helper_ipvs_ip_defrag(struct net *net,
+__rust_helper int rust_helper_linux_ip_defrag(struct net *net,
 					     struct sk_buff *skb, u32 user)
 {
 	int err;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/sched.h>
 
-__rust_helper void rust_helper_ipvs_cond_resched(void)
+__rust_helper void rust_helper_linux_cond_resched(void)
 {
 	cond_resched();
 }

@@ -74,7 +74,7 @@ impl Route for Rtable {
     #[inline]
     fn mtu(&self) -> u32 {
         // SAFETY: `&self` keeps the route valid.
-        unsafe { bindings::ipvs_dst4_mtu(self.as_ptr()) }
+        unsafe { bindings::linux_dst4_mtu(self.as_ptr()) }
     }
 
     #[inline]

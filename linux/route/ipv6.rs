@@ -58,11 +58,11 @@ impl Rt6Info {
         // this section; the device in it is constant.
         unsafe {
             let idev =
-                ptr::read_volatile(field(self.as_ptr().cast(), bindings::IPVS_RT6_INFO_IDEV));
+                ptr::read_volatile(field(self.as_ptr().cast(), bindings::LINUX_RT6_INFO_IDEV));
             if idev.is_null() {
                 return ptr::null_mut();
             }
-            ptr::read(field(idev, bindings::IPVS_INET6_DEV_DEV)).cast()
+            ptr::read(field(idev, bindings::LINUX_INET6_DEV_DEV)).cast()
         }
     }
 }
@@ -85,19 +85,19 @@ impl Route for Rt6Info {
     #[inline]
     fn mtu(&self) -> u32 {
         // SAFETY: `&self` keeps the route valid.
-        unsafe { bindings::ipvs_dst_mtu(self.as_ptr()) }
+        unsafe { bindings::linux_dst_mtu(self.as_ptr()) }
     }
 
     #[inline]
     fn cookie(&self) -> u32 {
         // SAFETY: `&self` keeps the route valid, and it is one of IPv6, or begins with one.
-        unsafe { bindings::ipvs_rt6_get_cookie(self.as_ptr()) }
+        unsafe { bindings::linux_rt6_get_cookie(self.as_ptr()) }
     }
 
     #[inline]
     fn is_current(&self, _net: &Net, cookie: u32) -> bool {
         // SAFETY: `&self` keeps the route valid.
-        !unsafe { bindings::ipvs_dst_check(self.as_ptr(), cookie) }.is_null()
+        !unsafe { bindings::linux_dst_check(self.as_ptr(), cookie) }.is_null()
     }
 }
 
@@ -152,7 +152,7 @@ pub fn output6(net: &Net, destination: Ipv6Addr, lookup: Lookup6) -> Result<Foun
         to_result(unsafe {
             bindings::ipv6_dev_get_saddr(
                 net.as_ptr(),
-                bindings::ipvs_ip6_dst_idev_dev(rt.as_ptr()),
+                bindings::linux_ip6_dst_idev_dev(rt.as_ptr()),
                 &flow.daddr,
                 0,
                 &mut flow.saddr,

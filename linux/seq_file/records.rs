@@ -149,7 +149,7 @@ unsafe extern "C" fn stop(_seq: *mut bindings::seq_file, _v: *mut c_void) {}
 /// Must only be called by the core, as `show` of a file of `T`.
 unsafe extern "C" fn show<T: Records>(seq: *mut bindings::seq_file, _v: *mut c_void) -> c_int {
     // SAFETY: The namespace is in the file's private state, and the open file keeps it.
-    let net = unsafe { Net::from_raw(bindings::ipvs_seq_file_net(seq)) };
+    let net = unsafe { Net::from_raw(bindings::linux_seq_file_net(seq)) };
     // SAFETY: The core calls with a file that no one else uses meanwhile.
     let state = unsafe { state::<T>(seq) };
     // SAFETY: As above. The state is not part of what a `SeqFile` reaches.

@@ -84,7 +84,7 @@ impl Skb {
             return false;
         };
         // SAFETY: By the type invariants.
-        if self.device().is_none() || unsafe { bindings::ipvs_skb_csum_unnecessary(self.as_ptr()) }
+        if self.device().is_none() || unsafe { bindings::linux_skb_csum_unnecessary(self.as_ptr()) }
         {
             return true;
         }

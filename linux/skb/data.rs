@@ -95,7 +95,7 @@ impl Skb {
     /// Makes all of the packet linear, so that [`Skb::network`] is all of it. `GFP_ATOMIC`.
     pub fn linearize(&mut self) -> Result<(), NoMemory> {
         // SAFETY: By the type invariants; there is no borrow of the data.
-        match unsafe { bindings::ipvs_skb_linearize(self.as_ptr()) } {
+        match unsafe { bindings::linux_skb_linearize(self.as_ptr()) } {
             0 => Ok(()),
             _ => Err(NoMemory),
         }
@@ -122,7 +122,7 @@ impl Skb {
     fn expand_head(&mut self, headroom: usize) -> Result<(), NoMemory> {
         let headroom = u32::try_from(headroom).map_err(|_| NoMemory)?;
         // SAFETY: By the type invariants; there is no borrow of the data.
-        match unsafe { bindings::ipvs_skb_cow(self.as_ptr(), headroom) } {
+        match unsafe { bindings::linux_skb_cow(self.as_ptr(), headroom) } {
             0 => Ok(()),
             _ => Err(NoMemory),
         }

@@ -253,7 +253,7 @@ impl Skb {
         remote: Option<[u16; 2]>,
     ) -> Result<(), NoMemory> {
         // SAFETY: Packet and namespace are valid.
-        let source = unsafe { bindings::ipvs_udp_flow_src_port(net.as_ptr(), self.as_ptr()) };
+        let source = unsafe { bindings::linux_udp_flow_src_port(net.as_ptr(), self.as_ptr()) };
         match remote {
             None => self.push([0, protocol, 0, 0])?,
             Some([start, place]) => {
@@ -334,7 +334,7 @@ impl Skb {
             // SAFETY: By the type invariants; a checksum is to be completed behind the transport
             // header, in the linear part. The place has just been pushed.
             unsafe {
-                let check = bindings::ipvs_lco_csum_fold(self.as_ptr());
+                let check = bindings::linux_lco_csum_fold(self.as_ptr());
                 let place = (*self.as_ptr()).data.add(GRE_LEN);
                 place.cast::<[u8; 2]>().write(check.to_ne_bytes());
             }

@@ -16,7 +16,7 @@ pub(crate) use crate::{
         kvfree_rcu_head, //
     },
     timer_model::{
-        ipvs_timer_setup,
+        linux_timer_setup,
         mod_timer,
         mod_timer_pending,
         timer_list,
@@ -25,7 +25,7 @@ pub(crate) use crate::{
     },
 };
 
-pub(crate) const IPVS_HZ: u32 = 250;
+pub(crate) const LINUX_HZ: u32 = 250;
 
 /// Time stands still in a model.
 #[allow(non_upper_case_globals)]
@@ -49,7 +49,7 @@ pub(crate) unsafe fn rcu_barrier() {
     rcu_model::barrier();
 }
 
-pub(crate) unsafe fn ipvs_cond_resched() {
+pub(crate) unsafe fn linux_cond_resched() {
     assert!(
         std::thread::panicking() || rcu_model::may_sleep(),
         "sleeps in atomic context"
@@ -60,7 +60,7 @@ pub(crate) unsafe fn ipvs_cond_resched() {
 #[allow(non_camel_case_types)]
 pub(crate) struct kmem_cache(Layout);
 
-pub(crate) unsafe fn ipvs_kmem_cache_create(
+pub(crate) unsafe fn linux_kmem_cache_create(
     _name: *const c_char,
     size: u32,
     align: u32,
@@ -69,7 +69,7 @@ pub(crate) unsafe fn ipvs_kmem_cache_create(
     Box::into_raw(Box::new(kmem_cache(layout)))
 }
 
-pub(crate) unsafe fn ipvs_kmem_cache_alloc_atomic(cache: *mut kmem_cache) -> *mut u8 {
+pub(crate) unsafe fn linux_kmem_cache_alloc_atomic(cache: *mut kmem_cache) -> *mut u8 {
     // SAFETY: The layout of an object, which is never empty.
     unsafe {
         let layout = (*cache).0;
@@ -80,7 +80,7 @@ pub(crate) unsafe fn ipvs_kmem_cache_alloc_atomic(cache: *mut kmem_cache) -> *mu
 }
 
 pub(crate) unsafe fn kmem_cache_destroy(cache: *mut kmem_cache) {
-    // SAFETY: From `ipvs_kmem_cache_create`, and destroyed once.
+    // SAFETY: From `linux_kmem_cache_create`, and destroyed once.
     drop(unsafe { Box::from_raw(cache) });
 }
 

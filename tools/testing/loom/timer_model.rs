@@ -53,7 +53,7 @@ fn with<R>(timer: *mut timer_list, f: impl FnOnce(&mut Timer) -> R) -> R {
     TIMERS.with_borrow_mut(|timers| f(timers.get_mut(&(timer as usize)).expect("set up")))
 }
 
-pub(crate) unsafe fn ipvs_timer_setup(timer: *mut timer_list, function: Option<Function>) {
+pub(crate) unsafe fn linux_timer_setup(timer: *mut timer_list, function: Option<Function>) {
     memory::check(timer);
     let new = Timer {
         function,

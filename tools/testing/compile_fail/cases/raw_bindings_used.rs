@@ -5,6 +5,6 @@
 
 pub fn now() -> usize {
     #[cfg(misuse)]
-    let _ = linux::bindings::IPVS_HZ;
+    let _ = linux::bindings::LINUX_HZ;
     linux::jiffies::now()
 }
