@@ -21,7 +21,7 @@ use crate::{
 };
 use bits::{
     AtomicBits,
-    F_CUT_OFF,
+    F_FORCED,
     F_HASHED, //
 };
 use core::sync::atomic::{
@@ -48,7 +48,7 @@ use linux::{
     jiffies,
     rcu::{
         Borrowed,
-        Reader,
+        ReadLocked,
         Shared, //
     },
     table::{
@@ -200,7 +200,7 @@ impl<F: Family> Conn<F> {
     pub(crate) fn find<'rcu>(
         table: &ConnTable<F>,
         key: &HashKey,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         flow: &Flow<F::Addr>,
     ) -> Option<Found<'rcu, F>> {
         let mut request = None;
@@ -234,7 +234,7 @@ impl<F: Family> Conn<F> {
     pub(crate) fn is_reply_of_service(
         table: &ConnTable<F>,
         key: &HashKey,
-        rcu: Reader<'_>,
+        rcu: ReadLocked<'_>,
         flow: &Flow<F::Addr>,
     ) -> bool {
         table
@@ -352,7 +352,7 @@ impl<F: Family> Conn<F> {
 
     /// The same for as long as `rcu`, even if the connection ends.
     #[inline]
-    pub(crate) fn borrow_dest<'rcu>(&self, rcu: Reader<'rcu>) -> Option<Borrowed<'rcu, Dest>> {
+    pub(crate) fn borrow_dest<'rcu>(&self, rcu: ReadLocked<'rcu>) -> Option<Borrowed<'rcu, Dest>> {
         self.dest.as_ref().map(|dest| dest.borrow(rcu))
     }
 
@@ -433,8 +433,8 @@ pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>) {
 /// there, ends that too. Under RCU.
 ///
 /// C: `ip_vs_conn_del()`.
-pub(crate) fn cut_off<F: Family>(conn: &PublishedConn<F>) {
-    conn.update(|bits| bits.with(F_HASHED, false).with(F_CUT_OFF, true));
+pub(crate) fn expire_forced<F: Family>(conn: &PublishedConn<F>) {
+    conn.update(|bits| bits.with(F_HASHED, false).with(F_FORCED, true));
     restart_timer(conn, 0);
 }
 
@@ -473,7 +473,7 @@ impl<F: Family> timed::Entry for Conn<F> {
             dest.unbind(last.active());
         }
         if let Some(control) = self.control() {
-            template::leave(control, last.cut_off());
+            template::release(control, last.forced());
         }
     }
 }

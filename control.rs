@@ -11,8 +11,8 @@ mod services;
 
 use crate::{
     netns::{
-        Model,
         Netns, //
+        ServiceTables,
     },
     service::Service,
     walk::Cursor, //
@@ -81,7 +81,7 @@ impl From<Error> for ControlError {
 }
 
 /// What an operation comes to.
-pub(crate) type Outcome<T = ()> = Result<T, ControlError>;
+pub(crate) type ControlResult<T = ()> = Result<T, ControlError>;
 
 const NO_SERVICE: ControlError = ControlError::new(ESRCH, "there is no such service");
 const NO_DEST: ControlError = ControlError::new(ENOENT, "the service has no such server");
@@ -101,7 +101,7 @@ impl Netns {
     /// Zeroes the statistics of a service and its servers.
     ///
     /// Errors: `ESRCH`.
-    pub(crate) fn zero_service(&self, id: &ServiceId) -> Outcome {
+    pub(crate) fn zero_service(&self, id: &ServiceId) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(id)?;
         zero(&service);
@@ -111,9 +111,9 @@ impl Netns {
     /// Zeroes all statistics.
     pub(crate) fn zero_all(&self) {
         let _config = self.config.lock();
-        let Model {
+        let ServiceTables {
             services, dests, ..
-        } = self.model();
+        } = self.service_tables();
 
         // Servers first, as for one service.
         Cursor::default().for_each(dests, |dest, _| {

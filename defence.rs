@@ -171,7 +171,7 @@ impl Defence {
 }
 
 /// Looks after the memory once a second.
-pub(crate) struct Watch {
+pub(crate) struct DefenceWork {
     settings: Arc<Settings>,
     timeouts: Arc<Timeouts>,
     conns: ConnTables,
@@ -185,7 +185,7 @@ pub(crate) const PERIOD: usize = HZ as usize;
 /// How long a connection must have been idle to be dropped, in ticks.
 const LONG_IDLE: u32 = 60 * HZ;
 
-impl Watch {
+impl DefenceWork {
     pub(crate) fn new(settings: Arc<Settings>, timeouts: Arc<Timeouts>, conns: ConnTables) -> Self {
         Self {
             settings,
@@ -205,7 +205,7 @@ impl Watch {
             cursor = rcu::read(|rcu| {
                 tables.conns.scan(rcu, cursor, |conn| {
                     if self.is_expendable(conn) {
-                        conn::cut_off(conn);
+                        conn::expire_forced(conn);
                     }
                 })
             });
@@ -269,7 +269,7 @@ fn idle(timeout: u32, remaining: usize) -> usize {
     (timeout as usize).saturating_sub(remaining)
 }
 
-impl Run for Watch {
+impl Run for DefenceWork {
     fn run(&self) -> Next {
         let defence = &self.settings.defence;
         let goes_on = defence.update();

@@ -17,19 +17,20 @@ use linux::{
 };
 
 /// Lets servers forget routes that refer to devices which go.
-pub(crate) struct Watch;
+pub(crate) struct DeviceEvents;
 
-impl Handler for Watch {
+impl Handler for DeviceEvents {
     fn gone(net: &Net, device: &Device) {
         // The table outlives the namespace's state as long as it is walked over: that may take its
         // time.
-        let model = rcu::read(|rcu| Some(Netns::of(net, rcu)?.shared_model().clone()));
-        let Some(model) = model else {
+        let service_tables =
+            rcu::read(|rcu| Some(Netns::of(net, rcu)?.shared_service_tables().clone()));
+        let Some(service_tables) = service_tables else {
             return;
         };
         // Servers in the trash have no route. Whoever takes one that has, or may get, a route out of
         // the table, to change it or to take it up again, resets its route after putting it back.
-        Cursor::default().for_each(&model.dests, |dest, rcu| {
+        Cursor::default().for_each(&service_tables.dests, |dest, rcu| {
             dest.reset_route_by(device, net, rcu);
             ControlFlow::Continue(())
         });

@@ -74,7 +74,7 @@ pub(crate) trait Header: Copy {
 }
 
 /// What became of a fragment.
-pub(crate) enum Gathered<H> {
+pub(crate) enum Defrag<H> {
     /// The packet, to be looked at as a whole.
     Whole(Skb, H),
     /// A part of it that is nobody's.
@@ -134,12 +134,7 @@ pub(crate) trait Family: Copy + Send + Sync + 'static {
     fn embedded(skb: &Skb, at: usize) -> Option<Self::Header>;
 
     /// Puts fragments together, where nobody else has done that before.
-    fn gather(
-        skb: Skb,
-        header: Self::Header,
-        net: &Net,
-        user: DefragUser,
-    ) -> Gathered<Self::Header>;
+    fn gather(skb: Skb, header: Self::Header, net: &Net, user: DefragUser) -> Defrag<Self::Header>;
 
     /// Bytes of the headers up to that of the transport in a packet that is embedded whole or in
     /// part, with which `bytes` begin.
@@ -177,7 +172,7 @@ pub(crate) trait Family: Copy + Send + Sync + 'static {
     fn is_from_loopback(skb: &Skb) -> bool;
 
     /// Whether a packet, which has the route that it came with, came from another host.
-    fn is_from_outside(skb: &Skb, rcu: linux::rcu::Reader<'_>) -> bool;
+    fn is_from_outside(skb: &Skb, rcu: linux::rcu::ReadLocked<'_>) -> bool;
 
     /// Whether there are hops left for a packet.
     fn has_hops(skb: &Skb) -> bool;

@@ -18,8 +18,8 @@ use crate::{
         PublishedConn, //
     },
     family::{
+        Defrag,
         Family,
-        Gathered,
         Header,
         V4,
         V6, //
@@ -36,11 +36,11 @@ use crate::{
     schedule::{
         self,
         conn_out::Outgoing,
-        Cause,
+        SchedTrigger,
         Scheduled, //
     },
     service::dest,
-    stats::packet::Accounts,
+    stats::packet::PacketStats,
 };
 use core::{
     marker::PhantomData,
@@ -68,7 +68,7 @@ use linux::{
         NF_IP_PRI_NAT_DST,
         NF_IP_PRI_NAT_SRC, //
     },
-    rcu::Reader,
+    rcu::ReadLocked,
     skb::Skb, //
 };
 
@@ -106,7 +106,7 @@ impl<F: Family> Hook for LocalIn<F> {
         netns: Pin<&'rcu Netns>,
         skb: Skb,
         state: &HookState<'rcu>,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
     ) -> Verdict {
         if skb.ipvs_property() || skb.route().is_none() {
             return Verdict::Accept(skb);
@@ -128,7 +128,7 @@ impl<F: Family> Hook for LocalOut<F> {
         netns: Pin<&'rcu Netns>,
         skb: Skb,
         state: &HookState<'rcu>,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
     ) -> Verdict {
         if skb.ipvs_property() || skb.is_nodefrag() || skb.route().is_none() {
             return Verdict::Accept(skb);
@@ -148,7 +148,7 @@ impl<F: Family> Hook for Forward<F> {
         netns: Pin<&'rcu Netns>,
         skb: Skb,
         state: &HookState<'rcu>,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
     ) -> Verdict {
         if skb.ipvs_property() || skb.route().is_none() {
             return Verdict::Accept(skb);
@@ -161,7 +161,7 @@ impl<F: Family> Hook for Forward<F> {
 struct Context<'rcu, F> {
     netns: &'rcu Netns,
     hook: HookNum,
-    rcu: Reader<'rcu>,
+    rcu: ReadLocked<'rcu>,
     takes_requests: bool,
     _family: PhantomData<F>,
 }
@@ -171,7 +171,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     fn new(
         netns: &'rcu Netns,
         state: &HookState<'rcu>,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         takes_requests: bool,
     ) -> Self {
         Self {
@@ -221,7 +221,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
 
     /// Waits until a packet is whole.
     #[cold]
-    fn gather(&self, skb: Skb, header: F::Header) -> Gathered<F::Header> {
+    fn gather(&self, skb: Skb, header: F::Header) -> Defrag<F::Header> {
         let user = match self.hook {
             HookNum::LocalIn => DefragUser::VsIn,
             HookNum::Forward => DefragUser::VsFwd,
@@ -233,9 +233,9 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     #[cold]
     fn fragment(&self, skb: Skb, header: F::Header) -> Verdict {
         match self.gather(skb, header) {
-            Gathered::Whole(skb, header) => self.whole(skb, header),
-            Gathered::Alone(skb) => Verdict::Accept(skb),
-            Gathered::Kept => Verdict::Stolen,
+            Defrag::Whole(skb, header) => self.whole(skb, header),
+            Defrag::Alone(skb) => Verdict::Accept(skb),
+            Defrag::Kept => Verdict::Stolen,
         }
     }
 
@@ -282,7 +282,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             }
             _ if !self.takes_requests => Verdict::Accept(skb),
             Some(Found::Request(conn)) => self.request(skb, &packet, conn),
-            None => self.new_request(skb, &packet, Cause::Request),
+            None => self.new_request(skb, &packet, SchedTrigger::Request),
         }
     }
 
@@ -297,7 +297,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             ..
         } = packet.flow;
         dest::translated(
-            &self.netns.model().dests,
+            &self.netns.service_tables().dests,
             protocol,
             src.into(),
             src_port,
@@ -371,7 +371,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         if confirmed {
             Verdict::Drop(skb)
         } else {
-            self.new_request(skb, packet, Cause::Replacement)
+            self.new_request(skb, packet, SchedTrigger::Replacement)
         }
     }
 
@@ -399,7 +399,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
 
     /// A packet of a client that may make a connection.
     #[inline]
-    fn new_request(&self, skb: Skb, packet: &Packet<F>, cause: Cause) -> Verdict {
+    fn new_request(&self, skb: Skb, packet: &Packet<F>, cause: SchedTrigger) -> Verdict {
         match schedule::request(self.netns, skb, packet, cause, self.rcu) {
             Scheduled::Conn(skb, conn) => self.send(skb, packet, conn),
             Scheduled::OnePacket(skb, conn) => {
@@ -418,36 +418,36 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         ipvs_xmit::transmit(skb, conn, &packet.header, self.netns, self.rcu)
     }
 
-    /// The accounts of a connection whose server is there. C: `ip_vs_in_stats()`.
+    /// The statistics of a connection whose server is there. C: `ip_vs_in_stats()`.
     #[inline]
-    fn accounts(&self, conn: &Conn<F>) -> Option<Accounts<'_, 'rcu>> {
-        self.accounts_of(conn)
+    fn packet_stats(&self, conn: &Conn<F>) -> Option<PacketStats<'_, 'rcu>> {
+        self.packet_stats_of(conn)
     }
 
     /// The same for a connection of whichever family.
     #[inline]
-    fn accounts_of<I: Family>(&self, conn: &Conn<I>) -> Option<Accounts<'_, 'rcu>> {
+    fn packet_stats_of<I: Family>(&self, conn: &Conn<I>) -> Option<PacketStats<'_, 'rcu>> {
         let dest = conn.borrow_dest(self.rcu).filter(|dest| dest.available())?;
         let service = dest.service(self.rcu)?;
-        Some(Accounts {
+        Some(PacketStats {
             dest,
             service,
-            ledger: &self.netns.model().ledger,
+            stats: &self.netns.service_tables().stats,
             rcu: self.rcu,
         })
     }
 
     #[inline]
     fn count_request(&self, conn: &Conn<F>, skb: &Skb) {
-        if let Some(accounts) = self.accounts(conn) {
-            accounts.request(skb.len());
+        if let Some(packet_stats) = self.packet_stats(conn) {
+            packet_stats.request(skb.len());
         }
     }
 
     #[inline]
     fn count_answer(&self, conn: &Conn<F>, skb: &Skb) {
-        if let Some(accounts) = self.accounts(conn) {
-            accounts.answer(skb.len());
+        if let Some(packet_stats) = self.packet_stats(conn) {
+            packet_stats.answer(skb.len());
         }
     }
 }

@@ -75,7 +75,7 @@ impl Drop for Announced {
 struct IpVs {
     _sockopts: sockopt::Registration<ctl::sockopt::Sockopts>,
     _genl: genetlink::Registration<ctl::genl::Ipvs>,
-    _devices: Notifier<device::Watch>,
+    _devices: Notifier<device::DeviceEvents>,
     _namespaces: Arc<net::Registration<netns::Netns>>,
     _announced: Announced,
 }

@@ -19,7 +19,7 @@ mod tunnel;
 
 pub(crate) use icmp::{
     icmp_xmit,
-    Related, //
+    IcmpError, //
 };
 pub(crate) use nat::snat;
 pub(crate) use route::Mode;
@@ -42,7 +42,7 @@ use linux::{
         send_local_out,
         Verdict, //
     },
-    rcu::Reader,
+    rcu::ReadLocked,
     skb::Skb, //
 };
 
@@ -52,7 +52,7 @@ struct Context<'a, 'rcu, F: Family> {
     conn: &'a Conn<F>,
     net: &'a Net,
     settings: &'a Settings,
-    rcu: Reader<'rcu>,
+    rcu: ReadLocked<'rcu>,
     /// Whether the packet is an ICMP error, about which no other may be sent.
     is_icmp: bool,
 }
@@ -64,7 +64,7 @@ pub(crate) fn transmit<F: Family>(
     conn: &Conn<F>,
     header: &F::Header,
     netns: &Netns,
-    rcu: Reader<'_>,
+    rcu: ReadLocked<'_>,
 ) -> Verdict {
     let cx = Context {
         conn,

@@ -21,7 +21,7 @@ use ipvs_core::{
     },
     pe::PeKind,
     sched::{
-        InTurn,
+        RoundRobin,
         SchedulerKind, //
     },
 };
@@ -34,7 +34,7 @@ use linux::{
         Log,
         Permit, //
     },
-    rcu::Reader,
+    rcu::ReadLocked,
     table::BUCKET_BYTES, //
 };
 
@@ -97,7 +97,7 @@ fn name(service: &Service) -> ServiceName {
 
 /// Says that a scheduler has no server for a new connection. C: `ip_vs_scheduler_err()`.
 #[cold]
-pub(crate) fn no_destination(service: &Service, rcu: Reader<'_>) {
+pub(crate) fn no_destination(service: &Service, rcu: ReadLocked<'_>) {
     let Some(scheduler) = service.scheduler.kind() else {
         return;
     };
@@ -105,7 +105,7 @@ pub(crate) fn no_destination(service: &Service, rcu: Reader<'_>) {
         return;
     };
     let why = match scheduler {
-        SchedulerKind::InTurn(InTurn::Wrr) if service.has_weight(rcu) => {
+        SchedulerKind::RoundRobin(RoundRobin::Wrr) if service.has_weight(rcu) => {
             ": all destinations are overloaded"
         }
         _ => "",

@@ -39,13 +39,13 @@ use crate::{
     service::dest::Dest,
     service::sched::sweep::{
         self,
-        Sweeper, //
+        LblcExpiry, //
     },
     service::trash::Trash, //
     service::Service,
     settings::Settings,
     stats::est::Estimation,
-    stats::packet::Ledger,
+    stats::packet::NetnsStats,
     stats::{
         Stats, //
     },
@@ -70,7 +70,7 @@ use kernel::{
 };
 use linux::{
     jiffies::HZ,
-    module::InUse,
+    module::ModuleRef,
     net::{
         Net,
         OwnNet,
@@ -80,7 +80,7 @@ use linux::{
     netfilter,
     rcu::{
         self,
-        Reader, //
+        ReadLocked, //
     },
     slab,
     table::{
@@ -163,7 +163,7 @@ impl ServiceCounts {
 
 /// Services and servers, and what all of them count for.
 #[pin_data]
-pub(crate) struct Model {
+pub(crate) struct ServiceTables {
     /// The services.
     #[pin]
     pub(crate) services: Table<Service>,
@@ -172,7 +172,7 @@ pub(crate) struct Model {
     pub(crate) dests: Table<Dest>,
     /// What they all count for.
     #[pin]
-    pub(crate) ledger: Ledger,
+    pub(crate) stats: NetnsStats,
 }
 
 /// The largest table of services or servers, as a power of two (C: `IP_VS_SVC_TAB_MAX_BITS`).
@@ -206,41 +206,44 @@ const DEST_SIZING: Sizing = Sizing {
     wanted: |dests, bits, load_factor| limits(DEST_BITS).wanted(dests as u64, bits, load_factor),
 };
 
-impl Model {
+impl ServiceTables {
     fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             services <- Table::new(SERVICE_SIZING),
             dests <- Table::new(DEST_SIZING),
-            ledger <- Ledger::new(),
+            stats <- NetnsStats::new(),
         }? Error)
     }
 }
 
 /// Fits the tables of services and servers to their load, and to the load factor that is set.
-pub(crate) struct ModelResize {
-    model: Arc<Model>,
+pub(crate) struct ServiceTablesResize {
+    service_tables: Arc<ServiceTables>,
     settings: Arc<Settings>,
 }
 
-impl ModelResize {
-    fn new(model: Arc<Model>, settings: Arc<Settings>) -> Self {
-        let new = Self { model, settings };
+impl ServiceTablesResize {
+    fn new(service_tables: Arc<ServiceTables>, settings: Arc<Settings>) -> Self {
+        let new = Self {
+            service_tables,
+            settings,
+        };
         new.take_load_factor();
         new
     }
 
     fn take_load_factor(&self) {
         let load_factor = self.settings.svc_lfactor.get();
-        self.model.services.set_load_factor(load_factor);
+        self.service_tables.services.set_load_factor(load_factor);
     }
 }
 
-impl Run for ModelResize {
+impl Run for ServiceTablesResize {
     fn run(&self) -> Next {
         self.take_load_factor();
         // Without memory a table stays as it is, longer chains and all.
-        let _ = self.model.services.resize();
-        let _ = self.model.dests.resize();
+        let _ = self.service_tables.services.resize();
+        let _ = self.service_tables.dests.resize();
         Next::Done
     }
 }
@@ -252,7 +255,7 @@ pub(crate) struct Config {
     /// While there are services for IPv6, whose packets are whole when they come to the hooks.
     pub(crate) hooks6: Option<(netfilter::Registration, netfilter::Defrag6)>,
     /// One for each service (C: `ip_vs_use_count_inc()`).
-    pub(crate) uses: KVec<InUse>,
+    pub(crate) uses: KVec<ModuleRef>,
     /// The namespace dies: nothing can be added any more.
     pub(crate) closed: bool,
 }
@@ -349,16 +352,16 @@ pub(crate) struct Netns {
     proc_files: procfs::ProcFiles,
     _sysctls: sysctl::Sysctls,
     /// Looks after the memory, while a defence may be wanted.
-    _watch: Arc<Work<defence::Watch>>,
+    _watch: Arc<Work<defence::DefenceWork>>,
     /// What users change.
     #[pin]
     pub(crate) config: Mutex<Config>,
     /// Lets rates go on, from the first service on.
     pub(crate) estimation: Arc<Estimation>,
     /// Resizes the tables of services and servers.
-    model_resize: Arc<Work<ModelResize>>,
+    service_tables_resize: Arc<Work<ServiceTablesResize>>,
     /// Lets schedulers forget, while there are such as remember.
-    sweeper: Work<Sweeper>,
+    sweeper: Work<LblcExpiry>,
     /// Ends the connections of removed servers.
     pub(crate) nodest_expiry: Work<expire_nodest::Expiry>,
     /// Servers that were removed while connections were left.
@@ -367,7 +370,7 @@ pub(crate) struct Netns {
     v6: PerFamily<V6>,
     /// Counts the connections of both, so that there are no more than `conn_max`.
     pub(crate) conn_quota: Arc<Quota>,
-    model: Arc<Model>,
+    service_tables: Arc<ServiceTables>,
     service_key: HashKey,
     /// How long connections last.
     pub(crate) timeouts: Arc<Timeouts>,
@@ -416,7 +419,7 @@ impl PerNet for Netns {
     type Common = Common;
 
     fn new(net: OwnNet, common: &Common) -> Result<Pin<KBox<Self>>> {
-        let model = Arc::pin_init(Model::new(), GFP_KERNEL)?;
+        let service_tables = Arc::pin_init(ServiceTables::new(), GFP_KERNEL)?;
         let conn_quota = Arc::new(Quota::new(), GFP_KERNEL)?;
         let settings = Arc::pin_init(Settings::new(&net), GFP_KERNEL)?;
         let v4 = PerFamily::new(&common.v4, &conn_quota, &settings)?;
@@ -428,7 +431,7 @@ impl PerNet for Netns {
         };
         let watch = Arc::new(
             Work::new(
-                defence::Watch::new(settings.clone(), timeouts.clone(), tables.clone()),
+                defence::DefenceWork::new(settings.clone(), timeouts.clone(), tables.clone()),
                 c"ipvs_defence",
                 kernel::static_lock_class!(),
             )?,
@@ -436,29 +439,29 @@ impl PerNet for Netns {
         )?;
         let number = common.born.fetch_add(1, Relaxed);
         let estimation = Arc::pin_init(
-            Estimation::new(model.clone(), settings.clone(), number)?,
+            Estimation::new(service_tables.clone(), settings.clone(), number)?,
             GFP_KERNEL,
         )?;
-        let model_resize = Arc::new(
+        let service_tables_resize = Arc::new(
             Work::new(
-                ModelResize::new(model.clone(), settings.clone()),
+                ServiceTablesResize::new(service_tables.clone(), settings.clone()),
                 c"ipvs_model_resize",
                 kernel::static_lock_class!(),
             )?,
             GFP_KERNEL,
         )?;
-        let knobs = sysctl::Knobs {
+        let ctx = sysctl::SysctlCtx {
             settings: settings.clone(),
             watch: watch.clone(),
             estimation: estimation.clone(),
             conn_resize4: v4.conn_resize.clone(),
             conn_resize6: v6.conn_resize.clone(),
-            model_resize: model_resize.clone(),
+            service_tables_resize: service_tables_resize.clone(),
         };
         KBox::try_pin_init(
             try_pin_init!(Self {
                 proc_files: procfs::ProcFiles::new(&net)?,
-                _sysctls: sysctl::files(&net, knobs)?,
+                _sysctls: sysctl::files(&net, ctx)?,
                 config <- new_mutex!(
                     Config {
                         hooks4: None,
@@ -470,9 +473,9 @@ impl PerNet for Netns {
                 ),
                 _watch: watch,
                 estimation,
-                model_resize,
+                service_tables_resize,
                 sweeper: Work::new(
-                    Sweeper(model.clone()),
+                    LblcExpiry(service_tables.clone()),
                     c"ipvs_sweeper",
                     kernel::static_lock_class!(),
                 )?,
@@ -481,12 +484,12 @@ impl PerNet for Netns {
                     c"ipvs_nodest",
                     kernel::static_lock_class!(),
                 )?,
-                trash: Trash::new(model.clone())?,
+                trash: Trash::new(service_tables.clone())?,
                 v4,
                 v6,
                 conn_quota,
-                service_key: HashKey::new(*model.services.seed()),
-                model,
+                service_key: HashKey::new(*service_tables.services.seed()),
+                service_tables,
                 timeouts,
                 settings,
                 net,
@@ -506,7 +509,7 @@ impl PerNet for Netns {
 
 impl Netns {
     /// The state of `net`, or `None` while the namespace is being made or has gone.
-    pub(crate) fn of<'rcu>(net: &Net, rcu: Reader<'rcu>) -> Option<Pin<&'rcu Self>> {
+    pub(crate) fn of<'rcu>(net: &Net, rcu: ReadLocked<'rcu>) -> Option<Pin<&'rcu Self>> {
         net.get(rcu)
     }
 
@@ -518,13 +521,13 @@ impl Netns {
 
     /// Services and servers.
     #[inline]
-    pub(crate) fn model(&self) -> &Model {
-        &self.model
+    pub(crate) fn service_tables(&self) -> &ServiceTables {
+        &self.service_tables
     }
 
     /// The same, to be kept.
-    pub(crate) fn shared_model(&self) -> &Arc<Model> {
-        &self.model
+    pub(crate) fn shared_service_tables(&self) -> &Arc<ServiceTables> {
+        &self.service_tables
     }
 
     /// What there is for IPv4.
@@ -547,11 +550,11 @@ impl Netns {
 
     /// Has the tables of services and servers resized, if their load asks for it.
     pub(crate) fn resize_later(&self) {
-        let Model {
+        let ServiceTables {
             services, dests, ..
-        } = &*self.model;
+        } = &*self.service_tables;
         if rcu::read(|rcu| services.unbalanced(rcu) || dests.unbalanced(rcu)) {
-            self.model_resize.schedule(0);
+            self.service_tables_resize.schedule(0);
         }
     }
 
@@ -565,7 +568,7 @@ impl Netns {
     /// The statistics of the namespace.
     #[inline]
     pub(crate) fn stats(&self) -> &Stats {
-        &self.model.ledger.total
+        &self.service_tables.stats.total
     }
 
     /// The tables of connections, to be kept.

@@ -156,7 +156,7 @@ pub(crate) fn step<F: Family>(
 #[inline]
 fn assure_control<F: Family>(conn: &PublishedConn<F>) {
     if let Some(control) = conn.control() {
-        control.assure();
+        control.set_assured();
     }
 }
 

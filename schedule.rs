@@ -18,7 +18,7 @@ use crate::{
     netns::Netns,
     service::dest::Dest,
     service::Service,
-    stats::packet::Accounts,
+    stats::packet::PacketStats,
 };
 use core::sync::atomic::Ordering::Relaxed;
 use ipvs_core::{
@@ -34,7 +34,7 @@ use ipvs_core::{
         Address,
         Be16, //
     },
-    sched::Arrival, //
+    sched::SchedRequest, //
 };
 use linux::{
     icmp::{
@@ -45,7 +45,7 @@ use linux::{
     netfilter::Verdict,
     rcu::{
         Borrowed,
-        Reader, //
+        ReadLocked, //
     },
     skb::Skb,
     timed::Refused, //
@@ -72,7 +72,7 @@ pub(crate) enum Scheduled<'rcu, F: Family> {
 
 /// What a connection is made for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum SchedTrigger {
     /// A client's packet that has no connection.
     Request,
     /// A client's packet whose connection was ended just now, to make another one.
@@ -88,8 +88,8 @@ pub(crate) fn request<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
     packet: &Packet<F>,
-    cause: Cause,
-    rcu: Reader<'rcu>,
+    cause: SchedTrigger,
+    rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
     if !packet.transport.complete {
         return Scheduled::Verdict(Verdict::Drop(skb));
@@ -107,17 +107,17 @@ pub(crate) fn request_of_error<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
     flow: &Flow<F::Addr>,
-    rcu: Reader<'rcu>,
+    rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
-    schedule(netns, skb, flow, Cause::Error, rcu)
+    schedule(netns, skb, flow, SchedTrigger::Error, rcu)
 }
 
 fn schedule<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
     flow: &Flow<F::Addr>,
-    cause: Cause,
-    rcu: Reader<'rcu>,
+    cause: SchedTrigger,
+    rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
     let Some(service) = find_service::<F>(netns, skb.mark(), flow, rcu) else {
         return Scheduled::Verdict(Verdict::Accept(skb));
@@ -184,7 +184,7 @@ fn one_packet<'rcu, F: Family>(
     service: Borrowed<'rcu, Service>,
     skb: Skb,
     new: NewConn<F>,
-    rcu: Reader<'rcu>,
+    rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
     match one_packet_conn(netns, service, new, rcu) {
         Some(conn) => Scheduled::OnePacket(skb, conn),
@@ -198,41 +198,41 @@ fn one_packet_conn<'rcu, F: Family>(
     netns: &Netns,
     service: Borrowed<'rcu, Service>,
     new: NewConn<F>,
-    rcu: Reader<'rcu>,
+    rcu: ReadLocked<'rcu>,
 ) -> Option<Conn<F>> {
     if !netns.has_room() {
         return None;
     }
     let conn = Conn::one_packet(new);
     if let Some(dest) = conn.borrow_dest(rcu) {
-        accounts(netns, service, dest, rcu).connection();
+        packet_stats(netns, service, dest, rcu).connection();
     }
     Some(conn)
 }
 
-/// The accounts of a new connection with a server of `service`.
-fn accounts<'a, 'rcu>(
+/// The statistics of a new connection with a server of `service`.
+fn packet_stats<'a, 'rcu>(
     netns: &'a Netns,
     service: Borrowed<'rcu, Service>,
     dest: Borrowed<'rcu, Dest>,
-    rcu: Reader<'rcu>,
-) -> Accounts<'a, 'rcu> {
-    Accounts {
+    rcu: ReadLocked<'rcu>,
+) -> PacketStats<'a, 'rcu> {
+    PacketStats {
         dest,
         service,
-        ledger: &netns.model().ledger,
+        stats: &netns.service_tables().stats,
         rcu,
     }
 }
 
 /// What a scheduler needs to know of a flow.
-fn arrival<A: Address>(flow: &Flow<A>, cause: Cause) -> Arrival {
-    Arrival {
+fn arrival<A: Address>(flow: &Flow<A>, cause: SchedTrigger) -> SchedRequest {
+    SchedRequest {
         client: flow.src.into(),
         client_port: flow.src_port,
         target: match cause {
             // C's schedulers by destination take that of the embedded packet, which is the client.
-            Cause::Error => flow.src.into(),
+            SchedTrigger::Error => flow.src.into(),
             _ => flow.dst.into(),
         },
     }
@@ -243,12 +243,12 @@ fn connect<'rcu, F: Family>(
     netns: &'rcu Netns,
     service: Borrowed<'rcu, Service>,
     new: NewConn<F>,
-    cause: Cause,
-    rcu: Reader<'rcu>,
+    cause: SchedTrigger,
+    rcu: ReadLocked<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
     let (conn, is_new) = publish(netns, new, cause, rcu)?;
     if let (true, Some(dest)) = (is_new, conn.borrow_dest(rcu)) {
-        accounts(netns, service, dest, rcu).connection();
+        packet_stats(netns, service, dest, rcu).connection();
     }
     Some((conn, is_new))
 }
@@ -263,8 +263,8 @@ fn connect<'rcu, F: Family>(
 fn publish<'rcu, F: Family>(
     netns: &'rcu Netns,
     new: NewConn<F>,
-    cause: Cause,
-    rcu: Reader<'rcu>,
+    cause: SchedTrigger,
+    rcu: ReadLocked<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
     let state = F::state(netns);
     let conns = &state.conns;
@@ -278,7 +278,7 @@ fn publish<'rcu, F: Family>(
     };
     let flow = conn.request();
     let way = conn.way();
-    let takes_any = matches!(cause, Cause::Request | Cause::Error);
+    let takes_any = matches!(cause, SchedTrigger::Request | SchedTrigger::Error);
     let published = conn.publish(rcu, |other| {
         other.takes(&flow) && (takes_any || other.way() == way)
     });
@@ -303,7 +303,7 @@ fn find_service<'rcu, F: Family>(
     netns: &'rcu Netns,
     mark: u32,
     flow: &Flow<F::Addr>,
-    rcu: Reader<'rcu>,
+    rcu: ReadLocked<'rcu>,
 ) -> Option<Borrowed<'rcu, Service>> {
     let counts = &F::state(netns).service_counts;
     if mark != 0 && counts.fwmark.load(Relaxed) != 0 {
@@ -350,10 +350,10 @@ fn leave<'rcu, F: Family>(
     skb: Skb,
     flow: &Flow<F::Addr>,
     service: Borrowed<'rcu, Service>,
-    cause: Cause,
-    rcu: Reader<'rcu>,
+    cause: SchedTrigger,
+    rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
-    if cause == Cause::Error
+    if cause == SchedTrigger::Error
         || !netns.settings.cache_bypass.is_set()
         || service.fwmark() == 0
         || !F::is_unicast(netns.net(), flow.dst)
@@ -361,7 +361,7 @@ fn leave<'rcu, F: Family>(
         // By its address alone it may have come to a service of FTP, and be for others.
         return Scheduled::Verdict(if service.port() == FTPPORT && flow.dst_port != FTPPORT {
             Verdict::Accept(skb)
-        } else if cause == Cause::Error {
+        } else if cause == SchedTrigger::Error {
             Verdict::Drop(skb)
         } else {
             refuse(skb, netns)

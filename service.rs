@@ -34,7 +34,7 @@ use ipvs_core::{
     },
     pe::PeKind,
     sched::{
-        Arrival,
+        SchedRequest,
         SchedulerKind,
         Server, //
     },
@@ -48,7 +48,7 @@ use linux::{
     jiffies::HZ,
     rcu::{
         Borrowed,
-        Reader, //
+        ReadLocked, //
     },
     roster::Roster,
     table::{
@@ -234,8 +234,8 @@ impl Service {
     /// The server for a new connection.
     pub(crate) fn schedule<'rcu>(
         &self,
-        arrival: &Arrival,
-        rcu: Reader<'rcu>,
+        arrival: &SchedRequest,
+        rcu: ReadLocked<'rcu>,
     ) -> Option<Borrowed<'rcu, Dest>> {
         let flags = self.flags.load(Relaxed);
         let dest = self.scheduler.pick(&self.dests, arrival, flags, rcu);
@@ -246,7 +246,7 @@ impl Service {
     }
 
     /// Whether any server has a weight above 0. Walks over them.
-    pub(crate) fn has_weight(&self, rcu: Reader<'_>) -> bool {
+    pub(crate) fn has_weight(&self, rcu: ReadLocked<'_>) -> bool {
         let view = self.dests.view(rcu);
         (0..view.len()).any(|slot| view.get(slot).is_some_and(|dest| dest.weight() > 0))
     }
@@ -259,7 +259,7 @@ impl Service {
     /// Visits the servers, in the order in which C lists them: the last one added first.
     pub(crate) fn for_each_dest<'rcu>(
         &self,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         mut visit: impl FnMut(Borrowed<'rcu, Dest>),
     ) {
         let view = self.dests.view(rcu);

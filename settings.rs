@@ -10,8 +10,8 @@ use crate::{
     netns::Netns, //
 };
 use ipvs_core::sched::{
-    by_target::EXPIRATION_SECS,
-    ByTarget, //
+    locality::EXPIRATION_SECS,
+    Locality, //
 };
 use kernel::{
     new_mutex,
@@ -122,10 +122,10 @@ impl Settings {
     }
 
     /// How long a scheduler remembers, in ticks; nothing, if it was set to less than that.
-    pub(crate) fn expiration(&self, kind: ByTarget) -> usize {
+    pub(crate) fn expiration(&self, kind: Locality) -> usize {
         let setting = match kind {
-            ByTarget::Lblc => &self.lblc_expiration,
-            ByTarget::Lblcr => &self.lblcr_expiration,
+            Locality::Lblc => &self.lblc_expiration,
+            Locality::Lblcr => &self.lblcr_expiration,
         };
         usize::try_from(setting.get()).unwrap_or(0)
     }

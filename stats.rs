@@ -24,7 +24,7 @@ use linux::{
     spinlock::SpinLockBh, //
 };
 
-/// The places of counters in a [`Share`].
+/// The places of counters in a [`CpuCounters`].
 pub(crate) const CONNS: usize = 0;
 pub(crate) const INPKTS: usize = 1;
 pub(crate) const OUTPKTS: usize = 2;
@@ -32,9 +32,9 @@ pub(crate) const INBYTES: usize = 3;
 pub(crate) const OUTBYTES: usize = 4;
 
 /// One CPU's share of [`Counters`].
-pub(crate) type Share = [Counter; 5];
+pub(crate) type CpuCounters = [Counter; 5];
 
-fn sum(share: &Share) -> Counters {
+fn sum(share: &CpuCounters) -> Counters {
     Counters {
         conns: share[CONNS].get(),
         inpkts: share[INPKTS].get(),
@@ -54,7 +54,7 @@ struct Base {
 /// The statistics of one object.
 #[pin_data]
 pub(crate) struct Stats {
-    pub(crate) shares: PerCpu<Share>,
+    pub(crate) shares: PerCpu<CpuCounters>,
     #[pin]
     base: SpinLockBh<Base>,
 }

@@ -19,7 +19,7 @@ use linux::{
     rcu::{
         self,
         Borrowed,
-        Reader,
+        ReadLocked,
         Shared, //
     },
     sched::cond_resched,
@@ -45,7 +45,7 @@ pub(crate) trait Walked {
     /// Visits the entries of one place, and says which place is next, 0 after the last.
     fn scan<'rcu>(
         &self,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         place: usize,
         visit: impl FnMut(Self::Seen<'rcu>),
     ) -> usize;
@@ -61,7 +61,7 @@ impl<T: Hashed> Walked for Table<T> {
 
     fn scan<'rcu>(
         &self,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         place: usize,
         visit: impl FnMut(Borrowed<'rcu, T>),
     ) -> usize {
@@ -77,7 +77,12 @@ impl<T: timed::Entry> Walked for timed::Table<T> {
         entry.hash(0, self.seed()).unwrap_or(0)
     }
 
-    fn scan<'rcu>(&self, rcu: Reader<'rcu>, place: usize, mut visit: impl FnMut(&'rcu T)) -> usize {
+    fn scan<'rcu>(
+        &self,
+        rcu: ReadLocked<'rcu>,
+        place: usize,
+        mut visit: impl FnMut(&'rcu T),
+    ) -> usize {
         timed::Table::scan(self, rcu, place, |entry| visit(entry))
     }
 }
@@ -139,7 +144,7 @@ impl Cursor {
     /// that at which `visit` breaks off, if it does.
     pub(crate) fn advance<'rcu, W: Walked>(
         &mut self,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         table: &W,
         mut visit: impl FnMut(W::Seen<'rcu>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
@@ -178,7 +183,7 @@ impl Cursor {
     pub(crate) fn for_each<W: Walked>(
         &mut self,
         table: &W,
-        mut visit: impl for<'rcu> FnMut(W::Seen<'rcu>, Reader<'rcu>) -> ControlFlow<()>,
+        mut visit: impl for<'rcu> FnMut(W::Seen<'rcu>, ReadLocked<'rcu>) -> ControlFlow<()>,
     ) {
         while !self.ended {
             let step = rcu::read(|rcu| self.advance(rcu, table, |entry| visit(entry, rcu)));

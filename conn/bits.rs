@@ -76,7 +76,7 @@ const F_NOOUTPUT: u32 = 0x80;
 const F_INACTIVE: u32 = 0x100;
 
 /// Nobody waited for its end: users never see this one.
-pub(super) const F_CUT_OFF: u32 = 1 << 23;
+pub(super) const F_FORCED: u32 = 1 << 23;
 
 /// Flags and protocol state of a connection, which change together.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -126,8 +126,8 @@ impl Bits {
         self.0 & F_HASHED != 0
     }
 
-    pub(super) const fn cut_off(self) -> bool {
-        self.0 & F_CUT_OFF != 0
+    pub(super) const fn forced(self) -> bool {
+        self.0 & F_FORCED != 0
     }
 
     #[inline]

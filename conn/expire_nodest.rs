@@ -39,7 +39,7 @@ fn expire<F: Family>(tables: &Tables<F>) {
         cursor = rcu::read(|rcu| {
             tables.templates.scan(rcu, cursor, |template| {
                 if !template.dest().available() {
-                    template.forsake();
+                    template.mark_orphan();
                     if !template.has_conns() {
                         expire_template(template);
                     }
@@ -55,7 +55,7 @@ fn expire<F: Family>(tables: &Tables<F>) {
         cursor = rcu::read(|rcu| {
             tables.conns.scan(rcu, cursor, |conn| {
                 if conn.dest().is_some_and(|dest| !dest.available()) {
-                    conn::cut_off(conn);
+                    conn::expire_forced(conn);
                 }
             })
         });

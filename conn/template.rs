@@ -46,7 +46,7 @@ use linux::{
         HZ, //
     },
     rcu::{
-        Reader,
+        ReadLocked,
         Shared, //
     },
     table::{
@@ -79,7 +79,7 @@ pub(crate) struct Template<F: Family> {
     /// Whether a client has shown that it is there.
     assured: AtomicBool,
     /// Whether it ends with its last connection, since its server does not come back.
-    forsaken: AtomicBool,
+    orphan: AtomicBool,
     /// Whether its time is over, and it waits for connections that may be due at the same time.
     overdue: AtomicBool,
     packets: AtomicU8,
@@ -122,9 +122,9 @@ pub(crate) struct NewTemplate<F: Family> {
 }
 
 /// A template that does not end, since a connection is being made.
-pub(crate) struct InUse<'rcu, F: Family>(&'rcu PublishedTemplate<F>);
+pub(crate) struct TemplateRef<'rcu, F: Family>(&'rcu PublishedTemplate<F>);
 
-impl<'rcu, F: Family> InUse<'rcu, F> {
+impl<'rcu, F: Family> TemplateRef<'rcu, F> {
     /// The template.
     pub(crate) fn get(&self) -> &'rcu PublishedTemplate<F> {
         self.0
@@ -132,21 +132,21 @@ impl<'rcu, F: Family> InUse<'rcu, F> {
 
     /// It lasts its time from now on.
     pub(crate) fn restart(&self) {
-        if self.0.forsaken.load(Relaxed) {
-            self.0.forsaken.store(false, Relaxed);
+        if self.0.orphan.load(Relaxed) {
+            self.0.orphan.store(false, Relaxed);
         }
         restart(self.0, self.0.timeout());
     }
 
-    /// Leaves it in use by the connection that was made, until [`leave`].
-    pub(crate) fn keep(self) {
+    /// Leaves it in use by the connection that was made, until [`release`].
+    pub(crate) fn hand_over(self) {
         core::mem::forget(self);
     }
 }
 
-impl<F: Family> Drop for InUse<'_, F> {
+impl<F: Family> Drop for TemplateRef<'_, F> {
     fn drop(&mut self) {
-        leave(self.0, false);
+        release(self.0, false);
     }
 }
 
@@ -154,10 +154,10 @@ impl<F: Family> Template<F> {
     /// The template with this key, if connections may go by it. Under RCU.
     pub(crate) fn find<'rcu>(
         table: &TemplateTable<F>,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         key: &TemplateKey<F>,
         pe: Option<&PeData>,
-    ) -> Option<InUse<'rcu, F>> {
+    ) -> Option<TemplateRef<'rcu, F>> {
         table.find(rcu, hash::<F>(key, pe, table.seed()), |template, _| {
             let takes = template.takes(key, pe);
             takes.then(|| begin(template)).flatten()
@@ -169,12 +169,12 @@ impl<F: Family> Template<F> {
     /// in the namespace.
     pub(crate) fn publish<'rcu>(
         table: &TableRef<Self>,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         new: NewTemplate<F>,
         most: usize,
         settings: &Settings,
         wanted: Option<&Dest>,
-    ) -> Option<InUse<'rcu, F>> {
+    ) -> Option<TemplateRef<'rcu, F>> {
         let NewTemplate {
             key,
             pe,
@@ -191,7 +191,7 @@ impl<F: Family> Template<F> {
             one_packet,
             valid: AtomicBool::new(true),
             assured: AtomicBool::new(false),
-            forsaken: AtomicBool::new(false),
+            orphan: AtomicBool::new(false),
             overdue: AtomicBool::new(false),
             packets: AtomicU8::new(0),
             // In use by whoever gets it here.
@@ -211,7 +211,7 @@ impl<F: Family> Template<F> {
         match new.publish(rcu, same) {
             Ok(template) => {
                 template.dest.bind_template();
-                Some(InUse(template))
+                Some(TemplateRef(template))
             }
             // It may have ended by now: then the client's next packet makes another one.
             Err(other) => begin(other),
@@ -283,7 +283,7 @@ impl<F: Family> Template<F> {
 
     /// A client has shown that it is there. C: `ip_vs_control_assure_ct()`.
     #[inline]
-    pub(crate) fn assure(&self) {
+    pub(crate) fn set_assured(&self) {
         if !self.is_assured() {
             self.assured.store(true, Relaxed);
         }
@@ -306,8 +306,8 @@ impl<F: Family> Template<F> {
     }
 
     /// It ends with its last connection.
-    pub(crate) fn forsake(&self) {
-        self.forsaken.store(true, Relaxed);
+    pub(crate) fn mark_orphan(&self) {
+        self.orphan.store(true, Relaxed);
     }
 
     /// Counts a packet that goes by it alone. Nothing is written once there are many.
@@ -335,14 +335,14 @@ impl<F: Family> Template<F> {
 }
 
 /// A connection is being made by a template. `None` if it has ended.
-fn begin<F: Family>(template: &PublishedTemplate<F>) -> Option<InUse<'_, F>> {
+fn begin<F: Family>(template: &PublishedTemplate<F>) -> Option<TemplateRef<'_, F>> {
     template
         .conns
         .fetch_update(AcqRel, Acquire, |conns| {
             (conns != ENDED).then(|| conns.wrapping_add(1))
         })
         .ok()?;
-    Some(InUse(template))
+    Some(TemplateRef(template))
 }
 
 /// Lets it last `timeout` more ticks.
@@ -365,10 +365,10 @@ pub(crate) fn expire_template<F: Family>(template: &PublishedTemplate<F>) {
 
 /// A connection that went by a template has ended. The last one takes a template along whose time is
 /// over; and if it was cut off, one whose client has never shown that it is there. Any context.
-pub(super) fn leave<F: Family>(template: &PublishedTemplate<F>, cut_off: bool) {
+pub(super) fn release<F: Family>(template: &PublishedTemplate<F>, forced: bool) {
     let left = template.conns.fetch_sub(1, AcqRel).wrapping_sub(1);
-    let ends = template.forsaken.load(Relaxed) || template.is_overdue();
-    if left == 0 && (ends || (cut_off && !template.is_assured())) {
+    let ends = template.orphan.load(Relaxed) || template.is_overdue();
+    if left == 0 && (ends || (forced && !template.is_assured())) {
         expire_template(template);
     }
 }

@@ -5,7 +5,7 @@
 use super::{
     address,
     ControlError,
-    Outcome,
+    ControlResult,
     NO_DEST, //
 };
 use crate::{
@@ -55,7 +55,7 @@ use linux::{
 };
 
 /// Refuses values that make no sense, and what can't be had yet.
-fn check_dest(service: &Service, spec: &DestSpec) -> Outcome {
+fn check_dest(service: &Service, spec: &DestSpec) -> ControlResult {
     let family = spec.id.family(service.family(), has_ipv6())?;
     // No sync daemon can run.
     spec.check_mixed(family, service.family(), false)?;
@@ -81,10 +81,10 @@ fn check_dest(service: &Service, spec: &DestSpec) -> Outcome {
 }
 
 impl Netns {
-    fn dest_key(&self, service: &Service, id: &DestId) -> Outcome<DestKey> {
+    fn dest_key(&self, service: &Service, id: &DestId) -> ControlResult<DestKey> {
         let family = id.family(service.family(), has_ipv6())?;
         let addr = address(family, &id.addr);
-        let seed = self.model().dests.seed();
+        let seed = self.service_tables().dests.seed();
         Ok(DestKey::new(service, addr, id.port, seed))
     }
 
@@ -104,13 +104,13 @@ impl Netns {
 
     /// The server with this key, be it that of a service or in the trash.
     fn any_dest(&self, key: &DestKey) -> Option<Shared<Dest>> {
-        let dests = &self.model().dests;
+        let dests = &self.service_tables().dests;
         let is = |dest: &Dest, slot| slot == 0 && dest.key() == key;
         rcu::read(|rcu| dests.find(rcu, key.hash(), is)?.share())
     }
 
     /// The service's server with this key.
-    fn dest(&self, key: &DestKey) -> Outcome<Shared<Dest>> {
+    fn dest(&self, key: &DestKey) -> ControlResult<Shared<Dest>> {
         self.any_dest(key)
             .filter(|dest| dest.available())
             .ok_or(NO_DEST)
@@ -121,7 +121,7 @@ impl Netns {
     ///
     /// Errors: `ESRCH`; `EEXIST`; `ERANGE` and `EINVAL` for values that make no sense;
     /// `EAFNOSUPPORT` without IPv6; `ENOSYS` for what is not supported yet; `ENOMEM`.
-    pub(crate) fn add_dest(&self, service: &ServiceId, spec: &DestSpec) -> Outcome {
+    pub(crate) fn add_dest(&self, service: &ServiceId, spec: &DestSpec) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(service)?;
         check_dest(&service, spec)?;
@@ -157,14 +157,19 @@ impl Netns {
         dest.configure(spec);
         // First, so that a device that goes is not missed by a server which gets packets: one that
         // comes back does from `join` on, by its old connections.
-        let dests = &self.model().dests;
+        let dests = &self.service_tables().dests;
         let _ = dests.insert(dest.clone(), |other| other.key() == &key);
         dest.join(&service);
         room.push(dest.clone(), |view| service.scheduler.closing_up(view));
         service.scheduler.added(&service.dests, &dest, prepared);
         if known {
             // Its rates have stood still.
-            rcu::read(|rcu| self.model().ledger.dests.enrol(dest.borrow(rcu), rcu));
+            rcu::read(|rcu| {
+                self.service_tables()
+                    .stats
+                    .dests
+                    .enrol(dest.borrow(rcu), rcu)
+            });
         }
         self.resize_later();
         Ok(())
@@ -173,7 +178,7 @@ impl Netns {
     /// Changes a server.
     ///
     /// Errors: `ESRCH`, `ENOENT`, and those of [`Netns::add_dest`] that still make sense.
-    pub(crate) fn edit_dest(&self, service: &ServiceId, spec: &DestSpec) -> Outcome {
+    pub(crate) fn edit_dest(&self, service: &ServiceId, spec: &DestSpec) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(service)?;
         check_dest(&service, spec)?;
@@ -182,7 +187,7 @@ impl Netns {
         let prepared = service
             .scheduler
             .prepare(&service.dests, Change::Weigh(&dest, spec.weight))?;
-        let dests = &self.model().dests;
+        let dests = &self.service_tables().dests;
         if dest.keeps_place(spec) {
             dest.configure(spec);
         } else if let Some(dest) = dests.remove(&dest) {
@@ -199,7 +204,7 @@ impl Netns {
     /// their time.
     ///
     /// Errors: `ESRCH`, `ENOENT`, `ENOMEM`.
-    pub(crate) fn delete_dest(&self, service: &ServiceId, id: &DestId) -> Outcome {
+    pub(crate) fn delete_dest(&self, service: &ServiceId, id: &DestId) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(service)?;
         let key = self.dest_key(&service, id)?;

@@ -3,7 +3,7 @@
 //! Lists of services and servers as they are at one time: nothing is added or removed while one is
 //! made.
 
-use super::Outcome;
+use super::ControlResult;
 use crate::{
     netns::Netns,
     service::dest::Dest,
@@ -25,9 +25,9 @@ impl Netns {
         show: impl Fn(&Service) -> Option<T>,
     ) -> Result<KVVec<T>> {
         let _config = self.config.lock();
-        let room = limit.min(self.model().services.count());
+        let room = limit.min(self.service_tables().services.count());
         let mut list = KVVec::with_capacity(room, GFP_KERNEL)?;
-        Cursor::default().for_each(&self.model().services, |service, _| {
+        Cursor::default().for_each(&self.service_tables().services, |service, _| {
             if list.len() == room {
                 return ControlFlow::Break(());
             }
@@ -45,7 +45,7 @@ impl Netns {
         service: &ServiceId,
         limit: usize,
         show: impl Fn(&Dest) -> Option<T>,
-    ) -> Outcome<KVVec<T>> {
+    ) -> ControlResult<KVVec<T>> {
         let _config = self.config.lock();
         let service = self.service(service)?;
         let room = limit.min(service.dests.count());

@@ -5,7 +5,7 @@
 use super::{
     address,
     ControlError,
-    Outcome,
+    ControlResult,
     NO_SERVICE, //
 };
 use crate::{
@@ -47,14 +47,14 @@ use ipvs_core::{
 };
 use kernel::prelude::*;
 use linux::{
-    module::InUse,
+    module::ModuleRef,
     netfilter::{
         self,
         Defrag6, //
     },
     rcu::{
         self,
-        Reader,
+        ReadLocked,
         Shared, //
     },
 };
@@ -76,7 +76,7 @@ fn service_key(id: &ServiceId) -> Option<ServiceKey> {
 }
 
 /// The scheduler of this name; `None` is the one called "none".
-fn scheduler(name: &[u8]) -> Outcome<Option<SchedulerKind>> {
+fn scheduler(name: &[u8]) -> ControlResult<Option<SchedulerKind>> {
     if name == b"none" {
         return Ok(None);
     }
@@ -91,7 +91,7 @@ fn scheduler(name: &[u8]) -> Outcome<Option<SchedulerKind>> {
 }
 
 /// The persistence engine of this name; an empty one names none.
-fn persistence_engine(name: Option<&[u8]>) -> Outcome<Option<PeKind>> {
+fn persistence_engine(name: Option<&[u8]>) -> ControlResult<Option<PeKind>> {
     match name {
         None | Some([]) => Ok(None),
         Some(name) => PeKind::from_name(name).map(Some).ok_or_else(|| {
@@ -106,7 +106,7 @@ fn persistence_engine(name: Option<&[u8]>) -> Outcome<Option<PeKind>> {
 }
 
 /// Refuses what makes no sense.
-fn check_service(spec: &ServiceSpec<'_>) -> Outcome<(Option<SchedulerKind>, Option<PeKind>)> {
+fn check_service(spec: &ServiceSpec<'_>) -> ControlResult<(Option<SchedulerKind>, Option<PeKind>)> {
     let kind = scheduler(spec.sched_name)?;
     let pe = persistence_engine(spec.pe_name)?;
     // For IPv6 it is the length of a prefix.
@@ -122,7 +122,7 @@ fn check_service(spec: &ServiceSpec<'_>) -> Outcome<(Option<SchedulerKind>, Opti
 
 impl Netns {
     /// The service that users refer to by `id`.
-    pub(super) fn service(&self, id: &ServiceId) -> Outcome<Shared<Service>> {
+    pub(super) fn service(&self, id: &ServiceId) -> ControlResult<Shared<Service>> {
         let key = service_key(id).ok_or(NO_SERVICE)?;
         rcu::read(|rcu| self.find_service(&key, rcu)?.share()).ok_or(NO_SERVICE)
     }
@@ -132,7 +132,7 @@ impl Netns {
     pub(crate) fn find_service<'rcu>(
         &self,
         key: &ServiceKey,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
     ) -> Option<rcu::Borrowed<'rcu, Service>> {
         self.find_hashed(key, key.hash(self.service_key()), rcu)
     }
@@ -142,9 +142,9 @@ impl Netns {
         &self,
         key: &ServiceKey,
         hash: u32,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
     ) -> Option<rcu::Borrowed<'rcu, Service>> {
-        self.model()
+        self.service_tables()
             .services
             .find(rcu, hash, |service, _| service.key() == key)
     }
@@ -202,7 +202,7 @@ impl Netns {
     /// Errors: `EEXIST`; `ENOENT` for an unknown scheduler; `EINVAL` for an IPv6 prefix length that
     /// makes no sense; `EPROTONOSUPPORT` and `ENOSYS` for what is not supported yet; `ENOMEM`;
     /// those of [`linux::kthread::Thread::new`] for the first service.
-    pub(crate) fn add_service(&self, spec: &ServiceSpec<'_>) -> Outcome {
+    pub(crate) fn add_service(&self, spec: &ServiceSpec<'_>) -> ControlResult {
         let mut config = self.config.lock();
         if config.closed {
             return Err(ControlError::new(ENODEV, "the namespace is going away"));
@@ -235,7 +235,7 @@ impl Netns {
             .inspect_err(|&error| log::scheduler_failed(kind, &key, error))?;
         let service = Shared::pin_init(service, GFP_KERNEL)?;
         service.configure(spec, pe);
-        let in_use = InUse::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(
+        let in_use = ModuleRef::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(
             ControlError::new(ENOPROTOOPT, "the module is being unloaded"),
         )?;
         config.uses.reserve(1, GFP_KERNEL).map_err(Error::from)?;
@@ -257,7 +257,7 @@ impl Netns {
             self.counts(&key).conn_out.fetch_add(1, Relaxed);
         }
         let _ = self
-            .model()
+            .service_tables()
             .services
             .insert(service, |other| other.key() == &key);
         self.resize_later();
@@ -267,7 +267,7 @@ impl Netns {
     /// Changes a service.
     ///
     /// Errors: `ESRCH`, and those of [`Netns::add_service`] that still make sense.
-    pub(crate) fn edit_service(&self, spec: &ServiceSpec<'_>) -> Outcome {
+    pub(crate) fn edit_service(&self, spec: &ServiceSpec<'_>) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(&spec.id)?;
         let (kind, pe) = check_service(spec)?;
@@ -291,10 +291,10 @@ impl Netns {
     /// their time.
     ///
     /// Errors: `ESRCH`.
-    pub(crate) fn delete_service(&self, id: &ServiceId) -> Outcome {
+    pub(crate) fn delete_service(&self, id: &ServiceId) -> ControlResult {
         let mut config = self.config.lock();
         let service = self.service(id)?;
-        self.model().services.remove(&service);
+        self.service_tables().services.remove(&service);
         self.retire_service(&mut config, &mut self.trash.open(), &service);
         self.resize_later();
         self.expire_nodest();
@@ -331,7 +331,7 @@ impl Netns {
 
     fn flush_locked(&self, config: &mut Config) {
         let mut trash = self.trash.open();
-        let services = &self.model().services;
+        let services = &self.service_tables().services;
         services.clear(|service| self.retire_service(config, &mut trash, &service));
         drop(trash);
         if !config.closed {
@@ -357,7 +357,7 @@ impl Netns {
         &self,
         id: &ServiceId,
         read: impl FnOnce(&Service) -> R,
-    ) -> Outcome<R> {
+    ) -> ControlResult<R> {
         self.service(id).map(|service| read(&service))
     }
 }

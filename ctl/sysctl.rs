@@ -5,7 +5,7 @@
 use crate::{
     defence::{
         self,
-        Watch, //
+        DefenceWork, //
     },
     family::{
         V4,
@@ -13,7 +13,7 @@ use crate::{
     },
     netns::{
         ConnResize,
-        ModelResize, //
+        ServiceTablesResize, //
     },
     settings::Settings, //
     stats::est::Estimation,
@@ -34,30 +34,30 @@ use linux::{
 };
 
 /// What the files change.
-pub(crate) struct Knobs {
+pub(crate) struct SysctlCtx {
     pub(crate) settings: Arc<Settings>,
     /// To be woken when a defence is wanted.
-    pub(crate) watch: Arc<Work<Watch>>,
+    pub(crate) watch: Arc<Work<DefenceWork>>,
     /// What lets rates go on.
     pub(crate) estimation: Arc<Estimation>,
     /// What gives the tables of connections another size.
     pub(crate) conn_resize4: Arc<Work<ConnResize<V4>>>,
     pub(crate) conn_resize6: Arc<Work<ConnResize<V6>>>,
     /// The same for services.
-    pub(crate) model_resize: Arc<Work<ModelResize>>,
+    pub(crate) service_tables_resize: Arc<Work<ServiceTablesResize>>,
 }
 
 /// The files of one namespace.
-pub(crate) type Sysctls = Table<Knobs>;
+pub(crate) type Sysctls = Table<SysctlCtx>;
 
-static ENTRIES: &[Entry<Knobs>] = &[
+static ENTRIES: &[Entry<SysctlCtx>] = &[
     Entry::int(c"am_droprate", |k| &k.settings.defence.am_droprate),
     Entry::int(c"amemthresh", |k| &k.settings.defence.amemthresh),
     Entry::int(c"cache_bypass", |k| &k.settings.cache_bypass),
     Entry::checked(
         c"conn_lfactor",
         |k| &k.settings.conn_lfactor,
-        Knobs::set_conn_lfactor,
+        SysctlCtx::set_conn_lfactor,
     )
     .for_init_user_ns(),
     Entry::checked(
@@ -78,13 +78,13 @@ static ENTRIES: &[Entry<Knobs>] = &[
     ),
     Entry::text(
         c"est_cpulist",
-        |k: &Knobs, buffer| k.estimation.show_cpus(buffer),
+        |k: &SysctlCtx, buffer| k.estimation.show_cpus(buffer),
         |k, list| k.estimation.set_cpus(list),
     )
     .for_init_user_ns(),
     Entry::checked(
         c"est_nice",
-        |k: &Knobs| &k.settings.est_nice,
+        |k: &SysctlCtx| &k.settings.est_nice,
         |k, number| k.estimation.set_nice(number),
     )
     .for_init_user_ns(),
@@ -93,15 +93,15 @@ static ENTRIES: &[Entry<Knobs>] = &[
         &k.settings.expire_quiescent_template
     }),
     Entry::int(c"ignore_tunneled", |k| &k.settings.ignore_tunneled),
-    Entry::<Knobs>::ticks(c"lblc_expiration", |k| &k.settings.lblc_expiration)
+    Entry::<SysctlCtx>::ticks(c"lblc_expiration", |k| &k.settings.lblc_expiration)
         .in_init_user_ns_only(),
-    Entry::<Knobs>::ticks(c"lblcr_expiration", |k| &k.settings.lblcr_expiration)
+    Entry::<SysctlCtx>::ticks(c"lblcr_expiration", |k| &k.settings.lblcr_expiration)
         .in_init_user_ns_only(),
     Entry::int(c"nat_icmp_send", |k| &k.settings.nat_icmp_send),
     Entry::int(c"pmtu_disc", |k| &k.settings.pmtu_disc),
     Entry::checked(
         c"run_estimation",
-        |k: &Knobs| &k.settings.run_estimation,
+        |k: &SysctlCtx| &k.settings.run_estimation,
         |k, number| k.estimation.set_run(number),
     )
     .for_init_user_ns(),
@@ -116,18 +116,18 @@ static ENTRIES: &[Entry<Knobs>] = &[
     Entry::checked(
         c"svc_lfactor",
         |k| &k.settings.svc_lfactor,
-        Knobs::set_svc_lfactor,
+        SysctlCtx::set_svc_lfactor,
     )
     .for_init_user_ns(),
 ];
 
 /// Makes the files of `net`.
-pub(crate) fn files(net: &OwnNet, knobs: Knobs) -> Result<Sysctls> {
-    let knobs = Arc::new(knobs, GFP_KERNEL)?;
-    Table::new(net, c"net/ipv4/vs", knobs, ENTRIES)
+pub(crate) fn files(net: &OwnNet, ctx: SysctlCtx) -> Result<Sysctls> {
+    let ctx = Arc::new(ctx, GFP_KERNEL)?;
+    Table::new(net, c"net/ipv4/vs", ctx, ENTRIES)
 }
 
-impl Knobs {
+impl SysctlCtx {
     /// C: `proc_do_defense_mode()`.
     fn set_mode(&self, mode: &Int, number: i32) -> Result {
         self.settings.defence.set_mode(mode, number)?;
@@ -146,7 +146,7 @@ impl Knobs {
     /// C: `ipvs_proc_svc_lfactor()`.
     fn set_svc_lfactor(&self, number: i32) -> Result {
         set_lfactor(&self.settings.svc_lfactor, number)?;
-        self.model_resize.hurry();
+        self.service_tables_resize.hurry();
         Ok(())
     }
 }

@@ -3,9 +3,9 @@
 //! IPv4, as [`Family`] wants it.
 
 use super::{
+    Defrag,
     Family,
     Fits,
-    Gathered,
     Header,
     V4, //
 };
@@ -44,7 +44,7 @@ use linux::{
         DefragUser,
         Protocol, //
     },
-    rcu::Reader,
+    rcu::ReadLocked,
     route::{
         self,
         AddrType,
@@ -179,14 +179,14 @@ impl Family for V4 {
         Ipv4Header::parse_header(&padded).ok()
     }
 
-    fn gather(skb: Skb, _header: Ipv4Header, net: &Net, user: DefragUser) -> Gathered<Ipv4Header> {
+    fn gather(skb: Skb, _header: Ipv4Header, net: &Net, user: DefragUser) -> Defrag<Ipv4Header> {
         let Some(skb) = defrag(skb, net, user) else {
-            return Gathered::Kept;
+            return Defrag::Kept;
         };
         // What has been put together has a sound header; otherwise it is freed.
         match Self::header(&skb) {
-            Some(header) => Gathered::Whole(skb, header),
-            None => Gathered::Kept,
+            Some(header) => Defrag::Whole(skb, header),
+            None => Defrag::Kept,
         }
     }
 
@@ -248,7 +248,7 @@ impl Family for V4 {
         )
     }
 
-    fn is_from_outside(skb: &Skb, _rcu: Reader<'_>) -> bool {
+    fn is_from_outside(skb: &Skb, _rcu: ReadLocked<'_>) -> bool {
         skb.route().is_some_and(Dst::is_ipv4_input)
     }
 

@@ -3,9 +3,9 @@
 //! IPv6, as [`Family`] wants it.
 
 use super::{
+    Defrag,
     Family,
     Fits,
-    Gathered,
     Header,
     V6, //
 };
@@ -43,7 +43,7 @@ use linux::{
         DefragUser,
         Protocol, //
     },
-    rcu::Reader,
+    rcu::ReadLocked,
     route::{
         self,
         Found,
@@ -182,11 +182,11 @@ impl Family for V6 {
     }
 
     /// Netfilter does it, as there are services (see [`linux::netfilter::Defrag6`]).
-    fn gather(skb: Skb, header: Ipv6Header, _net: &Net, _user: DefragUser) -> Gathered<Ipv6Header> {
+    fn gather(skb: Skb, header: Ipv6Header, _net: &Net, _user: DefragUser) -> Defrag<Ipv6Header> {
         if header.is_later_fragment() {
-            Gathered::Alone(skb)
+            Defrag::Alone(skb)
         } else {
-            Gathered::Whole(skb, header)
+            Defrag::Whole(skb, header)
         }
     }
 
@@ -242,7 +242,7 @@ impl Family for V6 {
         source(skb) == Some(LOOPBACK) && skb.device().is_none_or(Device::is_loopback)
     }
 
-    fn is_from_outside(skb: &Skb, _rcu: Reader<'_>) -> bool {
+    fn is_from_outside(skb: &Skb, _rcu: ReadLocked<'_>) -> bool {
         skb.device().is_some_and(|device| !device.is_loopback())
     }
 

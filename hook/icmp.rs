@@ -15,13 +15,13 @@ use crate::{
         PublishedConn, //
     },
     family::{
+        Defrag,
         Family,
-        Gathered,
         Header, //
     },
     ipvs_xmit::{
         icmp_xmit,
-        Related, //
+        IcmpError, //
     },
     proto,
     schedule::{
@@ -54,12 +54,12 @@ pub(super) enum Unreadable {
 }
 
 /// The packet of a connection that an error is about.
-pub(super) struct Embedded<F: Family> {
+pub(super) struct InnerHeader<F: Family> {
     pub(super) header: F::Header,
     ports: Ports,
 }
 
-impl<F: Family> Embedded<F> {
+impl<F: Family> InnerHeader<F> {
     /// Reads it at `offset`, wherever it lies in the packet.
     pub(super) fn read(skb: &Skb, offset: usize) -> Result<Self, Unreadable> {
         let header = F::embedded(skb, offset)
@@ -92,10 +92,10 @@ pub(super) fn packet<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header
         return whole(cx, skb, header);
     }
     match cx.gather(skb, header) {
-        Gathered::Whole(skb, header) => whole(cx, skb, header),
+        Defrag::Whole(skb, header) => whole(cx, skb, header),
         // IPv6: in a fragment whose other ones nobody waits for, since it is in another one.
-        Gathered::Alone(skb) => Verdict::Drop(skb),
-        Gathered::Kept => Verdict::Stolen,
+        Defrag::Alone(skb) => Verdict::Drop(skb),
+        Defrag::Kept => Verdict::Stolen,
     }
 }
 
@@ -129,7 +129,7 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
     };
     let takes_requests = cx.takes_requests || cx.hook == HookNum::Forward;
     let schedules = takes_requests && cx.netns.settings.schedule_icmp.is_set();
-    let embedded = match Embedded::<F>::read(&skb, inner) {
+    let embedded = match InnerHeader::<F>::read(&skb, inner) {
         Ok(embedded) => embedded,
         Err(Unreadable::Cut) if schedules => return Verdict::Drop(skb),
         Err(_) => return Verdict::Accept(skb),
@@ -138,7 +138,7 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
     // An error travels against the packet that it embeds.
     let flow = embedded.flow().reversed();
     let found = Conn::find(&state.conns, &state.conn_key, cx.rcu, &flow);
-    let related = Related {
+    let related = IcmpError {
         offset,
         embedded: &embedded.header,
     };
@@ -159,7 +159,7 @@ fn from_server<F: Family>(
     cx: &Context<'_, F>,
     mut skb: Skb,
     conn: &PublishedConn<F>,
-    related: Related<'_, F>,
+    related: IcmpError<'_, F>,
 ) -> Verdict {
     if conn.fwd_method() == FwdMethod::Masq
         && (!skb.checksum_is_valid(related.offset, F::PROTO_ICMP)
@@ -178,7 +178,7 @@ fn from_client<F: Family>(
     cx: &Context<'_, F>,
     mut skb: Skb,
     conn: &Conn<F>,
-    related: Related<'_, F>,
+    related: IcmpError<'_, F>,
 ) -> Verdict {
     if conn.fwd_method() == FwdMethod::Masq && !skb.checksum_is_valid(related.offset, F::PROTO_ICMP)
     {

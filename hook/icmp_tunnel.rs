@@ -5,7 +5,7 @@
 //! IPv4 in IPv4 alone.
 
 use super::{
-    icmp::Embedded,
+    icmp::InnerHeader,
     Context, //
 };
 use crate::{
@@ -127,7 +127,7 @@ fn look_into<F: Family>(cx: &Context<'_, F>, skb: &Skb, error: &Error<F>) -> Opt
             })
         }
     };
-    let dests = &cx.netns.model().dests;
+    let dests = &cx.netns.service_tables().dests;
     is_tunnel_end(dests, error.outer.dst().into(), port, is_like, cx.rcu).then_some(between)
 }
 
@@ -139,7 +139,7 @@ fn concerns<F: Family, I: Family>(
     between: usize,
 ) -> Verdict {
     let inner_at = error.between_at().saturating_add(between);
-    let Ok(inner) = Embedded::<I>::read(&skb, inner_at) else {
+    let Ok(inner) = InnerHeader::<I>::read(&skb, inner_at) else {
         return Verdict::Accept(skb);
     };
     // The packet in the tunnel is a request, and embedded in the direction that it travelled in.
@@ -165,7 +165,7 @@ fn relay<F: Family, I: Family>(
     cx: &Context<'_, F>,
     skb: &mut Skb,
     error: &Error<F>,
-    inner: &Embedded<I>,
+    inner: &InnerHeader<I>,
     between: usize,
     conn: &Conn<I>,
 ) -> Option<()> {
@@ -191,7 +191,7 @@ fn relay<F: Family, I: Family>(
     skb.strip(inner_at.checked_sub(stripped)?, inner.header.transport_at())
         .ok()?;
     icmp::relay(skb, error.icmp.kind, error.icmp.code, info);
-    cx.accounts_of(conn)?.answer(skb.len());
+    cx.packet_stats_of(conn)?.answer(skb.len());
     Some(())
 }
 

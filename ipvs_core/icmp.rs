@@ -78,7 +78,7 @@ impl IcmpHeader {
 
 /// The beginning of the packet that an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Embedded {
+pub struct InnerHeader {
     /// Its IPv4 header.
     pub ip: Ipv4Header,
     /// Its ports; `None` if the error does not reach that far, or for a later fragment, which has
@@ -86,7 +86,7 @@ pub struct Embedded {
     pub ports: Option<Ports>,
 }
 
-impl Embedded {
+impl InnerHeader {
     /// Parses what follows the ICMP header of an error.
     ///
     /// The ports are those of TCP, UDP and SCTP; for other protocols they mean nothing.
@@ -152,19 +152,22 @@ mod tests {
     #[test]
     fn finds_the_embedded_packet_though_it_is_cut_off() {
         let message = error();
-        let embedded = Embedded::parse(&message[8..]).unwrap();
+        let embedded = InnerHeader::parse(&message[8..]).unwrap();
         assert_eq!(embedded.ip.protocol, PROTO_UDP);
         assert_eq!(embedded.ip.total_len, 1500);
         assert_eq!(embedded.ports.unwrap().src.host(), 53);
-        assert_eq!(Embedded::parse(&message[8..31]).unwrap().ports, None);
-        assert_eq!(Embedded::parse(&message[8..20]), Err(ParseError::Truncated));
+        assert_eq!(InnerHeader::parse(&message[8..31]).unwrap().ports, None);
+        assert_eq!(
+            InnerHeader::parse(&message[8..20]),
+            Err(ParseError::Truncated)
+        );
     }
 
     #[test]
     fn a_later_fragment_has_no_ports() {
         let mut message = error();
         message[15] = 1;
-        assert_eq!(Embedded::parse(&message[8..]).unwrap().ports, None);
+        assert_eq!(InnerHeader::parse(&message[8..]).unwrap().ports, None);
     }
 
     #[test]

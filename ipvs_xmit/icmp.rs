@@ -32,14 +32,14 @@ use linux::{
         HookNum,
         Verdict, //
     },
-    rcu::Reader,
+    rcu::ReadLocked,
     skb::Skb,
     xfrm, //
 };
 
 /// An ICMP error, by where it is, and the header of the packet that it is about.
 #[derive(Clone, Copy)]
-pub(crate) struct Related<'a, F: Family> {
+pub(crate) struct IcmpError<'a, F: Family> {
     /// The offset of the ICMP header.
     pub(crate) offset: usize,
     /// The embedded header, right behind the ICMP header.
@@ -50,10 +50,10 @@ pub(crate) struct Related<'a, F: Family> {
 pub(crate) fn icmp_xmit<F: Family>(
     mut skb: Skb,
     conn: &Conn<F>,
-    related: Related<'_, F>,
+    related: IcmpError<'_, F>,
     hook: HookNum,
     netns: &Netns,
-    rcu: Reader<'_>,
+    rcu: ReadLocked<'_>,
 ) -> Verdict {
     let cx = Context {
         conn,
@@ -88,7 +88,7 @@ pub(crate) fn icmp_xmit<F: Family>(
     send_or_cont(skb, &cx, is_local)
 }
 
-impl<F: Family> Related<'_, F> {
+impl<F: Family> IcmpError<'_, F> {
     /// Makes an ICMP error of the server, or of a router next to it, one about the virtual
     /// service, and finds its way to the client anew. If that fails, the packet is to be dropped.
     pub(crate) fn snat(

@@ -31,7 +31,7 @@ use linux::{
         Problem, //
     },
     netfilter::Verdict,
-    rcu::Reader,
+    rcu::ReadLocked,
     route::{
         self,
         CachedRoute,
@@ -86,12 +86,12 @@ impl Mode {
 }
 
 /// A route of a server's cache, or of this packet's own.
-pub(super) enum Chosen<'rcu, R: Route> {
+pub(super) enum RouteRef<'rcu, R: Route> {
     Cached(&'rcu R),
     Own(Owned<R>),
 }
 
-impl<R: Route> Deref for Chosen<'_, R> {
+impl<R: Route> Deref for RouteRef<'_, R> {
     type Target = R;
 
     #[inline]
@@ -103,10 +103,10 @@ impl<R: Route> Deref for Chosen<'_, R> {
     }
 }
 
-impl<'rcu, R: Route> Chosen<'rcu, R> {
+impl<'rcu, R: Route> RouteRef<'rcu, R> {
     /// Sends a packet that way.
     #[inline]
-    pub(super) fn give_to(self, skb: &mut Skb, rcu: Reader<'rcu>) {
+    pub(super) fn give_to(self, skb: &mut Skb, rcu: ReadLocked<'rcu>) {
         match self {
             Self::Cached(rt) => skb.set_route_noref(rt, rcu),
             Self::Own(rt) => skb.set_route(rt),
@@ -136,13 +136,13 @@ impl Unsent {
 }
 
 /// The way that was found for a packet.
-pub(super) enum Way<'rcu, D: Family> {
+pub(super) enum OutRoute<'rcu, D: Family> {
     /// It ends at this host. The packet keeps the route that it had.
     Local,
     /// It leads to another.
     Out {
         /// The route; the packet does not have it yet.
-        route: Chosen<'rcu, D::Route>,
+        route: RouteRef<'rcu, D::Route>,
         /// The source address for what this host itself sends that way.
         source: D::Addr,
     },
@@ -163,8 +163,8 @@ pub(super) fn take_out_rt<F: Family>(
     mode: Mode,
 ) -> Result<bool, Unsent> {
     match get_out_rt::<F, F>(skb, cx, dest, daddr, mode)? {
-        Way::Local => Ok(true),
-        Way::Out { route, .. } => {
+        OutRoute::Local => Ok(true),
+        OutRoute::Out { route, .. } => {
             route.give_to(skb, cx.rcu);
             Ok(false)
         }
@@ -184,10 +184,10 @@ pub(super) fn get_out_rt<'rcu, F: Family, D: Family>(
     dest: Option<&Dest>,
     daddr: D::Addr,
     mode: Mode,
-) -> Result<Way<'rcu, D>, Unsent> {
+) -> Result<OutRoute<'rcu, D>, Unsent> {
     let cached = dest.and_then(|dest| D::route_cache(dest).get(cx.net, cx.rcu));
     let (route, source) = match (cached, dest) {
-        (Some(cached), _) => (Chosen::Cached(cached.rt), cached.source),
+        (Some(cached), _) => (RouteRef::Cached(cached.rt), cached.source),
         (None, dest) => look_up::<F, D>(cx, dest, daddr, mode).ok_or_else(|| {
             icmp::link_failure(skb);
             Unsent::Dropped
@@ -199,7 +199,7 @@ pub(super) fn get_out_rt<'rcu, F: Family, D: Family>(
         return Err(crossing(skb, cx, is_local));
     }
     if is_local {
-        return Ok(Way::Local);
+        return Ok(OutRoute::Local);
     }
     if !count_down(skb, cx) || (mode.tunnel.is_some() && dest.is_none()) {
         return Err(Unsent::Dropped);
@@ -213,7 +213,7 @@ pub(super) fn get_out_rt<'rcu, F: Family, D: Family>(
     if !fits::<F, D>(skb, cx, &route, mode) || !F::correct_header(skb) {
         return Err(Unsent::Dropped);
     }
-    Ok(Way::Out { route, source })
+    Ok(OutRoute::Out { route, source })
 }
 
 /// Lets a packet meet the IPsec policies for what it will be when it is sent along `route`, between
@@ -226,10 +226,10 @@ pub(super) fn get_out_rt<'rcu, F: Family, D: Family>(
 fn meet_policies<'rcu, F: Family, D: Family>(
     skb: &mut Skb,
     cx: &Context<'_, 'rcu, F>,
-    route: Chosen<'rcu, D::Route>,
+    route: RouteRef<'rcu, D::Route>,
     ends: (D::Addr, D::Addr),
     mode: Mode,
-) -> Option<Chosen<'rcu, D::Route>> {
+) -> Option<RouteRef<'rcu, D::Route>> {
     let (src, dst) = ends;
     let sent = if mode.tunnel.is_some() {
         let tunnel = cx.conn.dest().map_or(Tunnel::Ipip, Dest::tunnel);
@@ -251,7 +251,7 @@ fn meet_policies<'rcu, F: Family, D: Family>(
         }
         route.give_to(skb, cx.rcu);
         xfrm::forward(skb).ok()?;
-        return skb.take_route().map(Chosen::Own);
+        return skb.take_route().map(RouteRef::Own);
     } else if cx.conn.fwd_method() == FwdMethod::Masq {
         Sent::To {
             addr: ip_addr(dst),
@@ -261,14 +261,14 @@ fn meet_policies<'rcu, F: Family, D: Family>(
         Sent::AsIs
     };
     match xfrm::lookup::<D::Route>(cx.net, skb, &route, sent, cx.rcu).ok()? {
-        Some(bundle) => Some(Chosen::Own(bundle)),
+        Some(bundle) => Some(RouteRef::Own(bundle)),
         None => Some(route),
     }
 }
 
 /// The route, and the source address of this host for it.
 type LookedUp<'rcu, D> = (
-    Chosen<'rcu, <D as Family>::Route>,
+    RouteRef<'rcu, <D as Family>::Route>,
     <<D as Family>::Route as Route>::Addr,
 );
 
@@ -281,7 +281,7 @@ fn look_up<'rcu, F: Family, D: Family>(
 ) -> Option<LookedUp<'rcu, D>> {
     let Some(dest) = dest else {
         let Found { rt, source } = D::look_up(cx.net, daddr, mode, false).ok()?;
-        return Some((Chosen::Own(rt), source));
+        return Some((RouteRef::Own(rt), source));
     };
     let cache = D::route_cache(dest);
     let Some(CachedRoute { rt, source }) = D::Addr::of(dest.addr())
@@ -291,7 +291,7 @@ fn look_up<'rcu, F: Family, D: Family>(
         cache.reset();
         return None;
     };
-    Some((Chosen::Cached(rt), source))
+    Some((RouteRef::Cached(rt), source))
 }
 
 fn ip_addr(addr: impl Address) -> IpAddr {
@@ -306,7 +306,7 @@ fn crosses_local_route_boundary<F: Family>(
     skb: &Skb,
     mode: Mode,
     to_local: bool,
-    rcu: Reader<'_>,
+    rcu: ReadLocked<'_>,
 ) -> bool {
     if to_local {
         let was_local = skb.route().is_some_and(|route| route.is_local(rcu));

@@ -10,9 +10,9 @@ use super::{
     prepare_forward,
     route::{
         get_out_rt,
-        Chosen,
         Mode,
-        Way, //
+        OutRoute, //
+        RouteRef,
     },
     Context, //
 };
@@ -85,8 +85,8 @@ fn xmit_to<F: Family, D: Family>(
     };
     match get_out_rt::<F, D>(&mut skb, cx, cx.conn.dest(), server, mode) {
         Err(unsent) => unsent.verdict(skb),
-        Ok(Way::Local) => accept(skb),
-        Ok(Way::Out { route, source }) => {
+        Ok(OutRoute::Local) => accept(skb),
+        Ok(OutRoute::Out { route, source }) => {
             let how = How {
                 tunnel,
                 encapsulation,
@@ -123,7 +123,7 @@ fn encapsulation(tunnel: Tunnel) -> Encapsulation {
 fn encapsulate<'rcu, F: Family, D: Family>(
     mut skb: Skb,
     cx: &Context<'_, 'rcu, F>,
-    route: Chosen<'rcu, D::Route>,
+    route: RouteRef<'rcu, D::Route>,
     ends: (D::Addr, D::Addr),
     how: &How,
 ) -> Option<Skb> {

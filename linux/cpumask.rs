@@ -6,7 +6,7 @@
 
 use crate::{
     bindings,
-    rcu::Reader, //
+    rcu::ReadLocked, //
 };
 use core::ops::Deref;
 use kernel::{
@@ -60,7 +60,7 @@ impl Deref for Cpus {
 }
 
 /// The CPUs that the machine has for kernel threads.
-pub fn housekeeping(_rcu: Reader<'_>) -> &Cpumask {
+pub fn housekeeping(_rcu: ReadLocked<'_>) -> &Cpumask {
     // SAFETY: The mask is valid within the read-side critical section.
     unsafe { Cpumask::from_raw(bindings::linux_housekeeping_kthread_mask()) }
 }

@@ -12,9 +12,9 @@ use kernel::prelude::*;
 /// # Invariants
 ///
 /// One use of the module is counted.
-pub struct InUse(&'static ThisModule);
+pub struct ModuleRef(&'static ThisModule);
 
-impl InUse {
+impl ModuleRef {
     /// Counts a use, unless the module is about to go.
     pub fn new(module: &'static ThisModule) -> Option<Self> {
         // SAFETY: The module is the one that runs this.
@@ -23,7 +23,7 @@ impl InUse {
     }
 }
 
-impl Drop for InUse {
+impl Drop for ModuleRef {
     fn drop(&mut self) {
         // SAFETY: By the type invariant.
         unsafe { bindings::module_put(self.0.as_ptr()) };

@@ -11,7 +11,7 @@ use crate::{
         OwnNet,
         PerNet, //
     },
-    rcu::Reader,
+    rcu::ReadLocked,
     skb::Skb, //
 };
 use core::{
@@ -130,7 +130,7 @@ pub trait Hook: 'static {
         cx: Pin<&'rcu Self::Context>,
         skb: Skb,
         state: &HookState<'rcu>,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
     ) -> Verdict;
 }
 
@@ -149,7 +149,7 @@ unsafe extern "C" fn trampoline<H: Hook>(
 ) -> c_uint {
     // SAFETY: Netfilter calls its hooks in a read-side critical section, and all that is given
     // this lifetime below stays in this call.
-    let rcu = unsafe { Reader::assume() };
+    let rcu = unsafe { ReadLocked::assume() };
     let state = HookState {
         // SAFETY: Netfilter passes a valid state, with a namespace that outlives the section.
         net: unsafe { Net::from_raw((*state).net) },

@@ -35,9 +35,9 @@ use kernel::{
 ///
 /// A read-side critical section is open for all of `'rcu`.
 #[derive(Clone, Copy)]
-pub struct Reader<'rcu>(PhantomData<*mut &'rcu ()>);
+pub struct ReadLocked<'rcu>(PhantomData<*mut &'rcu ()>);
 
-impl<'rcu> Reader<'rcu> {
+impl<'rcu> ReadLocked<'rcu> {
     /// States that the caller is in a read-side critical section.
     ///
     /// # Safety
@@ -52,10 +52,10 @@ impl<'rcu> Reader<'rcu> {
 
 /// Runs `f` in a read-side critical section. `f` must not sleep.
 #[inline]
-pub fn read<R>(f: impl for<'rcu> FnOnce(Reader<'rcu>) -> R) -> R {
+pub fn read<R>(f: impl for<'rcu> FnOnce(ReadLocked<'rcu>) -> R) -> R {
     let _guard = kernel::sync::rcu::read_lock();
     // SAFETY: `_guard` keeps the section open until `f` has returned, and `f` can't choose `'rcu`.
-    f(unsafe { Reader::assume() })
+    f(unsafe { ReadLocked::assume() })
 }
 
 /// Waits until every read-side critical section that is open now has ended. May sleep.
@@ -158,7 +158,7 @@ impl<T: Send + Sync> Shared<T> {
 
     /// The object as a reader sees it.
     #[inline]
-    pub fn borrow<'rcu>(&self, rcu: Reader<'rcu>) -> Borrowed<'rcu, T> {
+    pub fn borrow<'rcu>(&self, rcu: ReadLocked<'rcu>) -> Borrowed<'rcu, T> {
         // SAFETY: By the type invariant; should this reference go, and be the last, the object is
         // freed after a grace period.
         Borrowed::new(unsafe { self.inner.as_ref() }, rcu)
@@ -258,7 +258,7 @@ impl<T: Send + Sync> Copy for Borrowed<'_, T> {}
 impl<'rcu, T: Send + Sync> Borrowed<'rcu, T> {
     /// What a reader found in a structure that holds a reference.
     #[inline]
-    pub(crate) fn new(inner: &'rcu SharedInner<T>, _rcu: Reader<'rcu>) -> Self {
+    pub(crate) fn new(inner: &'rcu SharedInner<T>, _rcu: ReadLocked<'rcu>) -> Self {
         Self { inner }
     }
 
@@ -340,7 +340,7 @@ impl<T: Send + Sync> SharedCell<T> {
 
     /// What is there.
     #[inline]
-    pub fn get<'rcu>(&self, rcu: Reader<'rcu>) -> Option<Borrowed<'rcu, T>> {
+    pub fn get<'rcu>(&self, rcu: ReadLocked<'rcu>) -> Option<Borrowed<'rcu, T>> {
         // SAFETY: By the type invariant; an exchanged object is dropped after a grace period.
         unsafe { self.inner.load(Ordering::Acquire).as_ref() }
             .map(|inner| Borrowed::new(inner, rcu))

@@ -17,7 +17,7 @@ use crate::{
     rcu::{
         self,
         Borrowed,
-        Reader,
+        ReadLocked,
         Shared,
         SharedInner, //
     },
@@ -138,7 +138,7 @@ impl<T: Send + Sync> Roll<T> {
     /// Has an object visited from now on, unless the roll is closed. To be called after the change, in
     /// a read-side critical section. Any context.
     #[inline]
-    pub fn enrol(&self, object: Borrowed<'_, T>, _rcu: Reader<'_>) {
+    pub fn enrol(&self, object: Borrowed<'_, T>, _rcu: ReadLocked<'_>) {
         if object.memory().place.state.load(Ordering::Relaxed) != ENROLLED {
             self.enrol_other(object);
         }

@@ -9,7 +9,7 @@
 use crate::{
     rcu::{
         Borrowed,
-        Reader,
+        ReadLocked,
         Shared,
         SharedInner, //
     },
@@ -60,7 +60,7 @@ impl<T: Send + Sync> Slots<T> {
         )
     }
 
-    fn view<'a, 'rcu: 'a>(&'a self, rcu: Reader<'rcu>) -> View<'a, 'rcu, T> {
+    fn view<'a, 'rcu: 'a>(&'a self, rcu: ReadLocked<'rcu>) -> View<'a, 'rcu, T> {
         View {
             len: &self.len,
             slots: &self.slots,
@@ -98,7 +98,7 @@ pub struct Roster<T: Send + Sync + 'static> {
 pub struct View<'a, 'rcu, T: Send + Sync + 'static> {
     len: &'a AtomicUsize,
     slots: &'a [Slot<T>],
-    rcu: Reader<'rcu>,
+    rcu: ReadLocked<'rcu>,
 }
 
 impl<'rcu, T: Send + Sync> View<'_, 'rcu, T> {
@@ -196,7 +196,7 @@ impl<T: Send + Sync> Roster<T> {
 
     /// The objects, for a reader.
     #[inline]
-    pub fn view<'a, 'rcu: 'a>(&'a self, rcu: Reader<'rcu>) -> View<'a, 'rcu, T> {
+    pub fn view<'a, 'rcu: 'a>(&'a self, rcu: ReadLocked<'rcu>) -> View<'a, 'rcu, T> {
         // SAFETY: Null or, by the type invariant, valid; a replaced generation is dropped after a
         // grace period.
         match unsafe { self.slots.load(Ordering::Acquire).as_ref() } {
@@ -250,7 +250,7 @@ impl<T: Send + Sync> Roster<T> {
     /// the objects move.
     pub fn for_each(
         &self,
-        mut visit: impl for<'rcu> FnMut(usize, Borrowed<'rcu, T>, Reader<'rcu>),
+        mut visit: impl for<'rcu> FnMut(usize, Borrowed<'rcu, T>, ReadLocked<'rcu>),
     ) {
         let mut end = usize::MAX;
 

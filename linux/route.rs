@@ -35,7 +35,7 @@ use crate::{
     bindings,
     net::Net,
     netdevice::Device,
-    rcu::Reader,
+    rcu::ReadLocked,
     skb::Skb, //
 };
 use core::{
@@ -99,7 +99,7 @@ impl Dst {
 
     /// Whether it leads to this host.
     #[inline]
-    pub fn is_local(&self, rcu: Reader<'_>) -> bool {
+    pub fn is_local(&self, rcu: ReadLocked<'_>) -> bool {
         match self.as_rtable() {
             Some(rt) => rt.is_local(rcu),
             None => self.goes_to_loopback(rcu),
@@ -121,7 +121,7 @@ impl Dst {
 
     /// The device that it goes out by.
     #[inline]
-    pub fn device<'rcu>(&self, _rcu: Reader<'rcu>) -> Option<&'rcu Device> {
+    pub fn device<'rcu>(&self, _rcu: ReadLocked<'rcu>) -> Option<&'rcu Device> {
         // SAFETY: A route drops its device, and a device is freed, a grace period after nobody can
         // find it any more, and the section spans `'rcu`.
         unsafe { Device::from_ptr(self.device_ptr()) }
@@ -151,7 +151,7 @@ impl Dst {
     /// Whether the device connects this host with itself. A reference to the route is not enough to
     /// look at its device, which may be exchanged, and freed a grace period later.
     #[inline]
-    fn goes_to_loopback(&self, rcu: Reader<'_>) -> bool {
+    fn goes_to_loopback(&self, rcu: ReadLocked<'_>) -> bool {
         self.device(rcu).is_some_and(Device::is_loopback)
     }
 }
@@ -171,10 +171,10 @@ pub trait Route: Deref<Target = Dst> + sealed::Sealed + Sync + 'static {
     const IS_IPV6: bool;
 
     /// Whether it leads to this host.
-    fn is_local(&self, rcu: Reader<'_>) -> bool;
+    fn is_local(&self, rcu: ReadLocked<'_>) -> bool;
 
     /// Whether it refers to `device`: goes out by it, or is that of an address of it.
-    fn uses(&self, device: &Device, rcu: Reader<'_>) -> bool;
+    fn uses(&self, device: &Device, rcu: ReadLocked<'_>) -> bool;
 
     /// Bytes that may be sent in one packet, as far as it is known.
     fn mtu(&self) -> u32;
@@ -260,7 +260,7 @@ pub struct Found<R: Route> {
 /// this host.
 pub fn reroute(net: &Net, skb: &mut Skb) -> Result {
     // SAFETY: A packet lives in a read-side critical section, and it is borrowed for all of this.
-    let rcu = unsafe { Reader::assume() };
+    let rcu = unsafe { ReadLocked::assume() };
     if skb.route().is_none_or(|route| route.is_local(rcu)) {
         return Ok(());
     }

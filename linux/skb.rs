@@ -22,7 +22,7 @@ pub use tunnel::{
 use crate::{
     bindings,
     netdevice::Device,
-    rcu::Reader,
+    rcu::ReadLocked,
     route::{
         Dst,
         Owned,
@@ -386,7 +386,7 @@ impl Skb {
     /// Sends the packet another way, along a route that RCU keeps alive. One of the other family is
     /// not taken: the packet has none then.
     #[inline]
-    pub fn set_route_noref<'rcu, R: Route>(&mut self, rt: &'rcu R, _rcu: Reader<'rcu>) {
+    pub fn set_route_noref<'rcu, R: Route>(&mut self, rt: &'rcu R, _rcu: ReadLocked<'rcu>) {
         if self.is_ipv6() != R::IS_IPV6 {
             return self.clear_route();
         }

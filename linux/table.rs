@@ -25,7 +25,7 @@ pub(crate) use chains::{
 use crate::rcu::{
     self,
     Borrowed,
-    Reader,
+    ReadLocked,
     Shared,
     SharedInner, //
 };
@@ -156,7 +156,7 @@ impl<T: Hashed> Table<T> {
     #[inline]
     pub fn find<'rcu>(
         &self,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         hash: u32,
         is: impl Fn(&T, usize) -> bool,
     ) -> Option<Borrowed<'rcu, T>> {
@@ -213,7 +213,7 @@ impl<T: Hashed> Table<T> {
 
     /// Takes an object out of its second chain, if it is in one; the table's reference. To be called
     /// by the one who has taken it out of the first one, or has not put it there.
-    fn leave_second(&self, rcu: Reader<'_>, node: &SharedInner<T>) -> Shared<T> {
+    fn leave_second(&self, rcu: ReadLocked<'_>, node: &SharedInner<T>) -> Shared<T> {
         // SAFETY: The chain's reference, given up in `insert`; one caller alone comes here.
         let object = unsafe { Shared::from_inner(NonNull::from(node)) };
         if node.chained.is(Chained::Both) && !self.chains.unlink(rcu, node, 1) {
@@ -227,7 +227,7 @@ impl<T: Hashed> Table<T> {
 
     /// Whether [`Table::resize`] has something to do: a look at a counter.
     #[inline]
-    pub fn unbalanced(&self, rcu: Reader<'_>) -> bool {
+    pub fn unbalanced(&self, rcu: ReadLocked<'_>) -> bool {
         self.chains.unbalanced(rcu)
     }
 
@@ -244,7 +244,7 @@ impl<T: Hashed> Table<T> {
     /// Visits the objects of one bucket; see the cursor's rules at [`crate::timed::Table::scan`].
     pub fn scan<'rcu>(
         &self,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         cursor: usize,
         mut visit: impl FnMut(Borrowed<'rcu, T>),
     ) -> usize {

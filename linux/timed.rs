@@ -16,7 +16,7 @@ use crate::{
     bindings, jiffies,
     rcu::{
         self,
-        Reader,
+        ReadLocked,
         Shared, //
     },
     sched::cond_resched,
@@ -184,7 +184,7 @@ impl<T: Entry> Timed<T> {
     }
 
     /// Takes the object out of its chains; if it was there, it is this caller's to retire.
-    fn unlink(&self, rcu: Reader<'_>) -> Option<Unlinked> {
+    fn unlink(&self, rcu: ReadLocked<'_>) -> Option<Unlinked> {
         // SAFETY: The table outlives its objects.
         let table = unsafe { self.table.as_ref() };
         if !table.chains.unlink(rcu, self, 0) {
@@ -197,7 +197,7 @@ impl<T: Entry> Timed<T> {
     }
 
     /// Takes the object out of its second chain; whether it is not there any more.
-    fn leave_second(&self, rcu: Reader<'_>, chains: &Chains<Self>) -> bool {
+    fn leave_second(&self, rcu: ReadLocked<'_>, chains: &Chains<Self>) -> bool {
         // A link is never 0 once it was used.
         self.links[1].load(Relaxed) == 0 || chains.unlink(rcu, self, 1)
     }
@@ -310,7 +310,7 @@ unsafe extern "C" fn fired<T: Entry>(timer: *mut bindings::timer_list) {
     // waits for the timer, and nobody else but the timer retires.
     let entry = unsafe { &*timer.byte_sub(offset).cast::<Timed<T>>() };
     // SAFETY: Softirqs are read-side critical sections.
-    let rcu = unsafe { Reader::assume() };
+    let rcu = unsafe { ReadLocked::assume() };
 
     if !jiffies::after(entry.deadline(), jiffies::now()) && entry.may_end() {
         if let Some(unlinked) = entry.unlink(rcu) {
@@ -361,7 +361,7 @@ impl<T: Entry> New<'_, T> {
     /// is its equal: that one is the answer then, and the new object is dropped.
     pub fn publish<'rcu>(
         self,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         same: impl Fn(&T) -> bool,
     ) -> Result<&'rcu Timed<T>, &'rcu Timed<T>> {
         let entry_ptr = ManuallyDrop::new(self).entry;
@@ -577,7 +577,7 @@ impl<T: Entry> Table<T> {
     #[inline]
     pub fn find<'rcu, R>(
         &self,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         hash: u32,
         visit: impl FnMut(&'rcu Timed<T>, usize) -> Option<R>,
     ) -> Option<R> {
@@ -589,7 +589,7 @@ impl<T: Entry> Table<T> {
     /// visited at least once, whatever is resized in between. `visit` must not change the table.
     pub fn scan<'rcu>(
         &self,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         cursor: usize,
         visit: impl FnMut(&'rcu Timed<T>),
     ) -> usize {
@@ -641,7 +641,7 @@ impl<T: Entry> Table<T> {
 
     /// Whether [`Table::resize`] has something to do: a look at a counter.
     #[inline]
-    pub fn unbalanced(&self, rcu: Reader<'_>) -> bool {
+    pub fn unbalanced(&self, rcu: ReadLocked<'_>) -> bool {
         self.chains.unbalanced(rcu)
     }
 

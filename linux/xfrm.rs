@@ -12,7 +12,7 @@ use crate::{
     bindings,
     net::Net,
     netdevice::Device,
-    rcu::Reader,
+    rcu::ReadLocked,
     route::{
         Owned,
         Route, //
@@ -105,7 +105,7 @@ pub fn lookup<R: Route>(
     skb: &mut Skb,
     rt: &R,
     sent: Sent,
-    rcu: Reader<'_>,
+    rcu: ReadLocked<'_>,
 ) -> Result<Option<Owned<R>>> {
     if rt.is_exempt() {
         return Ok(None);
@@ -172,7 +172,7 @@ pub fn forward(skb: &mut Skb) -> Result {
         return Err(EHOSTUNREACH);
     };
     // SAFETY: A packet lives in a read-side critical section, and it is borrowed for all of this.
-    let rcu = unsafe { Reader::assume() };
+    let rcu = unsafe { ReadLocked::assume() };
     if route.is_local(rcu) || route.is_exempt() || route.is_bundle() {
         return Ok(());
     }

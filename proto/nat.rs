@@ -11,7 +11,7 @@ use crate::{
         Family,
         Header, //
     },
-    ipvs_xmit::Related, //
+    ipvs_xmit::IcmpError, //
 };
 use ipvs_core::{
     checksum::{
@@ -161,7 +161,7 @@ fn fill_in_udp_checksum<F: Family>(
 pub(crate) fn translate_icmp<F: Family>(
     skb: &mut Skb,
     conn: &Conn<F>,
-    related: Related<'_, F>,
+    related: IcmpError<'_, F>,
     end: End,
 ) -> Result<(), Untranslatable> {
     let Change {

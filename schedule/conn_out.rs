@@ -8,7 +8,7 @@ use super::{
     is_one_packet,
     one_packet_conn,
     persist,
-    Cause,
+    SchedTrigger,
     INITIAL_TIMEOUT, //
 };
 use crate::{
@@ -31,7 +31,7 @@ use ipvs_core::{
     },
 };
 use linux::{
-    rcu::Reader,
+    rcu::ReadLocked,
     skb::Skb, //
 };
 
@@ -50,7 +50,7 @@ pub(crate) fn of_server<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: &mut Skb,
     packet: &Packet<F>,
-    rcu: Reader<'rcu>,
+    rcu: ReadLocked<'rcu>,
 ) -> Option<Outgoing<'rcu, F>> {
     let Flow {
         protocol,
@@ -59,7 +59,7 @@ pub(crate) fn of_server<'rcu, F: Family>(
         dst,
         dst_port,
     } = packet.flow;
-    let dests = &netns.model().dests;
+    let dests = &netns.service_tables().dests;
     let dest = dest::translated(dests, protocol, src.into(), src_port, rcu)?;
     let service = netns.find_service(&dest.key().service, rcu)?;
     service.pe()?;
@@ -93,7 +93,7 @@ pub(crate) fn of_server<'rcu, F: Family>(
     if is_one_packet(service.get(), Some(dest.get()), &request) {
         // Its sender is there.
         if let Some(template) = template {
-            template.get().assure();
+            template.get().set_assured();
         }
         return one_packet_conn(netns, service, new, rcu).map(Outgoing::OnePacket);
     }
@@ -103,9 +103,9 @@ pub(crate) fn of_server<'rcu, F: Family>(
             .map(|template| Control::new(template.get())),
         ..new
     };
-    let (conn, is_new) = connect(netns, service, new, Cause::Server, rcu)?;
+    let (conn, is_new) = connect(netns, service, new, SchedTrigger::Server, rcu)?;
     if let (true, Some(template)) = (is_new, template) {
-        template.keep();
+        template.hand_over();
     }
     Some(Outgoing::Conn(conn))
 }

@@ -9,7 +9,7 @@ use super::{
     is_one_packet,
     leave,
     one_packet,
-    Cause,
+    SchedTrigger,
     Scheduled,
     FTPPORT,
     INITIAL_TIMEOUT, //
@@ -18,10 +18,10 @@ use crate::{
     conn::{
         template::{
             Control,
-            InUse,
             NewTemplate,
             Template,
             TemplateKey, //
+            TemplateRef,
         },
         NewConn, //
     },
@@ -42,7 +42,7 @@ use linux::{
     netfilter::Verdict,
     rcu::{
         Borrowed,
-        Reader, //
+        ReadLocked, //
     },
     skb::Skb, //
 };
@@ -62,8 +62,8 @@ pub(super) fn schedule<'rcu, F: Family>(
     mut skb: Skb,
     flow: &Flow<F::Addr>,
     service: Borrowed<'rcu, Service>,
-    cause: Cause,
-    rcu: Reader<'rcu>,
+    cause: SchedTrigger,
+    rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
     let template = match template(netns, &mut skb, service.get(), flow, cause, rcu) {
         Ok(template) => template,
@@ -96,7 +96,7 @@ pub(super) fn schedule<'rcu, F: Family>(
     match connect(netns, service, new, cause, rcu) {
         Some((conn, is_new)) => {
             if is_new {
-                template.keep();
+                template.hand_over();
             }
             Scheduled::Conn(skb, conn)
         }
@@ -142,9 +142,9 @@ fn template<'rcu, F: Family>(
     skb: &mut Skb,
     service: &Service,
     flow: &Flow<F::Addr>,
-    cause: Cause,
-    rcu: Reader<'rcu>,
-) -> Result<InUse<'rcu, F>, Missing> {
+    cause: SchedTrigger,
+    rcu: ReadLocked<'rcu>,
+) -> Result<TemplateRef<'rcu, F>, Missing> {
     let key = key::<F>(service, flow);
     let pe = pe_data::<F>(service, skb)?;
     if let Some(template) = Template::find(&F::state(netns).templates, rcu, &key, pe.as_ref()) {
@@ -196,8 +196,8 @@ fn make<'rcu, F: Family>(
     netns: &'rcu Netns,
     new: NewTemplate<F>,
     wanted: Option<&Dest>,
-    rcu: Reader<'rcu>,
-) -> Option<InUse<'rcu, F>> {
+    rcu: ReadLocked<'rcu>,
+) -> Option<TemplateRef<'rcu, F>> {
     let state = F::state(netns);
     let (most, settings) = (netns.conn_max(), &netns.settings);
     let template = Template::publish(&state.templates, rcu, new, most, settings, wanted)?;
@@ -215,8 +215,8 @@ pub(super) fn of_server<'rcu, F: Family>(
     dest: Borrowed<'rcu, Dest>,
     request: &Flow<F::Addr>,
     dport: Be16,
-    rcu: Reader<'rcu>,
-) -> Option<InUse<'rcu, F>> {
+    rcu: ReadLocked<'rcu>,
+) -> Option<TemplateRef<'rcu, F>> {
     let key = Flow {
         src: request.src.network(service.netmask()),
         src_port: Be16::ZERO,

@@ -4,7 +4,7 @@
 
 use crate::{
     conn::FwdMethod,
-    service::sched::watch::Watch,
+    service::sched::dirty_slots::DestNotifier,
     service::Service,
     stats::Stats, //
 };
@@ -31,7 +31,7 @@ use ipvs_core::{
         CONN_F_ONE_PACKET, //
     },
     sched::{
-        Detail,
+        LoadInput,
         Server, //
     },
     threshold::Thresholds,
@@ -45,7 +45,7 @@ use linux::{
     new_spinlock_bh,
     rcu::{
         Borrowed,
-        Reader,
+        ReadLocked,
         Shared,
         SharedCell, //
     },
@@ -122,7 +122,7 @@ pub(crate) struct Dest {
     total: AtomicU32,
     templates: AtomicU32,
     /// Who is told when what schedulers look at has changed.
-    pub(crate) watch: Watch,
+    pub(crate) notifier: DestNotifier,
     /// The tick at which the trash found it without connections, or 0.
     idle_since: AtomicUsize,
     /// Whether the trash has it, or had it when it came back. Under the lock of the trash.
@@ -170,7 +170,7 @@ pub(crate) fn is_tunnel_end(
     addr: Addr,
     port: Be16,
     like: impl Fn(Tunnel) -> bool,
-    rcu: Reader<'_>,
+    rcu: ReadLocked<'_>,
 ) -> bool {
     dests
         .find(rcu, tunnel_hash(addr, port, dests.seed()), |dest, slot| {
@@ -191,7 +191,7 @@ pub(crate) fn translated<'rcu>(
     protocol: u8,
     addr: Addr,
     port: Be16,
-    rcu: Reader<'rcu>,
+    rcu: ReadLocked<'rcu>,
 ) -> Option<Borrowed<'rcu, Dest>> {
     let serves = |dest: &Dest| match dest.key.service {
         ServiceKey::Fwmark { .. } => true,
@@ -224,7 +224,7 @@ impl Dest {
             active: AtomicU32::new(0),
             total: AtomicU32::new(0),
             templates: AtomicU32::new(0),
-            watch: Watch::new(),
+            notifier: DestNotifier::new(),
             idle_since: AtomicUsize::new(0),
             in_trash: AtomicBool::new(false),
             route4: RouteCache::new(),
@@ -314,7 +314,7 @@ impl Dest {
 
     /// The service that it belongs to, or, if it is not [`Self::available`], belonged to last.
     #[inline]
-    pub(crate) fn service<'rcu>(&self, rcu: Reader<'rcu>) -> Option<Borrowed<'rcu, Service>> {
+    pub(crate) fn service<'rcu>(&self, rcu: ReadLocked<'rcu>) -> Option<Borrowed<'rcu, Service>> {
         self.service.get(rcu)
     }
 
@@ -342,7 +342,7 @@ impl Dest {
             self.overloaded.load(Relaxed),
         );
         self.overloaded.store(overloaded, SeqCst);
-        self.watch.changed(Detail::Weight);
+        self.notifier.changed(LoadInput::Weight);
     }
 
     /// The weight, or, while that is 0, the one before it.
@@ -395,7 +395,7 @@ impl Dest {
     /// Under the configuration lock.
     pub(crate) fn leave(&self) {
         self.available.store(false, Relaxed);
-        self.watch.forget();
+        self.notifier.forget();
         self.reset_route();
     }
 
@@ -406,7 +406,7 @@ impl Dest {
     }
 
     /// Forgets its route if that refers to `device`, or is out of date in `net`. Any context.
-    pub(crate) fn reset_route_by(&self, device: &Device, net: &Net, rcu: Reader<'_>) {
+    pub(crate) fn reset_route_by(&self, device: &Device, net: &Net, rcu: ReadLocked<'_>) {
         self.route4.reset_if_uses(device, net, rcu);
         self.route6.reset_if_uses(device, net, rcu);
     }
@@ -414,7 +414,7 @@ impl Dest {
     /// Counts a new connection, which is not active yet. Any context.
     pub(crate) fn bind(&self) {
         let conns = self.total.fetch_add(1, SeqCst).wrapping_add(1);
-        self.watch.changed(Detail::Connections);
+        self.notifier.changed(LoadInput::Connections);
         if self.thresholds().reached(conns) {
             self.update_overload(|thresholds, conns, _| thresholds.after_add(conns));
         }
@@ -426,10 +426,10 @@ impl Dest {
             self.active.fetch_sub(1, SeqCst);
         }
         let conns = self.total.fetch_sub(1, SeqCst).wrapping_sub(1);
-        self.watch.changed(if was_active {
-            Detail::Active
+        self.notifier.changed(if was_active {
+            LoadInput::Active
         } else {
-            Detail::Connections
+            LoadInput::Connections
         });
         if self.thresholds().left(conns) {
             self.update_overload(|thresholds, conns, _| thresholds.after_remove(conns));
@@ -453,7 +453,7 @@ impl Dest {
         } else {
             self.active.fetch_sub(1, SeqCst);
         }
-        self.watch.changed(Detail::Active);
+        self.notifier.changed(LoadInput::Active);
     }
 
     /// For the trash: it is not idle.

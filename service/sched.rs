@@ -5,39 +5,34 @@
 //! The choices are made in [`ipvs_core::sched`], whose list [`ipvs_core::schedulers!`] is the only
 //! one there is: names and numbers come from it. To add a scheduler of a family that exists, add its
 //! line there, and the file of its formula; if C has a module for it, also its name in
-//! `stand_ins/Kbuild`. A new family needs an arm in [`current::Current::pick`] besides, and what it
+//! `stand_ins/Kbuild`. A new family needs an arm in [`state::SchedState::pick`] besides, and what it
 //! keeps for a service in a file here.
 //!
 //! # Keeping up
 //!
-//! - [`many`]: a service with many servers has a tree of them. Changes to a server's counters are
-//!   marked where they are made ([`watch`]), without a lock, and taken over by the next choice.
+//! - [`server_tree`]: a service with many servers has a tree of them. Changes to a server's counters are
+//!   marked where they are made ([`dirty_slots`]), without a lock, and taken over by the next choice.
 //! - [`by_hash`]: a table that is made anew with each change to the servers, and exchanged whole.
-//! - [`by_target`]: what is remembered of addresses, and swept now and then.
+//! - [`locality`]: what is remembered of addresses, and swept now and then.
 
 mod by_hash;
-mod by_target;
-mod candidates;
-mod current;
-mod many;
+mod dests_view;
+pub(crate) mod dirty_slots;
+mod locality;
+mod server_tree;
+mod state;
 pub(crate) mod sweep;
-pub(crate) mod watch;
 
 use crate::{
     service::dest::Dest,
     settings::Settings, //
 };
-use by_hash::Map;
-use candidates::Candidates;
+use by_hash::LookupTable;
 use core::sync::atomic::Ordering::Relaxed;
-use current::{
-    Current,
-    Memory,
-    Turn, //
-};
+use dests_view::DestsView;
 use ipvs_core::sched::{
-    Arrival,
-    InTurn,
+    RoundRobin,
+    SchedRequest,
     SchedulerKind,
     Server, //
 };
@@ -48,7 +43,7 @@ use kernel::{
 use linux::{
     rcu::{
         Borrowed,
-        Reader,
+        ReadLocked,
         Shared,
         SharedCell, //
     },
@@ -57,7 +52,12 @@ use linux::{
         View, //
     }, //
 };
-use many::Many;
+use server_tree::ServerTree;
+use state::{
+    Memory,
+    Rotation, //
+    SchedState,
+};
 
 /// A change to a service's servers that is about to be made.
 #[derive(Clone, Copy)]
@@ -73,16 +73,16 @@ pub(crate) enum Change<'a> {
 /// What has to be allocated for a change, before it is made.
 #[derive(Default)]
 pub(crate) struct Prepared {
-    map: Option<Shared<Map>>,
+    map: Option<Shared<LookupTable>>,
     /// Whether the servers will move to other slots.
     moves: bool,
-    many: Option<Many>,
+    tree: Option<ServerTree>,
 }
 
 /// The scheduler of a service. Changed under the configuration lock.
 pub(crate) struct Scheduler {
     /// Nothing: without a scheduler no connection is made.
-    current: SharedCell<Current>,
+    current: SharedCell<SchedState>,
     /// Those of the namespace.
     settings: Arc<Settings>,
 }
@@ -92,12 +92,12 @@ impl Scheduler {
     pub(crate) fn new(kind: Option<SchedulerKind>, settings: Arc<Settings>) -> Result<Self> {
         let current = SharedCell::empty();
         if let Some(kind) = kind {
-            current.exchange(Some(Current::new(kind, None, &settings)?));
+            current.exchange(Some(SchedState::new(kind, None, &settings)?));
         }
         Ok(Self { current, settings })
     }
 
-    fn current(&self) -> Option<Shared<Current>> {
+    fn current(&self) -> Option<Shared<SchedState>> {
         linux::rcu::read(|rcu| self.current.get(rcu)?.share())
     }
 
@@ -108,25 +108,25 @@ impl Scheduler {
 
     /// Puts another scheduler in force; the same one goes on as it is. Sleeps.
     ///
-    /// Errors: as for [`Current::new`]; the old one stays in force then.
+    /// Errors: as for [`SchedState::new`]; the old one stays in force then.
     pub(crate) fn set(&self, kind: Option<SchedulerKind>, dests: &Roster<Dest>) -> Result {
         if kind == self.kind() {
             return Ok(());
         }
         let new = kind
-            .map(|kind| Current::new(kind, Some(dests), &self.settings))
+            .map(|kind| SchedState::new(kind, Some(dests), &self.settings))
             .transpose()?;
-        let many = match kind {
-            Some(kind) => Many::new(kind, dests.room())?,
+        let tree = match kind {
+            Some(kind) => ServerTree::new(kind, dests.room())?,
             None => None,
         };
         let old = self.current.exchange(new);
         match self.current() {
-            Some(current) => current.replant(dests, many),
-            None => watch::forget_all(dests),
+            Some(current) => current.replant(dests, tree),
+            None => dirty_slots::forget_all(dests),
         }
-        if let Some(memories) = old.as_ref().and_then(|old| old.memories.as_ref()) {
-            memories.clear();
+        if let Some(lblc_table) = old.as_ref().and_then(|old| old.lblc_table.as_ref()) {
+            lblc_table.clear();
         }
         Ok(())
     }
@@ -136,9 +136,9 @@ impl Scheduler {
     pub(crate) fn pick<'rcu>(
         &self,
         dests: &Roster<Dest>,
-        arrival: &Arrival,
+        arrival: &SchedRequest,
         flags: u32,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
     ) -> Option<Borrowed<'rcu, Dest>> {
         let current = self.current.get(rcu)?;
         let picked = current.get().pick(dests, arrival, flags, rcu)?;
@@ -157,7 +157,7 @@ impl Scheduler {
             SchedulerKind::ByHash(kind)
                 if kind.is_weighted() || !matches!(change, Change::Weigh(..)) =>
             {
-                Map::new(kind, dests, Some(change))?
+                LookupTable::new(kind, dests, Some(change))?
             }
             _ => None,
         };
@@ -168,8 +168,8 @@ impl Scheduler {
         Ok(Prepared {
             map,
             moves: room.is_some(),
-            many: match room {
-                Some(room) => Many::new(kind, room)?,
+            tree: match room {
+                Some(room) => ServerTree::new(kind, room)?,
                 None => None,
             },
         })
@@ -180,15 +180,15 @@ impl Scheduler {
         let Some(current) = self.current() else {
             return;
         };
-        if let Turn::Wrr(state) = &mut current.memory.lock().turn {
+        if let Rotation::Wrr(state) = &mut current.memory.lock().turn {
             state.added(dest.weight());
         }
         if prepared.moves {
-            current.replant(dests, prepared.many);
+            current.replant(dests, prepared.tree);
         } else {
             current.take_in_last(dests);
         }
-        current.exchange_map(prepared.map);
+        current.exchange_lookup_table(prepared.map);
     }
 
     /// A server was removed: `view` is what is left, with `slot` empty. Afterwards,
@@ -197,14 +197,14 @@ impl Scheduler {
         let Some(current) = self.current() else {
             return;
         };
-        let Memory { turn, many } = &mut *current.memory.lock();
+        let Memory { turn, tree } = &mut *current.memory.lock();
         match turn {
-            Turn::Rr(state) => state.removed(&Candidates(view), slot),
+            Rotation::Rr(state) => state.removed(&DestsView(view), slot),
             // `changed` follows.
-            Turn::Wrr(_) | Turn::Nowhere => {}
+            Rotation::Wrr(_) | Rotation::Nowhere => {}
         }
-        if let Some(many) = many {
-            many.vacate(slot);
+        if let Some(tree) = tree {
+            tree.vacate(slot);
         }
     }
 
@@ -213,14 +213,14 @@ impl Scheduler {
         let Some(current) = self.current() else {
             return;
         };
-        if current.kind == SchedulerKind::InTurn(InTurn::Wrr) {
+        if current.kind == SchedulerKind::RoundRobin(RoundRobin::Wrr) {
             // Before packets are kept from choosing: this takes its time.
-            let weights = current::weights(dests);
-            if let Turn::Wrr(state) = &mut current.memory.lock().turn {
+            let weights = state::weights(dests);
+            if let Rotation::Wrr(state) = &mut current.memory.lock().turn {
                 state.changed_to(weights);
             }
         }
-        current.exchange_map(prepared.map);
+        current.exchange_lookup_table(prepared.map);
     }
 
     /// The servers are about to move together; `view` is how they are. Afterwards, [`Self::added`]
@@ -229,30 +229,30 @@ impl Scheduler {
         let Some(current) = self.current() else {
             return;
         };
-        let Memory { turn, many } = &mut *current.memory.lock();
+        let Memory { turn, tree } = &mut *current.memory.lock();
         // Its slots mean nothing any more. Until the next one is there, each server is looked at.
-        *many = None;
-        current.has_many.store(false, Relaxed);
+        *tree = None;
+        current.has_tree.store(false, Relaxed);
         match turn {
-            Turn::Rr(state) => state.closed_up(&Candidates(view)),
-            Turn::Wrr(state) => state.closed_up(&Candidates(view)),
-            Turn::Nowhere => {}
+            Rotation::Rr(state) => state.closed_up(&DestsView(view)),
+            Rotation::Wrr(state) => state.closed_up(&DestsView(view)),
+            Rotation::Nowhere => {}
         }
     }
 
     /// Whether it has to be swept.
     pub(crate) fn needs_sweeps(&self) -> bool {
-        matches!(self.kind(), Some(SchedulerKind::ByTarget(_)))
+        matches!(self.kind(), Some(SchedulerKind::Locality(_)))
     }
 
     /// Forgets what has not been of use for long.
     fn sweep(&self) {
         let current = self.current();
-        if let Some(memories) = current
+        if let Some(lblc_table) = current
             .as_ref()
-            .and_then(|current| current.memories.as_ref())
+            .and_then(|current| current.lblc_table.as_ref())
         {
-            memories.sweep();
+            lblc_table.sweep();
         }
     }
 
@@ -263,8 +263,8 @@ impl Scheduler {
             return;
         }
         if let Some(old) = self.current.exchange(None) {
-            if let Some(memories) = &old.memories {
-                memories.clear();
+            if let Some(lblc_table) = &old.lblc_table {
+                lblc_table.clear();
             }
         }
     }

@@ -7,7 +7,7 @@
 //! been without connections for two minutes is let go. C: `dest_trash`.
 
 use crate::{
-    netns::Model, //
+    netns::ServiceTables, //
     service::dest::Dest,
 };
 use core::sync::atomic::Ordering::Relaxed;
@@ -37,7 +37,7 @@ const PERIOD: usize = 120 * HZ as usize;
 /// The servers that were removed. One that came back stays here until this is looked through.
 #[pin_data]
 struct Removed {
-    model: Arc<Model>,
+    service_tables: Arc<ServiceTables>,
     #[pin]
     dests: Mutex<KVVec<Shared<Dest>>>,
 }
@@ -66,7 +66,7 @@ impl Removed {
             if !Self::is_idle(dest) || dest.idle_for() < PERIOD {
                 return true;
             }
-            self.model.dests.remove(dest);
+            self.service_tables.dests.remove(dest);
         }
         dest.in_trash.store(false, Relaxed);
         false
@@ -79,7 +79,7 @@ struct Expiry(Arc<Removed>);
 impl Run for Expiry {
     fn run(&self) -> Next {
         let next = self.0.look_through();
-        let _ = self.0.model.dests.resize();
+        let _ = self.0.service_tables.dests.resize();
         next
     }
 }
@@ -92,10 +92,10 @@ pub(crate) struct Trash {
 
 impl Trash {
     /// For the servers in `model`.
-    pub(crate) fn new(model: Arc<Model>) -> Result<Self> {
+    pub(crate) fn new(service_tables: Arc<ServiceTables>) -> Result<Self> {
         let removed = Arc::pin_init(
             pin_init!(Removed {
-                model,
+                service_tables,
                 dests <- new_mutex!(KVVec::new(), "dest_trash"),
             }),
             GFP_KERNEL,
@@ -132,7 +132,7 @@ impl Trash {
             cond_resched();
             dest.in_trash.store(false, Relaxed);
             if !dest.available() {
-                self.removed.model.dests.remove(&dest);
+                self.removed.service_tables.dests.remove(&dest);
             }
         }
     }
@@ -150,7 +150,7 @@ impl Open<'_> {
         // Nobody else holds it for a while, which must not look as if it were idle.
         dest.busy();
         // Nothing, if it was let go just now.
-        self.trash.removed.model.dests.remove(dest);
+        self.trash.removed.service_tables.dests.remove(dest);
     }
 
     /// Makes room for so many more servers. Sleeps. What there is no memory for will be let go.
@@ -167,7 +167,7 @@ impl Open<'_> {
             return;
         }
         if self.dests.len() == self.dests.capacity() {
-            self.trash.removed.model.dests.remove(&dest);
+            self.trash.removed.service_tables.dests.remove(&dest);
             return;
         }
         dest.in_trash.store(true, Relaxed);

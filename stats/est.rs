@@ -10,9 +10,9 @@
 //! limits it.
 
 use crate::{
-    netns::Model,
+    netns::ServiceTables,
     settings::Settings,
-    stats::packet::Ledger,
+    stats::packet::NetnsStats,
     walk::Cursor, //
 };
 use core::{
@@ -87,13 +87,13 @@ struct Plan<'a> {
 impl Estimation {
     /// For the statistics in `model`, of the namespace with this number.
     pub(crate) fn new(
-        model: Arc<Model>,
+        service_tables: Arc<ServiceTables>,
         settings: Arc<Settings>,
         number: u32,
     ) -> Result<impl PinInit<Self, Error>> {
         let rates = Arc::new(
             Rates {
-                model,
+                service_tables,
                 due: AtomicUsize::new(jiffies::now()),
                 unused: AtomicBool::new(false),
             },
@@ -244,7 +244,7 @@ impl State {
 
 /// What the threads of a namespace work on, one after the other.
 struct Rates {
-    model: Arc<Model>,
+    service_tables: Arc<ServiceTables>,
     /// When the next step is due.
     due: AtomicUsize,
     /// The namespace ends: by the time that the thread does, nobody counts any more.
@@ -270,25 +270,25 @@ impl Rates {
 
     /// Begins with all that there is: it may have been counted before.
     fn begin(&self, this: &This) {
-        let Model {
+        let ServiceTables {
             services,
             dests,
-            ledger,
-        } = &*self.model;
+            stats,
+        } = &*self.service_tables;
 
-        ledger.services.open();
-        ledger.dests.open();
+        stats.services.open();
+        stats.dests.open();
         let go_on = || match this.should_stop() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
         Cursor::default().for_each(services, |service, rcu| {
-            ledger.services.enrol(service, rcu);
+            stats.services.enrol(service, rcu);
             go_on()
         });
         Cursor::default().for_each(dests, |dest, rcu| {
             if dest.available() {
-                ledger.dests.enrol(dest, rcu);
+                stats.dests.enrol(dest, rcu);
             }
             go_on()
         });
@@ -297,15 +297,15 @@ impl Rates {
     /// Lets all statistics take a step, but those that are at rest; ends early if the thread is to
     /// stop.
     fn step(&self, this: &This) {
-        let ledger = &self.model.ledger;
-        ledger.total.estimate();
-        ledger.services.visit(
+        let stats = &self.service_tables.stats;
+        stats.total.estimate();
+        stats.services.visit(
             |service| service.stats().estimate(),
             |service| !service.stats().is_at_rest(),
             || this.should_stop(),
         );
         // Nobody asks for the rates of one that has left its service.
-        ledger.dests.visit(
+        stats.dests.visit(
             |dest| dest.available() && dest.stats().estimate(),
             |dest| dest.available() && !dest.stats().is_at_rest(),
             || this.should_stop(),
@@ -316,9 +316,9 @@ impl Rates {
 
     /// Ends: what is counted from now on is not looked at.
     fn end(&self) {
-        let Ledger {
+        let NetnsStats {
             services, dests, ..
-        } = &self.model.ledger;
+        } = &self.service_tables.stats;
         if self.unused.load(Relaxed) {
             services.close_unused();
             dests.close_unused();

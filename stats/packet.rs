@@ -7,7 +7,7 @@ use crate::{
     service::dest::Dest,
     service::Service,
     stats::{
-        Share,
+        CpuCounters,
         Stats,
         CONNS,
         INBYTES,
@@ -21,14 +21,14 @@ use linux::{
     percpu::Section,
     rcu::{
         Borrowed,
-        Reader, //
+        ReadLocked, //
     },
     roll::Roll, //
 };
 
 /// What counts for a whole namespace, and which of its servers and services have rates to estimate.
 #[pin_data]
-pub(crate) struct Ledger {
+pub(crate) struct NetnsStats {
     #[pin]
     pub(crate) total: Stats,
     #[pin]
@@ -37,7 +37,7 @@ pub(crate) struct Ledger {
     pub(crate) services: Roll<Service>,
 }
 
-impl Ledger {
+impl NetnsStats {
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             total <- Stats::new(),
@@ -48,29 +48,29 @@ impl Ledger {
 }
 
 /// All that one packet counts for.
-pub(crate) struct Accounts<'a, 'rcu> {
+pub(crate) struct PacketStats<'a, 'rcu> {
     pub(crate) dest: Borrowed<'rcu, Dest>,
     pub(crate) service: Borrowed<'rcu, Service>,
-    pub(crate) ledger: &'a Ledger,
-    pub(crate) rcu: Reader<'rcu>,
+    pub(crate) stats: &'a NetnsStats,
+    pub(crate) rcu: ReadLocked<'rcu>,
 }
 
-impl Accounts<'_, '_> {
+impl PacketStats<'_, '_> {
     /// This CPU's shares of all of them.
     #[inline]
-    fn shares<'s>(&'s self, section: &'s Section) -> [&'s Share; 3] {
+    fn shares<'s>(&'s self, section: &'s Section) -> [&'s CpuCounters; 3] {
         [
             section.get(&self.dest.stats().shares),
             section.get(&self.service.stats().shares),
-            section.get(&self.ledger.total.shares),
+            section.get(&self.stats.total.shares),
         ]
     }
 
     /// To be called once they have been counted for.
     #[inline]
     fn enrol(&self) {
-        self.ledger.dests.enrol(self.dest, self.rcu);
-        self.ledger.services.enrol(self.service, self.rcu);
+        self.stats.dests.enrol(self.dest, self.rcu);
+        self.stats.services.enrol(self.service, self.rcu);
     }
 
     #[inline]

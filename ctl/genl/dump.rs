@@ -30,7 +30,7 @@ use linux::{
     netfilter::has_ipv6,
     rcu::{
         self,
-        Reader, //
+        ReadLocked, //
     },
 };
 
@@ -61,7 +61,7 @@ pub(super) fn services(request: &Request<'_>, out: &mut Dump<'_, Position>) {
                 room = false;
                 return;
             };
-            let services = &netns.get_ref().model().services;
+            let services = &netns.get_ref().service_tables().services;
             let all = position.services.advance(rcu, services, |service| {
                 match put_service(out, &service) {
                     Ok(()) => ControlFlow::Continue(()),
@@ -102,7 +102,7 @@ pub(super) fn dests(request: &Request<'_>, out: &mut Dump<'_, Position>) {
 }
 
 /// Goes through the slots downwards: the C module shows the server first that was added last.
-fn put_dests(rcu: Reader<'_>, service: &Service, out: &mut Dump<'_, Position>) {
+fn put_dests(rcu: ReadLocked<'_>, service: &Service, out: &mut Dump<'_, Position>) {
     let dests = service.dests.view(rcu);
     let mut position = out.position();
     let left = match position.dests.begun {

@@ -35,7 +35,7 @@ use kernel::{
 use linux::{
     jiffies,
     net::Net,
-    rcu::Reader,
+    rcu::ReadLocked,
     seq_file::{
         Records,
         Step, //
@@ -61,7 +61,12 @@ pub(super) struct Position {
 impl Records for Conns {
     type Position = Position;
 
-    fn show<'rcu>(net: &Net, rcu: Reader<'rcu>, position: &mut Position, seq: &SeqFile) -> Step {
+    fn show<'rcu>(
+        net: &Net,
+        rcu: ReadLocked<'rcu>,
+        position: &mut Position,
+        seq: &SeqFile,
+    ) -> Step {
         let Some(netns) = Netns::of(net, rcu) else {
             return Step::End;
         };
@@ -86,13 +91,18 @@ impl Records for Conns {
     }
 }
 
-fn show_conns<F: Family>(netns: &Netns, rcu: Reader<'_>, cursor: &mut Cursor, seq: &SeqFile) {
+fn show_conns<F: Family>(netns: &Netns, rcu: ReadLocked<'_>, cursor: &mut Cursor, seq: &SeqFile) {
     show_some(cursor, &*F::state(netns).conns, rcu, |conn| {
         print(seq, |f| line(conn).write(f, None));
     });
 }
 
-fn show_templates<F: Family>(netns: &Netns, rcu: Reader<'_>, cursor: &mut Cursor, seq: &SeqFile) {
+fn show_templates<F: Family>(
+    netns: &Netns,
+    rcu: ReadLocked<'_>,
+    cursor: &mut Cursor,
+    seq: &SeqFile,
+) {
     show_some(cursor, &*F::state(netns).templates, rcu, |template| {
         let pe = template.pe().map(|data| data.shown());
         print(seq, |f| template_line(template).write(f, pe));
@@ -100,7 +110,12 @@ fn show_templates<F: Family>(netns: &Netns, rcu: Reader<'_>, cursor: &mut Cursor
 }
 
 /// Shows the next entries.
-fn show_some<W: Walked>(cursor: &mut Cursor, table: &W, rcu: Reader<'_>, show: impl Fn(&W::Entry)) {
+fn show_some<W: Walked>(
+    cursor: &mut Cursor,
+    table: &W,
+    rcu: ReadLocked<'_>,
+    show: impl Fn(&W::Entry),
+) {
     for _ in 0..PATIENCE {
         let mut shown = false;
         let _ = cursor.advance(rcu, table, |entry| {

@@ -19,7 +19,7 @@ use kernel::{
 };
 use linux::{
     net::Net,
-    rcu::Reader,
+    rcu::ReadLocked,
     seq_file::{
         Records,
         Step, //
@@ -38,7 +38,12 @@ pub(super) struct Position {
 impl Records for Info {
     type Position = Position;
 
-    fn show<'rcu>(net: &Net, rcu: Reader<'rcu>, position: &mut Position, seq: &SeqFile) -> Step {
+    fn show<'rcu>(
+        net: &Net,
+        rcu: ReadLocked<'rcu>,
+        position: &mut Position,
+        seq: &SeqFile,
+    ) -> Step {
         let Some(netns) = Netns::of(net, rcu) else {
             return Step::End;
         };
@@ -48,7 +53,7 @@ impl Records for Info {
             position.begun = true;
             return Step::Continue;
         }
-        let services = &netns.get_ref().model().services;
+        let services = &netns.get_ref().service_tables().services;
         let _ = position.services.advance(rcu, services, |service| {
             show_service(rcu, &service, seq);
             ControlFlow::Continue(())
@@ -60,7 +65,7 @@ impl Records for Info {
     }
 }
 
-fn show_service(rcu: Reader<'_>, service: &Service, seq: &SeqFile) {
+fn show_service(rcu: ReadLocked<'_>, service: &Service, seq: &SeqFile) {
     print(seq, |f| {
         text::write_service(
             f,

@@ -28,12 +28,12 @@ impl Single for Status {
             let netns = Netns::of(net, rcu)?;
             Some((
                 netns.conn_tables(),
-                netns.shared_model().clone(),
+                netns.shared_service_tables().clone(),
                 netns.settings.clone(),
                 netns.estimation.clone(),
             ))
         });
-        let Some((conns, model, settings, estimation)) = tables else {
+        let Some((conns, service_tables, settings, estimation)) = tables else {
             return;
         };
         // Those tables are one to users that there is anything in.
@@ -57,7 +57,7 @@ impl Single for Status {
         if buckets == 0 {
             buckets = conn::table_size(&conns.v4.conns, &conns.v6.conns);
         }
-        let services = &model.services;
+        let services = &service_tables.services;
         let present = services.count() != 0;
         let tables = [
             TableStatus {

@@ -12,8 +12,8 @@ use super::{
     dh,
     mh,
     sh,
-    Arrival,
     ByHash,
+    SchedRequest,
     Server, //
 };
 use crate::{
@@ -114,7 +114,7 @@ impl ByHash {
     #[inline]
     pub fn pick<S: Server>(
         self,
-        arrival: &Arrival,
+        arrival: &SchedRequest,
         flags: u32,
         at: impl Fn(usize) -> Option<S>,
     ) -> Option<S> {
@@ -202,8 +202,8 @@ pub(super) mod testing {
     }
 
     /// An arrival from 192.0.2.`n`, port 1000, to 198.51.100.`n`.
-    pub(crate) fn arrival(n: u8) -> Arrival {
-        Arrival {
+    pub(crate) fn arrival(n: u8) -> SchedRequest {
+        SchedRequest {
             client: Addr::V4(Be32::from_bytes([192, 0, 2, n])),
             client_port: Be16::new(1000),
             target: Addr::V4(Be32::from_bytes([198, 51, 100, n])),
@@ -215,7 +215,7 @@ pub(super) mod testing {
         kind: ByHash,
         table: &[u32],
         servers: &[Option<Fake>],
-        arrival: &Arrival,
+        arrival: &SchedRequest,
         flags: u32,
     ) -> Option<u32> {
         kind.pick(arrival, flags, |place| {
@@ -266,7 +266,7 @@ pub(super) mod testing {
             let picks = |flags| {
                 let mut picks: Vec<_> = (0..100)
                     .map(|port| {
-                        let arrival = Arrival {
+                        let arrival = SchedRequest {
                             client_port: Be16::new(port),
                             ..arrival(1)
                         };

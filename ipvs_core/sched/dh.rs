@@ -35,8 +35,8 @@ mod tests {
             table, //
         },
         testing::weighted,
-        Arrival,
         ByHash, //
+        SchedRequest,
     };
 
     #[test]
@@ -52,7 +52,7 @@ mod tests {
         let servers = weighted(&[1; 256]);
         let place = 0xc633_6401u32.wrapping_mul(0x61c8_8647) >> 24;
         for client in 0..10 {
-            let arrival = Arrival {
+            let arrival = SchedRequest {
                 target: arrival(1).target,
                 ..arrival(client)
             };

@@ -5,11 +5,11 @@
 
 use super::{
     least::Load,
-    Detail,
+    LoadInput,
     Server, //
 };
 
-pub(super) const LOOKS_AT: Detail = Detail::Weight;
+pub(super) const LOOKS_AT: LoadInput = LoadInput::Weight;
 
 /// The less, the greater the weight.
 #[inline]
@@ -24,7 +24,7 @@ mod tests {
             picked,
             weighted, //
         },
-        Least, //
+        LeastLoad, //
     };
 
     #[test]
@@ -32,11 +32,11 @@ mod tests {
         let mut servers = weighted(&[7, 9, 0, 9, 8]);
         for active in [0, 1000] {
             servers[3].as_mut().unwrap().active = active;
-            assert_eq!(picked(Least::Fo, &servers), Some(3));
+            assert_eq!(picked(LeastLoad::Fo, &servers), Some(3));
         }
         servers[3].as_mut().unwrap().overloaded = true;
-        assert_eq!(picked(Least::Fo, &servers), Some(1));
+        assert_eq!(picked(LeastLoad::Fo, &servers), Some(1));
         servers[1].as_mut().unwrap().weight = 0;
-        assert_eq!(picked(Least::Fo, &servers), Some(4));
+        assert_eq!(picked(LeastLoad::Fo, &servers), Some(4));
     }
 }

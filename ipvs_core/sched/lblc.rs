@@ -4,7 +4,7 @@
 //! unless it has too much to do. Stands for `ip_vs_lblc.c`.
 
 use super::{
-    by_target::is_crowded,
+    locality::is_crowded,
     Server,
     Servers, //
 };

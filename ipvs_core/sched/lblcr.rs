@@ -8,18 +8,18 @@ use super::{
     least::Load,
     tree::Node,
     wlc,
-    Least,
+    LeastLoad,
     Server, //
 };
 
 /// The server of a set that gets the next connection, unless it [is
-/// crowded](super::by_target::is_crowded). `None` if none is available. The one added last comes
+/// crowded](super::locality::is_crowded). `None` if none is available. The one added last comes
 /// first.
 #[inline]
 pub fn least<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
     let mut least = (Load::EMPTY, None);
     for server in set.filter(Server::in_service) {
-        let load = Least::Wlc.load(&server, 0);
+        let load = LeastLoad::Wlc.load(&server, 0);
         if Load::join(load, least.0) != least.0 {
             least = (load, Some(server));
         }

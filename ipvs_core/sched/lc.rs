@@ -4,11 +4,11 @@
 
 use super::{
     least::Load,
-    Detail,
+    LoadInput,
     Server, //
 };
 
-pub(super) const LOOKS_AT: Detail = Detail::Connections;
+pub(super) const LOOKS_AT: LoadInput = LoadInput::Connections;
 
 /// What its connections cost the server.
 #[inline]
@@ -23,31 +23,31 @@ mod tests {
             picked,
             weighted, //
         },
-        Least, //
+        LeastLoad, //
     };
 
     #[test]
     fn the_least_loaded_wins_and_the_newest_of_equals() {
         let mut servers = weighted(&[1, 100, 1]);
-        assert_eq!(picked(Least::Lc, &servers), Some(2));
+        assert_eq!(picked(LeastLoad::Lc, &servers), Some(2));
         servers[2].as_mut().unwrap().inactive = 1;
-        assert_eq!(picked(Least::Lc, &servers), Some(1));
+        assert_eq!(picked(LeastLoad::Lc, &servers), Some(1));
         servers[1].as_mut().unwrap().active = 1;
         servers[0].as_mut().unwrap().inactive = 257;
         servers[2].as_mut().unwrap().inactive = 256;
-        assert_eq!(picked(Least::Lc, &servers), Some(2));
+        assert_eq!(picked(LeastLoad::Lc, &servers), Some(2));
         servers[2].as_mut().unwrap().inactive = 257;
-        assert_eq!(picked(Least::Lc, &servers), Some(2));
+        assert_eq!(picked(LeastLoad::Lc, &servers), Some(2));
         servers[2].as_mut().unwrap().inactive = 258;
-        assert_eq!(picked(Least::Lc, &servers), Some(1));
+        assert_eq!(picked(LeastLoad::Lc, &servers), Some(1));
     }
 
     #[test]
     fn servers_that_take_no_connections_are_left_out() {
         let mut servers = weighted(&[1, 0]);
         servers[0].as_mut().unwrap().active = 1000;
-        assert_eq!(picked(Least::Lc, &servers), Some(0));
+        assert_eq!(picked(LeastLoad::Lc, &servers), Some(0));
         servers[0].as_mut().unwrap().overloaded = true;
-        assert_eq!(picked(Least::Lc, &servers), None);
+        assert_eq!(picked(LeastLoad::Lc, &servers), None);
     }
 }

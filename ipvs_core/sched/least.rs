@@ -12,8 +12,8 @@ use super::{
         Tree, //
     },
     walk,
-    Detail,
-    Least,
+    LeastLoad,
+    LoadInput,
     Server,
     Servers, //
 };
@@ -86,8 +86,8 @@ fn scan<V: Servers + ?Sized>(servers: &V, load: impl Fn(&V::S) -> Option<Load>) 
 }
 
 macro_rules! dispatch {
-    (Least { $($(#[$doc:meta])* $kind:ident $module:ident,)* } $($others:tt)*) => {
-        impl Least {
+    (LeastLoad { $($(#[$doc:meta])* $kind:ident $module:ident,)* } $($others:tt)*) => {
+        impl LeastLoad {
             /// Picks the first server with the least load. `None` if no server is available. Looks
             /// at all of them.
             #[inline]
@@ -98,7 +98,7 @@ macro_rules! dispatch {
             }
 
             /// What loads depend on.
-            pub const fn looks_at(self) -> Detail {
+            pub const fn looks_at(self) -> LoadInput {
                 match self {
                     $(Self::$kind => super::$module::LOOKS_AT,)*
                 }
@@ -126,7 +126,7 @@ super::schedulers!(dispatch);
 
 impl<B: DerefMut<Target = [Load]>> Tree<B> {
     /// The first server with the least load, if the tree has it. The tree must be up to date: each
-    /// server's [`Least::load`] in its slot.
+    /// server's [`LeastLoad::load`] in its slot.
     #[inline]
     pub fn least<V: Servers + ?Sized>(&self, servers: &V) -> Option<V::S> {
         servers.get(self.root().slot()?)

@@ -15,11 +15,11 @@
 //! There are few ways to choose, and most schedulers differ in a formula. [`schedulers!`] is the
 //! list of all, each in its family: a new one is a file with its formula and a line in the list.
 //!
-//! - [`Least`]: the server with the least load, whatever a scheduler calls load.
+//! - [`LeastLoad`]: the server with the least load, whatever a scheduler calls load.
 //! - [`ByHash`]: the server in a place of a table, by a hash of an address.
-//! - [`InTurn`]: one after the other.
-//! - [`AtRandom`]: by chance.
-//! - [`ByTarget`]: the server that had connections to the same address.
+//! - [`RoundRobin`]: one after the other.
+//! - [`Random`]: by chance.
+//! - [`Locality`]: the server that had connections to the same address.
 //!
 //! # State
 //!
@@ -28,9 +28,9 @@
 //! servers quick; without it the choice is the same.
 
 pub mod by_hash;
-pub mod by_target;
+pub mod dirty_bits;
 pub mod least;
-pub mod marks;
+pub mod locality;
 pub mod tree;
 
 use crate::net::{
@@ -103,7 +103,7 @@ impl<T: Server + ?Sized> Server for &T {
 
 /// What a scheduler looks at. Each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Detail {
+pub enum LoadInput {
     /// Weight and overload.
     Weight,
     /// How many connections are active.
@@ -160,7 +160,7 @@ fn closed_up<V: Servers + ?Sized>(servers: &V, slot: usize) -> usize {
 
 /// Where a new connection comes from and goes to.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival {
+pub struct SchedRequest {
     /// The client's address.
     pub client: Addr,
     /// The client's port; 0 if the protocol has none.
@@ -175,7 +175,7 @@ pub struct Arrival {
 macro_rules! schedulers {
     ($($then:tt)*) => {
         $($then)*! {
-            Least {
+            LeastLoad {
                 /// Least connections.
                 Lc lc,
                 /// Least connections in proportion to the weight.
@@ -197,17 +197,17 @@ macro_rules! schedulers {
                 /// Maglev hashing.
                 Mh mh,
             }
-            InTurn {
+            RoundRobin {
                 /// Round robin.
                 Rr rr,
                 /// Weighted round robin.
                 Wrr wrr,
             }
-            AtRandom {
+            Random {
                 /// The better of two.
                 Twos twos,
             }
-            ByTarget {
+            Locality {
                 /// Locality-based least connections.
                 Lblc lblc,
                 /// The same, with replication.
@@ -270,13 +270,13 @@ impl SchedulerKind {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::{
-        Least,
+        LeastLoad,
         Server,
         Servers, //
     };
 
     /// The id of the server that a scheduler picks.
-    pub(crate) fn picked(least: Least, servers: &[Option<Fake>]) -> Option<u32> {
+    pub(crate) fn picked(least: LeastLoad, servers: &[Option<Fake>]) -> Option<u32> {
         least.pick(servers).map(|server| server.id)
     }
 

@@ -6,11 +6,11 @@
 use super::{
     least::Load,
     sed,
-    Detail,
+    LoadInput,
     Server, //
 };
 
-pub(super) const LOOKS_AT: Detail = Detail::Active;
+pub(super) const LOOKS_AT: LoadInput = LoadInput::Active;
 
 /// Nothing for an idle server, and what `sed` says for others.
 #[inline]
@@ -29,7 +29,7 @@ mod tests {
             picked,
             weighted, //
         },
-        Least, //
+        LeastLoad, //
     };
 
     #[test]
@@ -45,7 +45,7 @@ mod tests {
             for (server, active) in servers.iter_mut().flatten().zip(active) {
                 server.active = active;
             }
-            assert_eq!(picked(Least::Nq, &servers), Some(wanted), "{active:?}");
+            assert_eq!(picked(LeastLoad::Nq, &servers), Some(wanted), "{active:?}");
         }
     }
 }

@@ -6,11 +6,11 @@
 use super::{
     fo,
     least::Load,
-    Detail,
+    LoadInput,
     Server, //
 };
 
-pub(super) const LOOKS_AT: Detail = Detail::Active;
+pub(super) const LOOKS_AT: LoadInput = LoadInput::Active;
 
 /// As `fo` has it; none for a server that is full.
 #[inline]
@@ -30,14 +30,14 @@ mod tests {
             picked,
             weighted, //
         },
-        Least, //
+        LeastLoad, //
     };
 
     #[test]
     fn connections_flow_over_to_the_next_weight() {
         let mut servers = weighted(&[3, 2, 1]);
         let mut picks = Vec::new();
-        while let Some(id) = picked(Least::Ovf, &servers) {
+        while let Some(id) = picked(LeastLoad::Ovf, &servers) {
             servers[id as usize].as_mut().unwrap().active += 1;
             picks.push(id);
         }

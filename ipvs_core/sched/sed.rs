@@ -5,11 +5,11 @@
 
 use super::{
     least::Load,
-    Detail,
+    LoadInput,
     Server, //
 };
 
-pub(super) const LOOKS_AT: Detail = Detail::Active;
+pub(super) const LOOKS_AT: LoadInput = LoadInput::Active;
 
 /// The active connections, with the new one, in proportion to the weight.
 #[inline]
@@ -27,24 +27,24 @@ mod tests {
             picked,
             weighted, //
         },
-        Least, //
+        LeastLoad, //
     };
 
     #[test]
     fn the_new_connection_counts() {
         let mut servers = weighted(&[1, 3, 1]);
         // 1/1, 1/3, 1/1; then 2/3, then 3/3, which is as much as the first one has.
-        assert_eq!(picked(Least::Sed, &servers), Some(1));
+        assert_eq!(picked(LeastLoad::Sed, &servers), Some(1));
         servers[1].as_mut().unwrap().active = 1;
-        assert_eq!(picked(Least::Sed, &servers), Some(1));
+        assert_eq!(picked(LeastLoad::Sed, &servers), Some(1));
         servers[1].as_mut().unwrap().active = 2;
-        assert_eq!(picked(Least::Sed, &servers), Some(2));
+        assert_eq!(picked(LeastLoad::Sed, &servers), Some(2));
     }
 
     #[test]
     fn inactive_connections_do_not_count() {
         let mut servers = weighted(&[1, 1]);
         servers[1].as_mut().unwrap().inactive = 1000;
-        assert_eq!(picked(Least::Sed, &servers), Some(1));
+        assert_eq!(picked(LeastLoad::Sed, &servers), Some(1));
     }
 }

@@ -5,11 +5,11 @@
 
 use super::{
     least::Load,
-    Detail,
+    LoadInput,
     Server, //
 };
 
-pub(super) const LOOKS_AT: Detail = Detail::Connections;
+pub(super) const LOOKS_AT: LoadInput = LoadInput::Connections;
 
 /// What its connections cost the server, in proportion to its weight.
 #[inline]
@@ -24,20 +24,20 @@ mod tests {
             picked,
             weighted, //
         },
-        Least, //
+        LeastLoad, //
     };
 
     #[test]
     fn load_counts_in_proportion_to_weight() {
         let mut servers = weighted(&[1, 3, 1]);
-        assert_eq!(picked(Least::Wlc, &servers), Some(2));
+        assert_eq!(picked(LeastLoad::Wlc, &servers), Some(2));
         servers[2].as_mut().unwrap().active = 1;
-        assert_eq!(picked(Least::Wlc, &servers), Some(1));
+        assert_eq!(picked(LeastLoad::Wlc, &servers), Some(1));
         servers[0].as_mut().unwrap().active = 1;
         servers[1].as_mut().unwrap().active = 3;
-        assert_eq!(picked(Least::Wlc, &servers), Some(2));
+        assert_eq!(picked(LeastLoad::Wlc, &servers), Some(2));
         servers[1].as_mut().unwrap().active = 2;
-        assert_eq!(picked(Least::Wlc, &servers), Some(1));
+        assert_eq!(picked(LeastLoad::Wlc, &servers), Some(1));
     }
 
     #[test]
@@ -47,15 +47,15 @@ mod tests {
             server.active = u32::MAX;
             server.inactive = u32::MAX;
         }
-        assert_eq!(picked(Least::Wlc, &servers), Some(0));
+        assert_eq!(picked(LeastLoad::Wlc, &servers), Some(0));
     }
 
     #[test]
     fn servers_that_take_no_connections_are_left_out() {
         let mut servers = weighted(&[1, 0]);
         servers[0].as_mut().unwrap().active = 1000;
-        assert_eq!(picked(Least::Wlc, &servers), Some(0));
+        assert_eq!(picked(LeastLoad::Wlc, &servers), Some(0));
         servers[0].as_mut().unwrap().overloaded = true;
-        assert_eq!(picked(Least::Wlc, &servers), None);
+        assert_eq!(picked(LeastLoad::Wlc, &servers), None);
     }
 }

@@ -289,7 +289,7 @@ fn no_bytes_make_parsing_panic() {
         (vec(any::<u8>(), 0..128), any::<usize>()),
         |(data, len)| {
             let _ = Ipv4Header::parse(&data, len);
-            let _ = icmp::Embedded::parse(&data);
+            let _ = icmp::InnerHeader::parse(&data);
             let _ = icmp::IcmpHeader::parse(&data).map(|header| header.next_hop_mtu());
             let _ = transport::TcpHeader::parse(&data);
             let _ = transport::UdpHeader::parse(&data);

@@ -19,7 +19,7 @@ use ipvs_core::sched::{
     },
     twos,
     wrr,
-    Least,
+    LeastLoad,
     Server,
     Servers, //
 };
@@ -308,13 +308,13 @@ fn op() -> impl Strategy<Value = Op> {
 type Choice = fn(&Model) -> Option<u32>;
 
 /// Schedulers, each with what the C module's chooses.
-const LEAST: [(Least, Choice); 6] = [
-    (Least::Lc, Model::lc),
-    (Least::Wlc, Model::wlc),
-    (Least::Sed, Model::sed),
-    (Least::Nq, Model::nq),
-    (Least::Fo, Model::fo),
-    (Least::Ovf, Model::ovf),
+const LEAST: [(LeastLoad, Choice); 6] = [
+    (LeastLoad::Lc, Model::lc),
+    (LeastLoad::Wlc, Model::wlc),
+    (LeastLoad::Sed, Model::sed),
+    (LeastLoad::Nq, Model::nq),
+    (LeastLoad::Fo, Model::fo),
+    (LeastLoad::Ovf, Model::ovf),
 ];
 
 /// How many servers the trees have room for at first.

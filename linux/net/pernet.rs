@@ -16,7 +16,7 @@ use crate::{
     bindings,
     rcu::{
         self,
-        Reader, //
+        ReadLocked, //
     },
 };
 use core::{
@@ -226,7 +226,7 @@ impl Net {
     /// This namespace's value; `None` if it has none yet or any more, or if the type is not registered
     /// with all namespaces yet or any more.
     #[inline]
-    pub fn get<'rcu, T: PerNet>(&self, rcu: Reader<'rcu>) -> Option<Pin<&'rcu T>> {
+    pub fn get<'rcu, T: PerNet>(&self, rcu: ReadLocked<'rcu>) -> Option<Pin<&'rcu T>> {
         let id = T::registry().id.load(Acquire);
         // SAFETY: A reference to a namespace is valid.
         let entry = unsafe { Registry::<T>::entry(self.as_ptr(), id) }?;

@@ -3,7 +3,7 @@
 //! Where a namespace keeps a module's value: set after the value is complete, and cleared a grace
 //! period before it is dropped.
 
-use crate::rcu::Reader;
+use crate::rcu::ReadLocked;
 use core::{
     ptr,
     sync::atomic::{
@@ -53,7 +53,7 @@ impl<T: 'static> Slot<T> {
 
     /// The value, unless it was not published yet or was withdrawn.
     #[inline]
-    pub(crate) fn get<'rcu>(&self, _rcu: Reader<'rcu>) -> Option<Pin<&'rcu T>> {
+    pub(crate) fn get<'rcu>(&self, _rcu: ReadLocked<'rcu>) -> Option<Pin<&'rcu T>> {
         // SAFETY: By the type invariant null or pinned; a value is withdrawn a grace period before
         // it can be dropped, by the requirement of `take`.
         unsafe {

@@ -11,7 +11,7 @@ use crate::{
     bindings,
     net::Net,
     netdevice::Device,
-    rcu::Reader, //
+    rcu::ReadLocked, //
 };
 use core::{
     ptr,
@@ -70,7 +70,7 @@ impl<R: Route> RouteCache<R> {
 
     /// The route, if there is one that routing in `net` would still come to.
     #[inline]
-    pub fn get<'rcu>(&self, net: &Net, _rcu: Reader<'rcu>) -> Option<CachedRoute<'rcu, R>> {
+    pub fn get<'rcu>(&self, net: &Net, _rcu: ReadLocked<'rcu>) -> Option<CachedRoute<'rcu, R>> {
         // SAFETY: By the type invariant; the section spans `'rcu`.
         let entry = unsafe { self.entry.load(Ordering::Acquire).as_ref()? };
         let rt: &R = &entry.rt;
@@ -90,7 +90,7 @@ impl<R: Route> RouteCache<R> {
         found: Found<R>,
         net: &Net,
         allowed: impl FnOnce() -> bool,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
     ) -> Result<CachedRoute<'rcu, R>, AllocError> {
         let entry = KBox::new(
             Entry {
@@ -133,7 +133,7 @@ impl<R: Route> RouteCache<R> {
 
     /// Forgets the route if it refers to `device`, or if routing in `net` would not come to it any
     /// more: nothing else need tell then that its FIB entry refers to the device. Any context.
-    pub fn reset_if_uses(&self, device: &Device, net: &Net, rcu: Reader<'_>) {
+    pub fn reset_if_uses(&self, device: &Device, net: &Net, rcu: ReadLocked<'_>) {
         // See `store`.
         smp_mb(Full);
         let entry = self.entry.load(Ordering::Acquire);

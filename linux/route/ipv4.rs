@@ -14,7 +14,7 @@ use crate::{
     bindings,
     net::Net,
     netdevice::Device,
-    rcu::Reader, //
+    rcu::ReadLocked, //
 };
 use core::{
     net::Ipv4Addr,
@@ -62,12 +62,12 @@ impl Route for Rtable {
     const IS_IPV6: bool = false;
 
     #[inline]
-    fn is_local(&self, _rcu: Reader<'_>) -> bool {
+    fn is_local(&self, _rcu: ReadLocked<'_>) -> bool {
         // SAFETY: `&self` keeps the route valid.
         unsafe { (*self.0.get()).rt_flags & bindings::RTCF_LOCAL != 0 }
     }
 
-    fn uses(&self, device: &Device, _rcu: Reader<'_>) -> bool {
+    fn uses(&self, device: &Device, _rcu: ReadLocked<'_>) -> bool {
         ptr::eq(self.device_ptr(), device.as_ptr())
     }
 

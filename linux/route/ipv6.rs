@@ -16,7 +16,7 @@ use crate::{
     netdevice::Device,
     rcu::{
         self,
-        Reader, //
+        ReadLocked, //
     }, //
 };
 use core::{
@@ -51,7 +51,7 @@ impl Deref for Rt6Info {
 impl Rt6Info {
     /// The device whose IPv6 data the route refers to (C: `rt6i_idev`), or null. That of the route
     /// to an address of this host is the one that has the address, not the one it goes out by.
-    fn address_device_ptr(&self, _rcu: Reader<'_>) -> *mut bindings::net_device {
+    fn address_device_ptr(&self, _rcu: ReadLocked<'_>) -> *mut bindings::net_device {
         let field = |of: *mut c_void, offset| of.wrapping_byte_add(offset).cast::<*mut c_void>();
         // SAFETY: `&self` keeps the route valid, and it is one of IPv6, or begins with one. Its
         // `rt6i_idev` may be exchanged at any time, and is freed a grace period after that, so in
@@ -73,11 +73,11 @@ impl Route for Rt6Info {
     const IS_IPV6: bool = true;
 
     #[inline]
-    fn is_local(&self, rcu: Reader<'_>) -> bool {
+    fn is_local(&self, rcu: ReadLocked<'_>) -> bool {
         self.goes_to_loopback(rcu)
     }
 
-    fn uses(&self, device: &Device, rcu: Reader<'_>) -> bool {
+    fn uses(&self, device: &Device, rcu: ReadLocked<'_>) -> bool {
         ptr::eq(self.device_ptr(), device.as_ptr())
             || ptr::eq(self.address_device_ptr(rcu), device.as_ptr())
     }

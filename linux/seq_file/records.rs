@@ -12,7 +12,7 @@ use crate::{
     net::Net,
     rcu::{
         self,
-        Reader, //
+        ReadLocked, //
     },
     sched::cond_resched,
 };
@@ -45,7 +45,7 @@ pub trait Records: 'static {
     /// the same position if there was no room for the record.
     fn show<'rcu>(
         net: &Net,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         position: &mut Self::Position,
         seq: &SeqFile,
     ) -> Step;

@@ -11,7 +11,7 @@ use crate::{
     new_spinlock_bh,
     rcu::{
         self,
-        Reader, //
+        ReadLocked, //
     },
     sched::cond_resched,
     spinlock::{
@@ -220,20 +220,20 @@ impl<N: Node> Chains<N> {
     }
 
     #[inline]
-    fn current<'rcu>(&self, _rcu: Reader<'rcu>) -> &'rcu Buckets {
+    fn current<'rcu>(&self, _rcu: ReadLocked<'rcu>) -> &'rcu Buckets {
         // SAFETY: By the type invariant, for as long as `'rcu`.
         unsafe { &*self.buckets.load(Ordering::Acquire) }
     }
 
     #[inline]
-    fn next<'rcu>(&self, buckets: &'rcu Buckets, _rcu: Reader<'rcu>) -> Option<&'rcu Buckets> {
+    fn next<'rcu>(&self, buckets: &'rcu Buckets, _rcu: ReadLocked<'rcu>) -> Option<&'rcu Buckets> {
         // SAFETY: Null, or a generation that a later one has replaced no earlier than `buckets`.
         unsafe { buckets.next.load(Ordering::Acquire).as_ref() }
     }
 
     /// The node that `link`, which is no end, leads to.
     #[inline]
-    fn node<'rcu>(&self, link: Link, _rcu: Reader<'rcu>) -> &'rcu N {
+    fn node<'rcu>(&self, link: Link, _rcu: ReadLocked<'rcu>) -> &'rcu N {
         // SAFETY: A link in a chain is the address of a node, which is valid by the type invariant.
         unsafe { &*(link.address() as *const N) }
     }
@@ -243,7 +243,7 @@ impl<N: Node> Chains<N> {
     #[inline]
     pub(crate) fn find<'rcu, R>(
         &self,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         hash: u32,
         mut visit: impl FnMut(&'rcu N, usize) -> Option<R>,
     ) -> Option<R> {
@@ -284,7 +284,7 @@ impl<N: Node> Chains<N> {
     /// in a chain of that slot yet.
     pub(crate) unsafe fn link<'rcu>(
         &self,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         node: NonNull<N>,
         slot: usize,
         hash: u32,
@@ -311,7 +311,7 @@ impl<N: Node> Chains<N> {
 
     /// Takes `node` out of the chain of `slot`; whether it was there. Of several that try, one wins.
     /// If its hash is not the one that it was linked with, it is not found, and stays where it is.
-    pub(crate) fn unlink(&self, rcu: Reader<'_>, node: &N, slot: usize) -> bool {
+    pub(crate) fn unlink(&self, rcu: ReadLocked<'_>, node: &N, slot: usize) -> bool {
         let Some(hash) = node.value().hash(slot, &self.seed) else {
             return false;
         };
@@ -360,7 +360,7 @@ impl<N: Node> Chains<N> {
     }
 
     /// Takes an entry of a bucket out of its first chain, if there is one. Not during a resize.
-    fn pop(&self, rcu: Reader<'_>, buckets: &Buckets, bucket: usize) -> Option<NonNull<N>> {
+    fn pop(&self, rcu: ReadLocked<'_>, buckets: &Buckets, bucket: usize) -> Option<NonNull<N>> {
         let mut from = buckets.head(bucket);
         let _lock = self.lock(bucket as u32);
         loop {
@@ -387,7 +387,7 @@ impl<N: Node> Chains<N> {
     /// when a table doubles or halves.
     pub(crate) fn scan<'rcu>(
         &self,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         cursor: usize,
         mut visit: impl FnMut(&'rcu N),
     ) -> usize {
@@ -456,7 +456,7 @@ impl<N: Node> Chains<N> {
     /// The length of a chain, up to `most`. Under the lock of the bucket.
     fn chain_length(
         &self,
-        rcu: Reader<'_>,
+        rcu: ReadLocked<'_>,
         buckets: &Buckets,
         bucket: usize,
         most: usize,
@@ -473,7 +473,7 @@ impl<N: Node> Chains<N> {
 
     fn visit_bucket<'rcu>(
         &self,
-        rcu: Reader<'rcu>,
+        rcu: ReadLocked<'rcu>,
         buckets: &Buckets,
         bucket: usize,
         visit: &mut impl FnMut(&'rcu N),
@@ -491,7 +491,7 @@ impl<N: Node> Chains<N> {
     /// Whether the table should be resized: a look at a counter. While it is resized, whether the new
     /// generation should be.
     #[inline]
-    pub(crate) fn unbalanced(&self, rcu: Reader<'_>) -> bool {
+    pub(crate) fn unbalanced(&self, rcu: ReadLocked<'_>) -> bool {
         let current = self.current(rcu);
         let newest = self.next(current, rcu).unwrap_or(current);
         self.wanted_bits(newest, self.load_factor.load(Ordering::Relaxed))

@@ -3,7 +3,7 @@
 //! The table of a scheduler that chooses by a hash.
 
 use super::{
-    candidates::Candidate,
+    dests_view::DestView,
     Change, //
 };
 use crate::service::dest::Dest;
@@ -12,14 +12,14 @@ use ipvs_core::sched::{
         Member,
         NOBODY, //
     },
-    Arrival,
     ByHash,
+    SchedRequest,
     Server, //
 };
 use kernel::prelude::*;
 use linux::{
     rcu::{
-        Reader,
+        ReadLocked,
         Shared,
         SharedCell, //
     },
@@ -27,7 +27,7 @@ use linux::{
 };
 
 /// Whom each place belongs to. Never changed: a reader sees one table or the next.
-pub(super) struct Map {
+pub(super) struct LookupTable {
     dests: KVVec<SharedCell<Dest>>,
     /// For each place the number of a server in `dests`.
     places: KVVec<u32>,
@@ -55,7 +55,7 @@ fn member(dest: &Dest, change: Option<Change<'_>>) -> Member {
     }
 }
 
-impl Map {
+impl LookupTable {
     /// The table for the servers that there are, or will be when a change has been made; `None` if
     /// there are too many of them. Sleeps.
     pub(super) fn new(
@@ -97,13 +97,13 @@ impl Map {
     pub(super) fn pick<'rcu>(
         &self,
         kind: ByHash,
-        arrival: &Arrival,
+        arrival: &SchedRequest,
         flags: u32,
-        rcu: Reader<'rcu>,
-    ) -> Option<Candidate<'rcu>> {
+        rcu: ReadLocked<'rcu>,
+    ) -> Option<DestView<'rcu>> {
         kind.pick(arrival, flags, |place| {
             let number = *self.places.get(place)?;
-            self.dests.get(number as usize)?.get(rcu).map(Candidate)
+            self.dests.get(number as usize)?.get(rcu).map(DestView)
         })
     }
 }

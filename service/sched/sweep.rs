@@ -3,11 +3,11 @@
 //! Once a minute, schedulers forget what has not been of use for long.
 
 use crate::{
-    netns::Model,
+    netns::ServiceTables,
     walk::for_each_shared, //
 };
 use core::ops::ControlFlow;
-use ipvs_core::sched::by_target::SWEEP_SECS;
+use ipvs_core::sched::locality::SWEEP_SECS;
 use kernel::sync::Arc;
 use linux::{
     jiffies::HZ,
@@ -21,9 +21,9 @@ use linux::{
 pub(crate) const PERIOD: usize = SWEEP_SECS as usize * HZ as usize;
 
 /// Sweeps the services of a namespace. It rests while no scheduler needs it.
-pub(crate) struct Sweeper(pub(crate) Arc<Model>);
+pub(crate) struct LblcExpiry(pub(crate) Arc<ServiceTables>);
 
-impl Run for Sweeper {
+impl Run for LblcExpiry {
     fn run(&self) -> Next {
         let mut next = Next::Done;
 

@@ -19,8 +19,8 @@ use ipvs_core::{
     },
     forward::Outer,
     icmp::{
-        Embedded,
         IcmpHeader, //
+        InnerHeader,
     },
     ipv4::{
         self,
@@ -62,15 +62,15 @@ use ipvs_core::{
     resize::Limits,
     sched::{
         by_hash::Member,
-        by_target::{
+        dirty_bits::DirtyBits,
+        lblc,
+        lblcr,
+        least::Load,
+        locality::{
             self,
             Sweep,
             Sweeps, //
         },
-        lblc,
-        lblcr,
-        least::Load,
-        marks::Marks,
         rr,
         tree::{
             Heaviest,
@@ -79,9 +79,9 @@ use ipvs_core::{
         },
         twos,
         wrr,
-        Arrival,
         ByHash,
-        Least,
+        LeastLoad,
+        SchedRequest,
         SchedulerKind,
         Server,
         Servers, //
@@ -249,7 +249,7 @@ pub fn outer(outer: Outer, addr: Be32, addr6: Be128) -> ([u8; 20], [u8; 40]) {
 
 #[no_mangle]
 pub fn packet(data: &[u8], len: usize) -> Result<Ipv4Header, ParseError> {
-    let embedded = Embedded::parse(data)?;
+    let embedded = InnerHeader::parse(data)?;
     let header = Ipv4Header::parse(data, len)?;
     match ipv4::checksum_is_valid(data) && embedded.ports.is_some() && header.is_fragment() {
         true => Ok(header),
@@ -332,7 +332,7 @@ pub fn pick_wrr<'a>(
 
 #[no_mangle]
 pub fn pick_least<'a>(
-    kind: Least,
+    kind: LeastLoad,
     servers: &Slots<'a>,
     tree: &mut Tree<&mut [Load]>,
     slot: usize,
@@ -359,7 +359,7 @@ pub fn pick_by_hash<'a>(
     members: &mut [Member],
     table: &mut [u32],
     servers: &Slots<'a>,
-    arrival: &Arrival,
+    arrival: &SchedRequest,
     flags: u32,
 ) -> Option<&'a Dest> {
     kind.fill(members, table).ok()?;
@@ -379,16 +379,16 @@ pub fn pick_by_target<'a>(
     let set = || servers.0.iter().copied().flatten();
     let least = lblcr::least(set());
     match sweeps.due(count) {
-        Sweep::Nothing if by_target::hash(target, key) != 0 => lblcr::most(set()),
+        Sweep::Nothing if locality::hash(target, key) != 0 => lblcr::most(set()),
         _ if lblcr::shrinks(count, count, 1) => None,
         _ => least.filter(|server| lblc::keeps(server, servers)),
     }
 }
 
 #[no_mangle]
-pub fn mark(marks: &Marks<&[AtomicU64]>, slot: usize, sum: &mut usize) -> bool {
-    marks.mark(slot);
-    marks.drain(|slot| *sum = sum.wrapping_add(slot));
+pub fn mark(dirty_bits: &DirtyBits<&[AtomicU64]>, slot: usize, sum: &mut usize) -> bool {
+    dirty_bits.mark(slot);
+    dirty_bits.drain(|slot| *sum = sum.wrapping_add(slot));
     SchedulerKind::from_name(b"rr").is_some()
 }
 

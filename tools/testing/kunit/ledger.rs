@@ -14,7 +14,7 @@ use kernel::{
 };
 
 /// Where [`Token`]s note that they are dropped.
-pub(crate) struct Ledger {
+pub(crate) struct NetnsStats {
     /// How often each was.
     drops: KVVec<AtomicU32>,
     /// The numbers of those that were, in this order, as far as there is room.
@@ -24,11 +24,11 @@ pub(crate) struct Ledger {
 
 /// Part of an object: the ledger gets to know when it is dropped.
 pub(crate) struct Token {
-    ledger: Arc<Ledger>,
+    ledger: Arc<NetnsStats>,
     number: u32,
 }
 
-impl Ledger {
+impl NetnsStats {
     /// A ledger for the objects with the numbers 0 to `objects - 1`.
     pub(crate) fn new(objects: usize) -> Result<Arc<Self>> {
         let zeroes = || -> Result<_> {

@@ -14,7 +14,7 @@ use crate::{
         callback_head, //
     },
     prelude::*,
-    rcu::Reader,
+    rcu::ReadLocked,
     types::Opaque, //
 };
 use core::{
@@ -69,8 +69,8 @@ pub(crate) trait Route: Sized + 'static {
     type Addr: Copy;
 
     fn as_ptr(&self) -> *mut Self;
-    fn uses(&self, device: &Device, rcu: Reader<'_>) -> bool;
-    fn device<'rcu>(&self, rcu: Reader<'rcu>) -> Option<&'rcu Device>;
+    fn uses(&self, device: &Device, rcu: ReadLocked<'_>) -> bool;
+    fn device<'rcu>(&self, rcu: ReadLocked<'rcu>) -> Option<&'rcu Device>;
     fn cookie(&self) -> u32;
     fn is_current(&self, net: &Net, cookie: u32) -> bool;
     fn put(this: *mut Self);
@@ -139,12 +139,12 @@ impl Route for TestRoute {
         (&raw const *self).cast_mut()
     }
 
-    fn uses(&self, device: &Device, rcu: Reader<'_>) -> bool {
+    fn uses(&self, device: &Device, rcu: ReadLocked<'_>) -> bool {
         self.device(rcu)
             .is_some_and(|own| std::ptr::eq(own, device))
     }
 
-    fn device<'rcu>(&self, _rcu: Reader<'rcu>) -> Option<&'rcu Device> {
+    fn device<'rcu>(&self, _rcu: ReadLocked<'rcu>) -> Option<&'rcu Device> {
         memory::check(self);
         // SAFETY: A device stays as long as the model runs.
         unsafe { Arc::as_ptr(&self.device).as_ref() }

@@ -4,14 +4,14 @@
 //! An object that was published is no longer its maker's.
 
 use linux::{
-    rcu::Reader,
+    rcu::ReadLocked,
     timed::{
         Entry,
         New, //
     },
 };
 
-pub fn publish<T: Entry>(new: New<'_, T>, rcu: Reader<'_>) -> bool {
+pub fn publish<T: Entry>(new: New<'_, T>, rcu: ReadLocked<'_>) -> bool {
     let first = new.publish(rcu, |_| false).is_ok();
     #[cfg(misuse)]
     let first = new.publish(rcu, |_| false).is_ok();

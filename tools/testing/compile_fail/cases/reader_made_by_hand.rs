@@ -7,6 +7,6 @@ use linux::rcu;
 
 pub fn read() {
     #[cfg(misuse)]
-    let _ = unsafe { rcu::Reader::assume() };
+    let _ = unsafe { rcu::ReadLocked::assume() };
     rcu::read(|_| ());
 }

@@ -3,11 +3,11 @@
 
 //! A read-side section is of one thread.
 
-use linux::rcu::Reader;
+use linux::rcu::ReadLocked;
 
 fn send<T: Send>(_: T) {}
 
-pub fn give_away(rcu: Reader<'_>) {
+pub fn give_away(rcu: ReadLocked<'_>) {
     #[cfg(misuse)]
     send(rcu);
     #[cfg(not(misuse))]

@@ -6,8 +6,8 @@ use super::input::slow_sum;
 use ipvs_core::{
     icmp::{
         self,
-        Embedded,
         IcmpHeader,
+        InnerHeader,
         HEADER_LEN, //
     },
     ipv4::Ipv4Header,
@@ -34,9 +34,9 @@ pub(crate) fn run(data: &[u8]) {
     assert!(!header.is_error() || matches!(header.kind, 3 | 4 | 11));
 
     let inner = &data[HEADER_LEN..];
-    let embedded = Embedded::parse(inner);
+    let embedded = InnerHeader::parse(inner);
     assert_eq!(embedded.map(|e| e.ip), Ipv4Header::parse_header(inner));
-    let Ok(Embedded { ip, ports }) = embedded else {
+    let Ok(InnerHeader { ip, ports }) = embedded else {
         return;
     };
     let transport = &inner[ip.header_len()..];

@@ -7,7 +7,7 @@ use super::input::Input;
 use ipvs_core::sched::{
     rr,
     wrr,
-    Least,
+    LeastLoad,
     Server,
     Servers, //
 };
@@ -154,12 +154,12 @@ impl Service {
         assert_eq!(round, ids);
 
         let load = |dest: &Dest| 257 * u128::from(dest.active) + u128::from(dest.inactive);
-        let least = Least::Lc.pick(&self.slots);
+        let least = LeastLoad::Lc.pick(&self.slots);
         among(least);
         if let Some(least) = least {
             assert!(available.iter().all(|dest| load(&least) <= load(dest)));
         }
-        let least = Least::Wlc.pick(&self.slots);
+        let least = LeastLoad::Wlc.pick(&self.slots);
         among(least);
         if let Some(least) = least {
             let cost = |a: &Dest, b: &Dest| load(a) * b.weight as u128;

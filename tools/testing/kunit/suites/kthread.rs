@@ -4,7 +4,7 @@
 
 use crate::{
     ledger::{
-        Ledger,
+        NetnsStats,
         Token, //
     },
     wait,
@@ -77,8 +77,11 @@ impl Doings {
     }
 }
 
-fn thread(pause: usize, settings: Settings<'_>) -> Result<(Thread<Job>, Arc<Doings>, Arc<Ledger>)> {
-    let ledger = Ledger::new(1)?;
+fn thread(
+    pause: usize,
+    settings: Settings<'_>,
+) -> Result<(Thread<Job>, Arc<Doings>, Arc<NetnsStats>)> {
+    let ledger = NetnsStats::new(1)?;
     let doings = Arc::new(Doings::default(), GFP_KERNEL)?;
     doings.pause.store(pause, Ordering::Relaxed);
     let job = Job {

@@ -4,7 +4,7 @@
 
 use crate::{
     ledger::{
-        Ledger,
+        NetnsStats,
         Token, //
     },
     wait, //
@@ -49,7 +49,7 @@ struct Common {
 
 /// What happened to the values.
 struct Story {
-    ledger: Arc<Ledger>,
+    ledger: Arc<NetnsStats>,
     /// No value can be made.
     refuse: bool,
     made: AtomicU32,
@@ -147,7 +147,7 @@ fn story(refuse: bool) -> Result<(Arc<Story>, Common)> {
 fn story_with(refuse: bool, keep: bool) -> Result<(Arc<Story>, Common)> {
     let story = Story {
         kept: Kept::new(keep)?,
-        ledger: Ledger::new(64)?,
+        ledger: NetnsStats::new(64)?,
         refuse,
         made: AtomicU32::new(0),
         shut: AtomicUsize::new(0),

@@ -4,7 +4,7 @@
 
 use crate::{
     ledger::{
-        Ledger,
+        NetnsStats,
         Token, //
     },
     wait,
@@ -40,7 +40,7 @@ struct Pair {
     second: Token,
 }
 
-fn object(ledger: &Arc<Ledger>, number: u32) -> Result<Shared<Token>> {
+fn object(ledger: &Arc<NetnsStats>, number: u32) -> Result<Shared<Token>> {
     let token = ledger.token(number);
     Shared::pin_init::<core::convert::Infallible>(token, GFP_KERNEL)
 }
@@ -51,7 +51,7 @@ mod cases {
 
     #[test]
     fn the_last_reference_drops_the_object_once() -> Result {
-        let ledger = Ledger::new(1)?;
+        let ledger = NetnsStats::new(1)?;
         let first = object(&ledger, 0)?;
         let second = first.clone();
         let third = second.clone();
@@ -68,7 +68,7 @@ mod cases {
 
     #[test]
     fn unique_is_who_has_the_only_reference() -> Result {
-        let ledger = Ledger::new(2)?;
+        let ledger = NetnsStats::new(2)?;
         let first = object(&ledger, 0)?;
         let other = object(&ledger, 1)?;
         assert!(first.references() == 1);
@@ -85,7 +85,7 @@ mod cases {
 
     #[test]
     fn a_reader_keeps_what_lost_its_last_reference() -> Result {
-        let ledger = Ledger::new(1)?;
+        let ledger = NetnsStats::new(1)?;
         let cell = SharedCell::new(object(&ledger, 0)?);
         let (number, dropped) = rcu::read(|rcu| {
             let seen = cell.get(rcu);
@@ -102,7 +102,7 @@ mod cases {
 
     #[test]
     fn a_reader_can_share_what_has_a_reference_and_nothing_else() -> Result {
-        let ledger = Ledger::new(1)?;
+        let ledger = NetnsStats::new(1)?;
         let cell = SharedCell::new(object(&ledger, 0)?);
         let shared = rcu::read(|rcu| cell.get(rcu)?.share());
         assert!(shared
@@ -124,7 +124,7 @@ mod cases {
 
     #[test]
     fn a_cell_gives_back_what_is_replaced_and_keeps_what_is_there() -> Result {
-        let ledger = Ledger::new(2)?;
+        let ledger = NetnsStats::new(2)?;
         let cell = SharedCell::empty();
         assert!(rcu::read(|rcu| cell.get(rcu).is_none()));
         assert!(cell.replace(object(&ledger, 0)?).is_none());
@@ -144,7 +144,7 @@ mod cases {
 
     #[test]
     fn an_emptied_cell_releases_nothing_more() -> Result {
-        let ledger = Ledger::new(1)?;
+        let ledger = NetnsStats::new(1)?;
         let cell = SharedCell::new(object(&ledger, 0)?);
         let old = cell.exchange(None);
         assert!(cell.exchange(None).is_none());
@@ -160,7 +160,7 @@ mod cases {
     #[test]
     fn drain_waits_for_what_freed_objects_release_in_turn() -> Result {
         const DEPTH: u32 = 12;
-        let ledger = Ledger::new(DEPTH as usize)?;
+        let ledger = NetnsStats::new(DEPTH as usize)?;
         let mut head: Option<Shared<Chained>> = None;
         for number in (0..DEPTH).rev() {
             let chained = Chained {
@@ -181,7 +181,7 @@ mod cases {
 
     #[test]
     fn what_cannot_be_allocated_is_given_back() -> Result {
-        let ledger = Ledger::new(1)?;
+        let ledger = NetnsStats::new(1)?;
         let token = ledger.token(0);
         let init = pin_init!(Huge {
             token,
@@ -195,7 +195,7 @@ mod cases {
 
     #[test]
     fn an_initialiser_that_fails_leaves_nothing_behind() -> Result {
-        let ledger = Ledger::new(1)?;
+        let ledger = NetnsStats::new(1)?;
         let token = ledger.token(0);
         let init = try_pin_init!(Pair {
             first: token,

@@ -4,7 +4,7 @@
 
 use crate::{
     ledger::{
-        Ledger,
+        NetnsStats,
         Token, //
     },
     wait,
@@ -64,7 +64,7 @@ impl Item {
 
 type Object = Shared<Item>;
 
-fn object(ledger: &Arc<Ledger>, number: u32) -> Result<Object> {
+fn object(ledger: &Arc<NetnsStats>, number: u32) -> Result<Object> {
     let item = try_init!(Item {
         token: ledger.token(number),
         count: AtomicU32::new(0),
@@ -135,7 +135,7 @@ mod cases {
 
     #[test]
     fn what_is_enrolled_is_visited_until_it_wants_no_more() -> Result {
-        let ledger = Ledger::new(1)?;
+        let ledger = NetnsStats::new(1)?;
         let (roll, object) = (roll()?, object(&ledger, 0)?);
         visit(&roll, 0..1);
         assert!(object.visits() == 0);
@@ -156,7 +156,7 @@ mod cases {
     #[test]
     fn of_many_those_leave_that_want_no_more() -> Result {
         const MANY: u32 = 100;
-        let ledger = Ledger::new(MANY as usize)?;
+        let ledger = NetnsStats::new(MANY as usize)?;
         let roll = roll()?;
         let mut objects = KVVec::with_capacity(MANY as usize, GFP_KERNEL)?;
         for number in 0..MANY {
@@ -188,7 +188,7 @@ mod cases {
 
     #[test]
     fn what_changed_before_it_leaves_stays() -> Result {
-        let ledger = Ledger::new(1)?;
+        let ledger = NetnsStats::new(1)?;
         let (roll, object) = (roll()?, object(&ledger, 0)?);
         enrol(&roll, &object);
         // Who changes it now finds it enrolled.
@@ -206,7 +206,7 @@ mod cases {
 
     #[test]
     fn what_is_enrolled_while_it_leaves_stays() -> Result {
-        let ledger = Ledger::new(1)?;
+        let ledger = NetnsStats::new(1)?;
         let (roll, object) = (roll()?, object(&ledger, 0)?);
         enrol(&roll, &object);
         let change_too_late = |_: &Item| {
@@ -222,7 +222,7 @@ mod cases {
 
     #[test]
     fn a_visit_that_is_stopped_leaves_the_rest_enrolled() -> Result {
-        let ledger = Ledger::new(2)?;
+        let ledger = NetnsStats::new(2)?;
         let roll = roll()?;
         let objects = [object(&ledger, 0)?, object(&ledger, 1)?];
         objects.iter().for_each(|object| enrol(&roll, object));
@@ -241,7 +241,7 @@ mod cases {
 
     #[test]
     fn a_closed_roll_holds_nothing() -> Result {
-        let ledger = Ledger::new(2)?;
+        let ledger = NetnsStats::new(2)?;
         let roll = Arc::pin_init(Roll::new(), GFP_KERNEL)?;
         let (known, arrived) = (object(&ledger, 0)?, object(&ledger, 1)?);
         enrol(&roll, &known);
@@ -266,7 +266,7 @@ mod cases {
 
     #[test]
     fn what_nobody_else_has_leaves_without_a_visit() -> Result {
-        let ledger = Ledger::new(1)?;
+        let ledger = NetnsStats::new(1)?;
         let (roll, object) = (roll()?, object(&ledger, 0)?);
         count(&roll, &object);
         drop(object);
@@ -285,7 +285,7 @@ mod cases {
 
     #[test]
     fn a_roll_that_goes_lets_go_of_all() -> Result {
-        let ledger = Ledger::new(3)?;
+        let ledger = NetnsStats::new(3)?;
         let roll = roll()?;
         let (known, arrived) = (object(&ledger, 0)?, object(&ledger, 1)?);
         enrol(&roll, &known);
@@ -304,7 +304,7 @@ mod cases {
 
     #[test]
     fn no_packet_is_missed_while_its_object_leaves_again_and_again() -> Result {
-        let ledger = Ledger::new(1)?;
+        let ledger = NetnsStats::new(1)?;
         let (roll, object) = (roll()?, object(&ledger, 0)?);
         let ended = Arc::new(AtomicBool::new(false), GFP_KERNEL)?;
         let packets = Packets {

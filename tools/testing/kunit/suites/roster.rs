@@ -3,7 +3,7 @@
 //! Lists that readers index: [`linux::roster`].
 
 use crate::ledger::{
-    Ledger,
+    NetnsStats,
     Token, //
 };
 use core::convert::Infallible;
@@ -52,7 +52,7 @@ fn roster() -> Result<Pin<KBox<Roster<Token>>>> {
 /// Adds the objects with these numbers; how often the others were moved for that.
 fn push(
     roster: &Roster<Token>,
-    ledger: &Arc<Ledger>,
+    ledger: &Arc<NetnsStats>,
     numbers: core::ops::Range<u32>,
 ) -> Result<usize> {
     let mut moves = 0;
@@ -85,7 +85,7 @@ mod cases {
 
     #[test]
     fn objects_are_in_the_order_in_which_they_were_added() -> Result {
-        let ledger = Ledger::new(3)?;
+        let ledger = NetnsStats::new(3)?;
         let roster = roster()?;
         assert!(rcu::read(|rcu| roster.view(rcu).is_empty()));
         assert!(push(&roster, &ledger, 0..3)? == 0);
@@ -99,7 +99,7 @@ mod cases {
 
     #[test]
     fn a_removed_object_leaves_its_slot_empty() -> Result {
-        let ledger = Ledger::new(4)?;
+        let ledger = NetnsStats::new(4)?;
         let roster = roster()?;
         push(&roster, &ledger, 0..3)?;
         let removed = remove(&roster, 1);
@@ -121,7 +121,7 @@ mod cases {
 
     #[test]
     fn the_slots_behind_the_last_object_are_used_again() -> Result {
-        let ledger = Ledger::new(4)?;
+        let ledger = NetnsStats::new(4)?;
         let roster = roster()?;
         push(&roster, &ledger, 0..3)?;
         drop(remove(&roster, 1));
@@ -134,7 +134,7 @@ mod cases {
 
     #[test]
     fn a_cleared_list_gives_its_objects_away_the_last_one_first() -> Result {
-        let ledger = Ledger::new(22)?;
+        let ledger = NetnsStats::new(22)?;
         for (objects, last) in [(0..3, 20), (3..20, 21)] {
             let roster = roster()?;
             push(&roster, &ledger, objects.clone())?;
@@ -159,7 +159,7 @@ mod cases {
 
     #[test]
     fn an_object_is_removed_once() -> Result {
-        let ledger = Ledger::new(2)?;
+        let ledger = NetnsStats::new(2)?;
         let roster = roster()?;
         push(&roster, &ledger, 0..2)?;
         let object = remove(&roster, 0)
@@ -175,7 +175,7 @@ mod cases {
 
     #[test]
     fn a_full_list_moves_to_twice_the_room_without_its_gaps() -> Result {
-        let ledger = Ledger::new(18)?;
+        let ledger = NetnsStats::new(18)?;
         let roster = roster()?;
         let room = roster.room();
         assert!(room == 8 && roster.room_after_move().is_none());

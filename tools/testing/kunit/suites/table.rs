@@ -7,7 +7,7 @@ use crate::{
         self,
         Keys, //
     },
-    ledger::Ledger,
+    ledger::NetnsStats,
 };
 use core::convert::Infallible;
 use kernel::{
@@ -43,7 +43,7 @@ fn table(sizing: Sizing) -> Result<Pin<KBox<Table<Item>>>> {
     KBox::pin_init(Table::new(sizing), GFP_KERNEL)
 }
 
-fn new_item(ledger: &Arc<Ledger>, number: u32, second: Option<u32>) -> Result<Shared<Item>> {
+fn new_item(ledger: &Arc<NetnsStats>, number: u32, second: Option<u32>) -> Result<Shared<Item>> {
     let item = Item(Keys::new(ledger.token(number), second));
     Shared::pin_init::<Infallible>(item, GFP_KERNEL)
 }
@@ -58,7 +58,7 @@ fn find(table: &Table<Item>, slot: usize, key: u32) -> Option<Shared<Item>> {
 }
 
 /// Inserts the items with these numbers, and with 1,000,000 more as the second key of each other.
-fn fill(table: &Table<Item>, ledger: &Arc<Ledger>, numbers: core::ops::Range<u32>) -> Result {
+fn fill(table: &Table<Item>, ledger: &Arc<NetnsStats>, numbers: core::ops::Range<u32>) -> Result {
     for number in numbers {
         let second = (number % 2 == 0).then_some(number + 1_000_000);
         let item = new_item(ledger, number, second)?;
@@ -106,7 +106,7 @@ mod cases {
 
     #[test]
     fn what_is_inserted_is_found_by_each_of_its_keys() -> Result {
-        let ledger = Ledger::new(100)?;
+        let ledger = NetnsStats::new(100)?;
         let table = table(item::SMALL)?;
         fill(&table, &ledger, 0..50)?;
         assert!(table.count() == 50);
@@ -119,7 +119,7 @@ mod cases {
 
     #[test]
     fn an_equal_is_refused_and_given_back() -> Result {
-        let ledger = Ledger::new(2)?;
+        let ledger = NetnsStats::new(2)?;
         let table = table(item::SMALL)?;
         let first = new_item(&ledger, 0, Some(7))?;
         let equal = Shared::pin_init::<Infallible>(
@@ -148,7 +148,7 @@ mod cases {
 
     #[test]
     fn an_object_is_removed_once() -> Result {
-        let ledger = Ledger::new(2)?;
+        let ledger = NetnsStats::new(2)?;
         let table = table(item::SMALL)?;
         fill(&table, &ledger, 0..2)?;
         let item = find(&table, 0, 0).ok_or(ENOENT)?;
@@ -168,7 +168,7 @@ mod cases {
 
     #[test]
     fn a_reader_keeps_what_is_removed() -> Result {
-        let ledger = Ledger::new(1)?;
+        let ledger = NetnsStats::new(1)?;
         let table = table(item::SMALL)?;
         fill(&table, &ledger, 0..1)?;
         let hash = item::hash_of(0, table.seed());
@@ -192,7 +192,7 @@ mod cases {
 
     #[test]
     fn a_table_that_grows_and_shrinks_loses_nothing() -> Result {
-        let ledger = Ledger::new(1000)?;
+        let ledger = NetnsStats::new(1000)?;
         let table = table(item::SMALL)?;
         assert!(table.size() == 64);
         fill(&table, &ledger, 0..1000)?;
@@ -218,7 +218,7 @@ mod cases {
 
     #[test]
     fn chain_lengths_add_up() -> Result {
-        let ledger = Ledger::new(60)?;
+        let ledger = NetnsStats::new(60)?;
         let table = table(item::SMALL)?;
         fill(&table, &ledger, 0..60)?;
         let lengths = table.chain_lengths::<64>();
@@ -230,7 +230,7 @@ mod cases {
 
     #[test]
     fn a_scan_meets_each_once() -> Result {
-        let ledger = Ledger::new(300)?;
+        let ledger = NetnsStats::new(300)?;
         let table = table(item::SMALL)?;
         fill(&table, &ledger, 0..300)?;
         let met = scan(&table, 300, |_| {})?;
@@ -240,7 +240,7 @@ mod cases {
 
     #[test]
     fn a_scan_meets_all_while_the_table_is_resized() -> Result {
-        let ledger = Ledger::new(2000)?;
+        let ledger = NetnsStats::new(2000)?;
         let table = table(item::SMALL)?;
         fill(&table, &ledger, 0..300)?;
         let (mut grown, mut shrunk) = (0, 0);
@@ -269,7 +269,7 @@ mod cases {
 
     #[test]
     fn a_table_that_cannot_grow_on_stays_as_it_is_by_then() -> Result {
-        let ledger = Ledger::new(100)?;
+        let ledger = NetnsStats::new(100)?;
         let table = table(item::GREEDY)?;
         fill(&table, &ledger, 0..100)?;
         assert!(table.resize() == Err(ENOMEM));

@@ -7,7 +7,7 @@ use crate::{
         self,
         Keys, //
     },
-    ledger::Ledger,
+    ledger::NetnsStats,
     wait,
 };
 use core::sync::atomic::{
@@ -57,7 +57,7 @@ struct Item {
     told: AtomicU32,
     /// Whether it must not go before its deadline.
     punctual: bool,
-    ledger: Arc<Ledger>,
+    ledger: Arc<NetnsStats>,
     events: Arc<Events>,
 }
 
@@ -111,7 +111,7 @@ const MANY: usize = 1 << 20;
 struct Stage {
     table: TableRef<Item>,
     quota: Arc<Quota>,
-    ledger: Arc<Ledger>,
+    ledger: Arc<NetnsStats>,
     events: Arc<Events>,
 }
 
@@ -122,7 +122,7 @@ impl Stage {
         Ok(Self {
             table: TableRef::new(item::SMALL, cache, quota.clone())?,
             quota,
-            ledger: Ledger::new(items)?,
+            ledger: NetnsStats::new(items)?,
             events: Arc::new(Events::default(), GFP_KERNEL)?,
         })
     }

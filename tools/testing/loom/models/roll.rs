@@ -8,7 +8,7 @@ use crate::{
     prelude::*,
     rcu::{
         self,
-        Reader,
+        ReadLocked,
         Shared,
         SharedCell, //
     },
@@ -330,7 +330,7 @@ fn in_cell(roll: &Roll<Counted>) -> (Arc<SharedCell<Counted>>, Arc<Log>) {
 fn count_in_cell<R>(
     roll: &Roll<Counted>,
     cell: &SharedCell<Counted>,
-    f: impl Fn(rcu::Borrowed<'_, Counted>, Reader<'_>) -> R,
+    f: impl Fn(rcu::Borrowed<'_, Counted>, ReadLocked<'_>) -> R,
 ) -> Option<R> {
     rcu::read(|rcu| {
         let entry = cell.get(rcu)?;

@@ -11,7 +11,7 @@ use crate::{
     prelude::*,
     rcu::{
         self,
-        Reader, //
+        ReadLocked, //
     },
     slab,
     sync,
@@ -136,7 +136,7 @@ fn mortal(number: u32, ticks: usize, life: &Arc<Life>) -> Mortal {
 /// Publishes an object that ends in so many ticks; whether it was the only one of its number.
 fn publish<'rcu>(
     table: &Mortals,
-    rcu: Reader<'rcu>,
+    rcu: ReadLocked<'rcu>,
     number: u32,
     ticks: usize,
     life: &Arc<Life>,
@@ -147,7 +147,7 @@ fn publish<'rcu>(
     new.publish(rcu, |other| other.number() == number)
 }
 
-fn find<'rcu>(table: &Mortals, rcu: Reader<'rcu>, number: u32) -> Option<&'rcu Timed<Mortal>> {
+fn find<'rcu>(table: &Mortals, rcu: ReadLocked<'rcu>, number: u32) -> Option<&'rcu Timed<Mortal>> {
     table.find(rcu, number, |object, slot| {
         (slot == 0 && object.number() == number).then_some(object)
     })

@@ -19,9 +19,9 @@ use core::{
 
 const BITS: usize = u64::BITS as usize;
 
-/// The set. Storage is the caller's: as many words as [`Marks::words_for`] says, all 0.
+/// The set. Storage is the caller's: as many words as [`DirtyBits::words_for`] says, all 0.
 #[derive(Debug)]
-pub struct Marks<B> {
+pub struct DirtyBits<B> {
     words: B,
     /// How many words of the second layer there are; they come first.
     summaries: usize,
@@ -37,7 +37,7 @@ fn bits(word: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-impl<B: Deref<Target = [AtomicU64]>> Marks<B> {
+impl<B: Deref<Target = [AtomicU64]>> DirtyBits<B> {
     const fn summaries_for(slots: usize) -> usize {
         slots.div_ceil(BITS * BITS)
     }
@@ -105,59 +105,59 @@ impl<B: Deref<Target = [AtomicU64]>> Marks<B> {
 mod tests {
     use super::*;
 
-    fn marks(slots: usize) -> Marks<Vec<AtomicU64>> {
-        let words = Marks::<Vec<AtomicU64>>::words_for(slots);
-        Marks::new((0..words).map(|_| AtomicU64::new(0)).collect(), slots)
+    fn dirty_bits(slots: usize) -> DirtyBits<Vec<AtomicU64>> {
+        let words = DirtyBits::<Vec<AtomicU64>>::words_for(slots);
+        DirtyBits::new((0..words).map(|_| AtomicU64::new(0)).collect(), slots)
     }
 
-    fn drained(marks: &Marks<Vec<AtomicU64>>) -> Vec<usize> {
+    fn drained(dirty_bits: &DirtyBits<Vec<AtomicU64>>) -> Vec<usize> {
         let mut slots = Vec::new();
-        marks.drain(|slot| slots.push(slot));
+        dirty_bits.drain(|slot| slots.push(slot));
         slots
     }
 
     #[test]
     fn what_is_marked_comes_out_once() {
-        let marks = marks(10_000);
+        let dirty_bits = dirty_bits(10_000);
         for slot in [9999, 0, 63, 64, 4095, 4096, 64] {
-            marks.mark(slot);
+            dirty_bits.mark(slot);
         }
-        assert_eq!(drained(&marks), [0, 63, 64, 4095, 4096, 9999]);
-        assert_eq!(drained(&marks), []);
-        marks.mark(64);
-        assert_eq!(drained(&marks), [64]);
+        assert_eq!(drained(&dirty_bits), [0, 63, 64, 4095, 4096, 9999]);
+        assert_eq!(drained(&dirty_bits), []);
+        dirty_bits.mark(64);
+        assert_eq!(drained(&dirty_bits), [64]);
     }
 
     #[test]
     fn slots_out_of_range_are_ignored() {
-        let marks = marks(64);
+        let dirty_bits = dirty_bits(64);
         for slot in [64, 4096, usize::MAX] {
-            marks.mark(slot);
+            dirty_bits.mark(slot);
         }
-        assert_eq!(drained(&marks), []);
-        marks.mark(63);
-        assert_eq!(drained(&marks), [63]);
+        assert_eq!(drained(&dirty_bits), []);
+        dirty_bits.mark(63);
+        assert_eq!(drained(&dirty_bits), [63]);
     }
 
     #[test]
     fn no_mark_is_lost_between_threads() {
-        let (marks, taken) = (marks(200), AtomicU64::new(0));
+        let (dirty_bits, taken) = (dirty_bits(200), AtomicU64::new(0));
         let changes: Vec<_> = (0..200).map(|_| AtomicU64::new(0)).collect();
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..4)
                 .map(|worker| {
-                    let (marks, changes) = (&marks, &changes);
+                    let (dirty_bits, changes) = (&dirty_bits, &changes);
                     scope.spawn(move || {
                         for round in 0..5_000 {
                             let slot = (worker * 7 + round * 13) % 200;
                             changes[slot].fetch_add(1, Relaxed);
-                            marks.mark(slot);
+                            dirty_bits.mark(slot);
                         }
                     })
                 })
                 .collect();
             let take = || {
-                marks.drain(|slot| {
+                dirty_bits.drain(|slot| {
                     taken.fetch_add(changes[slot].swap(0, Relaxed), Relaxed);
                 });
             };

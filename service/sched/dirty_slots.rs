@@ -9,8 +9,8 @@ use core::sync::atomic::{
     Ordering::SeqCst, //
 };
 use ipvs_core::sched::{
-    marks,
-    Detail, //
+    dirty_bits,
+    LoadInput, //
 };
 use kernel::prelude::*;
 use linux::{
@@ -22,37 +22,37 @@ use linux::{
 };
 
 /// The slots whose servers have changed, for those who look at them.
-pub(crate) struct Marks {
-    pub(super) slots: marks::Marks<KVVec<AtomicU64>>,
+pub(crate) struct DirtySlots {
+    pub(super) slots: dirty_bits::DirtyBits<KVVec<AtomicU64>>,
     /// What they look at.
-    looks_at: Detail,
+    looks_at: LoadInput,
 }
 
-impl Marks {
+impl DirtySlots {
     /// Sleeps.
-    pub(super) fn new(slots: usize, looks_at: Detail) -> Result<Shared<Self>> {
-        let count = marks::Marks::<KVVec<AtomicU64>>::words_for(slots);
+    pub(super) fn new(slots: usize, looks_at: LoadInput) -> Result<Shared<Self>> {
+        let count = dirty_bits::DirtyBits::<KVVec<AtomicU64>>::words_for(slots);
         let mut words = KVVec::with_capacity(count, GFP_KERNEL)?;
         for _ in 0..count {
             words.push_within_capacity(AtomicU64::new(0))?;
         }
-        let slots = marks::Marks::new(words, slots);
+        let slots = dirty_bits::DirtyBits::new(words, slots);
         Shared::pin_init(try_init!(Self { slots, looks_at }? Error), GFP_KERNEL)
     }
 }
 
 /// Who is told when a server changes.
 ///
-/// Whoever changes a server does so first, with [`SeqCst`], and calls [`Watch::changed`] then. Who
-/// wants to be told calls [`Watch::set`] first and looks at the server then. In the one order that
+/// Whoever changes a server does so first, with [`SeqCst`], and calls [`DestNotifier::changed`] then. Who
+/// wants to be told calls [`DestNotifier::set`] first and looks at the server then. In the one order that
 /// all of these have, either the look comes after the change, or the change is told.
-pub(crate) struct Watch {
-    marks: SharedCell<Marks>,
+pub(crate) struct DestNotifier {
+    marks: SharedCell<DirtySlots>,
     /// The server's slot plus 1; 0 while nobody wants to be told.
     place: AtomicU32,
 }
 
-impl Watch {
+impl DestNotifier {
     pub(crate) const fn new() -> Self {
         Self {
             marks: SharedCell::empty(),
@@ -62,7 +62,7 @@ impl Watch {
 
     /// Says that there was such a change. Any context.
     #[inline]
-    pub(crate) fn changed(&self, detail: Detail) {
+    pub(crate) fn changed(&self, detail: LoadInput) {
         let Some(slot) = self.place.load(SeqCst).checked_sub(1) else {
             return;
         };
@@ -76,7 +76,7 @@ impl Watch {
     }
 
     /// From now on, `marks` is told. Under the configuration lock.
-    pub(super) fn set(&self, marks: &Shared<Marks>, slot: usize) {
+    pub(super) fn set(&self, marks: &Shared<DirtySlots>, slot: usize) {
         let Some(place) = u32::try_from(slot)
             .ok()
             .and_then(|slot| slot.checked_add(1))
@@ -99,5 +99,5 @@ impl Watch {
 
 /// No server of the service tells anyone any more. Sleeps.
 pub(super) fn forget_all(dests: &Roster<Dest>) {
-    dests.for_each(|_, dest, _| dest.watch.forget());
+    dests.for_each(|_, dest, _| dest.notifier.forget());
 }

@@ -13,13 +13,13 @@ use linux::{
 };
 
 /// The servers of a service, as schedulers see them.
-pub(super) struct Candidates<'a, 'rcu>(pub(super) &'a View<'a, 'rcu, Dest>);
+pub(super) struct DestsView<'a, 'rcu>(pub(super) &'a View<'a, 'rcu, Dest>);
 
 /// A server, as a scheduler returns it.
 #[derive(Clone, Copy)]
-pub(super) struct Candidate<'rcu>(pub(super) Borrowed<'rcu, Dest>);
+pub(super) struct DestView<'rcu>(pub(super) Borrowed<'rcu, Dest>);
 
-impl Server for Candidate<'_> {
+impl Server for DestView<'_> {
     #[inline]
     fn weight(&self) -> i32 {
         self.0.weight()
@@ -46,8 +46,8 @@ impl Server for Candidate<'_> {
     }
 }
 
-impl<'rcu> Servers for Candidates<'_, 'rcu> {
-    type S = Candidate<'rcu>;
+impl<'rcu> Servers for DestsView<'_, 'rcu> {
+    type S = DestView<'rcu>;
 
     #[inline]
     fn len(&self) -> usize {
@@ -55,7 +55,7 @@ impl<'rcu> Servers for Candidates<'_, 'rcu> {
     }
 
     #[inline]
-    fn get(&self, slot: usize) -> Option<Candidate<'rcu>> {
-        self.0.get(slot).map(Candidate)
+    fn get(&self, slot: usize) -> Option<DestView<'rcu>> {
+        self.0.get(slot).map(DestView)
     }
 }

@@ -2,9 +2,9 @@
 
 //! What a scheduler remembers of the addresses that clients connect to.
 
-use super::candidates::{
-    Candidate,
-    Candidates, //
+use super::dests_view::{
+    DestView,
+    DestsView, //
 };
 use crate::{
     service::dest::Dest,
@@ -18,7 +18,9 @@ use ipvs_core::{
     flow::HashKey,
     net::Addr,
     sched::{
-        by_target::{
+        lblc,
+        lblcr,
+        locality::{
             self,
             is_crowded,
             Sweep,
@@ -26,9 +28,7 @@ use ipvs_core::{
             MAX_ENTRIES,
             STALE_SECS, //
         },
-        lblc,
-        lblcr,
-        ByTarget, //
+        Locality, //
     },
 };
 use kernel::{
@@ -43,7 +43,7 @@ use linux::{
     new_spinlock_bh,
     rcu::{
         Borrowed,
-        Reader,
+        ReadLocked,
         Shared,
         SharedCell, //
     },
@@ -58,14 +58,14 @@ use linux::{
 };
 
 /// The servers of an address. Never changed, but exchanged.
-struct Set {
+struct DestSet {
     /// The one added last at the end.
     dests: KVec<SharedCell<Dest>>,
     /// The tick at which it was made.
     since: usize,
 }
 
-impl Set {
+impl DestSet {
     /// In any context.
     fn new(dests: impl Iterator<Item = Shared<Dest>>, len: usize) -> Option<Shared<Self>> {
         let mut set = KVec::with_capacity(len, GFP_ATOMIC).ok()?;
@@ -79,20 +79,20 @@ impl Set {
     /// The servers, the one added last first.
     fn iter<'a, 'rcu: 'a>(
         &'a self,
-        rcu: Reader<'rcu>,
-    ) -> impl Iterator<Item = Candidate<'rcu>> + 'a {
+        rcu: ReadLocked<'rcu>,
+    ) -> impl Iterator<Item = DestView<'rcu>> + 'a {
         self.dests
             .iter()
             .rev()
-            .filter_map(move |dest| dest.get(rcu).map(Candidate))
+            .filter_map(move |dest| dest.get(rcu).map(DestView))
     }
 
     /// The same servers without `out`, and with `new`.
     fn with(
         &self,
-        out: Option<Candidate<'_>>,
-        new: Option<Candidate<'_>>,
-        rcu: Reader<'_>,
+        out: Option<DestView<'_>>,
+        new: Option<DestView<'_>>,
+        rcu: ReadLocked<'_>,
     ) -> Option<Shared<Self>> {
         let is_out = |dest: &Borrowed<'_, Dest>| out.is_some_and(|out| same(out.0, *dest));
         let kept = self
@@ -114,7 +114,7 @@ struct Entry {
     target: Addr,
     /// The tick at which it was of use last.
     used: AtomicUsize,
-    set: SharedCell<Set>,
+    set: SharedCell<DestSet>,
 }
 
 impl Entry {
@@ -127,7 +127,7 @@ impl Entry {
 
 impl Hashed for Entry {
     fn hash(&self, _slot: usize, seed: &Seed) -> Option<u32> {
-        Some(by_target::hash(self.target, &HashKey::new(*seed)))
+        Some(locality::hash(self.target, &HashKey::new(*seed)))
     }
 }
 
@@ -146,8 +146,8 @@ struct Sweeping {
 
 /// All that a scheduler remembers.
 #[pin_data]
-pub(super) struct Memories {
-    kind: ByTarget,
+pub(super) struct LblcTable {
+    kind: Locality,
     /// How long an entry, or a set of more than one server, stays without use or change.
     settings: Arc<Settings>,
     #[pin]
@@ -157,9 +157,9 @@ pub(super) struct Memories {
     writer: SpinLockBh<Sweeping>,
 }
 
-impl Memories {
+impl LblcTable {
     /// Sleeps.
-    pub(super) fn new(kind: ByTarget, settings: Arc<Settings>) -> Result<Pin<KBox<Self>>> {
+    pub(super) fn new(kind: Locality, settings: Arc<Settings>) -> Result<Pin<KBox<Self>>> {
         KBox::try_pin_init(
             try_pin_init!(Self {
                 kind,
@@ -177,8 +177,8 @@ impl Memories {
         )
     }
 
-    fn find<'rcu>(&self, target: Addr, rcu: Reader<'rcu>) -> Option<Borrowed<'rcu, Entry>> {
-        let hash = by_target::hash(target, &HashKey::new(*self.entries.seed()));
+    fn find<'rcu>(&self, target: Addr, rcu: ReadLocked<'rcu>) -> Option<Borrowed<'rcu, Entry>> {
+        let hash = locality::hash(target, &HashKey::new(*self.entries.seed()));
         self.entries
             .find(rcu, hash, |entry, _| entry.target == target)
     }
@@ -187,10 +187,10 @@ impl Memories {
     pub(super) fn pick<'rcu>(
         &self,
         target: Addr,
-        servers: &Candidates<'_, 'rcu>,
-        least: impl Fn() -> Option<Candidate<'rcu>>,
-        rcu: Reader<'rcu>,
-    ) -> Option<Candidate<'rcu>> {
+        servers: &DestsView<'_, 'rcu>,
+        least: impl Fn() -> Option<DestView<'rcu>>,
+        rcu: ReadLocked<'rcu>,
+    ) -> Option<DestView<'rcu>> {
         let entry = self.find(target, rcu);
         let known = entry.and_then(|entry| {
             entry.used.store(jiffies::now(), Relaxed);
@@ -209,16 +209,16 @@ impl Memories {
     fn known<'rcu>(
         &self,
         entry: &'rcu Entry,
-        servers: &Candidates<'_, 'rcu>,
-        rcu: Reader<'rcu>,
-    ) -> Option<Candidate<'rcu>> {
+        servers: &DestsView<'_, 'rcu>,
+        rcu: ReadLocked<'rcu>,
+    ) -> Option<DestView<'rcu>> {
         let set = entry.set.get(rcu)?.get();
         match self.kind {
-            ByTarget::Lblc => set
+            Locality::Lblc => set
                 .iter(rcu)
                 .next()
                 .filter(|server| lblc::keeps(server, servers)),
-            ByTarget::Lblcr => {
+            Locality::Lblcr => {
                 let least = lblcr::least(set.iter(rcu));
                 if self.shrinks(set) {
                     self.shrink(entry, rcu);
@@ -228,13 +228,13 @@ impl Memories {
         }
     }
 
-    fn shrinks(&self, set: &Set) -> bool {
+    fn shrinks(&self, set: &DestSet) -> bool {
         let age = jiffies::now().wrapping_sub(set.since);
         lblcr::shrinks(set.dests.len(), age, self.settings.expiration(self.kind))
     }
 
     /// Takes the most loaded server out of an old set.
-    fn shrink(&self, entry: &Entry, rcu: Reader<'_>) {
+    fn shrink(&self, entry: &Entry, rcu: ReadLocked<'_>) {
         let _writer = self.writer.lock();
         // Another packet may have done so.
         let Some(set) = entry.set.get(rcu).filter(|set| self.shrinks(set)) else {
@@ -248,13 +248,13 @@ impl Memories {
     }
 
     /// Remembers a server for an address. `None` if there is no memory, or no room.
-    fn remember(&self, target: Addr, picked: Candidate<'_>, rcu: Reader<'_>) -> Option<()> {
+    fn remember(&self, target: Addr, picked: DestView<'_>, rcu: ReadLocked<'_>) -> Option<()> {
         let _writer = self.writer.lock();
         let Some(entry) = self.find(target, rcu) else {
             if self.entries.count() >= MAX_ENTRIES {
                 return None;
             }
-            let set = Set::new(picked.0.share().into_iter(), 1)?;
+            let set = DestSet::new(picked.0.share().into_iter(), 1)?;
             let entry = try_init!(Entry {
                 target,
                 used: AtomicUsize::new(jiffies::now()),
@@ -268,14 +268,14 @@ impl Memories {
             return Some(());
         }
         let new = match self.kind {
-            ByTarget::Lblc => Set::new(picked.0.share().into_iter(), 1)?,
-            ByTarget::Lblcr => set.with(None, Some(picked), rcu)?,
+            Locality::Lblc => DestSet::new(picked.0.share().into_iter(), 1)?,
+            Locality::Lblcr => set.with(None, Some(picked), rcu)?,
         };
         entry.set.replace(new);
         Some(())
     }
 
-    /// Forgets what has not been of use for long. To be called every [`by_target::SWEEP_SECS`].
+    /// Forgets what has not been of use for long. To be called every [`locality::SWEEP_SECS`].
     /// Sleeps.
     pub(super) fn sweep(&self) {
         let due = self.writer.lock().sweeps.due(self.entries.count());

@@ -3,11 +3,11 @@
 //! Many servers: a tree that is brought up to date before each choice.
 
 use super::{
-    candidates::{
-        Candidate,
-        Candidates, //
+    dests_view::{
+        DestView,
+        DestsView, //
     },
-    watch::Marks, //
+    dirty_slots::DirtySlots, //
 };
 use crate::service::dest::Dest;
 use ipvs_core::sched::{
@@ -20,10 +20,10 @@ use ipvs_core::sched::{
     },
     twos,
     wrr,
-    AtRandom,
-    Detail,
-    InTurn,
-    Least,
+    LeastLoad,
+    LoadInput,
+    Random,
+    RoundRobin,
     SchedulerKind,
     Servers, //
 };
@@ -37,14 +37,14 @@ use linux::rcu::{
 const FEW: usize = 32;
 
 enum Kind {
-    Least(Least, Tree<KVVec<Load>>),
+    LeastLoad(LeastLoad, Tree<KVVec<Load>>),
     Heaviest(Tree<KVVec<Heaviest>>),
     Sum(Tree<KVVec<Sum>>),
 }
 
 /// A tree of the servers of a service, and who of them has changed.
-pub(super) struct Many {
-    marks: Shared<Marks>,
+pub(super) struct ServerTree {
+    marks: Shared<DirtySlots>,
     kind: Kind,
 }
 
@@ -54,22 +54,29 @@ fn tree<N: Node>(slots: usize) -> Result<Tree<KVVec<N>>> {
 }
 
 impl Kind {
-    fn new(kind: SchedulerKind, slots: usize) -> Result<Option<(Self, Detail)>> {
+    fn new(kind: SchedulerKind, slots: usize) -> Result<Option<(Self, LoadInput)>> {
         Ok(Some(match kind {
-            SchedulerKind::Least(kind) => (Self::Least(kind, tree(slots)?), kind.looks_at()),
-            SchedulerKind::ByTarget(_) => {
-                (Self::Least(Least::Wlc, tree(slots)?), Least::Wlc.looks_at())
+            SchedulerKind::LeastLoad(kind) => {
+                (Self::LeastLoad(kind, tree(slots)?), kind.looks_at())
             }
-            SchedulerKind::InTurn(InTurn::Wrr) => (Self::Heaviest(tree(slots)?), Detail::Weight),
-            SchedulerKind::AtRandom(AtRandom::Twos) => (Self::Sum(tree(slots)?), Detail::Weight),
-            SchedulerKind::InTurn(InTurn::Rr) | SchedulerKind::ByHash(_) => return Ok(None),
+            SchedulerKind::Locality(_) => (
+                Self::LeastLoad(LeastLoad::Wlc, tree(slots)?),
+                LeastLoad::Wlc.looks_at(),
+            ),
+            SchedulerKind::RoundRobin(RoundRobin::Wrr) => {
+                (Self::Heaviest(tree(slots)?), LoadInput::Weight)
+            }
+            SchedulerKind::Random(Random::Twos) => (Self::Sum(tree(slots)?), LoadInput::Weight),
+            SchedulerKind::RoundRobin(RoundRobin::Rr) | SchedulerKind::ByHash(_) => {
+                return Ok(None)
+            }
         }))
     }
 
     #[inline]
-    fn set(&mut self, slot: usize, server: Option<Candidate<'_>>) {
+    fn set(&mut self, slot: usize, server: Option<DestView<'_>>) {
         match self {
-            Self::Least(kind, tree) => tree.set(
+            Self::LeastLoad(kind, tree) => tree.set(
                 slot,
                 server.map_or(Load::EMPTY, |server| kind.load(&server, slot)),
             ),
@@ -85,7 +92,7 @@ impl Kind {
     }
 }
 
-impl Many {
+impl ServerTree {
     /// A tree with room for so many slots; `None` if they are few, or if the scheduler has no use
     /// for it. Sleeps.
     pub(super) fn new(kind: SchedulerKind, slots: usize) -> Result<Option<Self>> {
@@ -96,15 +103,15 @@ impl Many {
             return Ok(None);
         };
         Ok(Some(Self {
-            marks: Marks::new(slots, looks_at)?,
+            marks: DirtySlots::new(slots, looks_at)?,
             kind,
         }))
     }
 
     /// Takes a server in, which tells of its changes from now on.
     pub(super) fn watch(&mut self, slot: usize, dest: Borrowed<'_, Dest>) {
-        dest.watch.set(&self.marks, slot);
-        self.kind.set(slot, Some(Candidate(dest)));
+        dest.notifier.set(&self.marks, slot);
+        self.kind.set(slot, Some(DestView(dest)));
     }
 
     /// The server in a slot has gone.
@@ -114,16 +121,16 @@ impl Many {
 
     /// Looks at the servers that have changed since the last time.
     #[inline]
-    pub(super) fn catch_up(&mut self, servers: &Candidates<'_, '_>) {
+    pub(super) fn catch_up(&mut self, servers: &DestsView<'_, '_>) {
         let Self { marks, kind } = self;
         marks.slots.drain(|slot| kind.set(slot, servers.get(slot)));
     }
 
     /// The server with the least load.
     #[inline]
-    pub(super) fn least<'rcu>(&self, servers: &Candidates<'_, 'rcu>) -> Option<Candidate<'rcu>> {
+    pub(super) fn least<'rcu>(&self, servers: &DestsView<'_, 'rcu>) -> Option<DestView<'rcu>> {
         match &self.kind {
-            Kind::Least(_, tree) => tree.least(servers),
+            Kind::LeastLoad(_, tree) => tree.least(servers),
             _ => None,
         }
     }

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is in force for a service, and how it chooses.
+
+use super::{
+    by_hash::LookupTable,
+    dests_view::{
+        DestView,
+        DestsView, //
+    },
+    dirty_slots, //
+    locality::LblcTable,
+    server_tree::ServerTree,
+};
+use crate::{
+    service::dest::Dest,
+    settings::Settings, //
+};
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::Relaxed, //
+};
+use ipvs_core::sched::{
+    rr,
+    twos,
+    wrr,
+    LeastLoad,
+    Random,
+    RoundRobin,
+    SchedRequest,
+    SchedulerKind,
+    Server, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::{
+    new_spinlock_bh,
+    random,
+    rcu::{
+        ReadLocked,
+        Shared,
+        SharedCell, //
+    },
+    roster::Roster,
+    spinlock::SpinLockBh, //
+};
+
+/// Where a round is.
+pub(super) enum Rotation {
+    Nowhere,
+    Rr(rr::State),
+    Wrr(wrr::State),
+}
+
+/// What new connections change.
+pub(super) struct Memory {
+    pub(super) turn: Rotation,
+    /// If there are many servers. Its slots are those of the service's list.
+    pub(super) tree: Option<ServerTree>,
+}
+
+/// What the weights of servers come to. Under the configuration lock, which weights are changed
+/// under. Sleeps.
+pub(super) fn weights(dests: &Roster<Dest>) -> wrr::Weights {
+    let mut weights = wrr::Weights::new();
+    dests.for_each(|_, dest, _| weights.add(dest.weight()));
+    weights
+}
+
+/// The scheduler in force, with all that it keeps for the service.
+#[pin_data]
+pub(super) struct SchedState {
+    pub(super) kind: SchedulerKind,
+    /// Whether `memory` has a tree.
+    pub(super) has_tree: AtomicBool,
+    #[pin]
+    pub(super) memory: SpinLockBh<Memory>,
+    pub(super) map: SharedCell<LookupTable>,
+    pub(super) lblc_table: Option<Pin<KBox<LblcTable>>>,
+}
+
+impl SchedState {
+    /// A scheduler of this kind, for the servers that there are. Sleeps.
+    ///
+    /// Errors: `ENOMEM`; `EINVAL` for more servers than the scheduler has room for.
+    pub(super) fn new(
+        kind: SchedulerKind,
+        dests: Option<&Roster<Dest>>,
+        settings: &Arc<Settings>,
+    ) -> Result<Shared<Self>> {
+        let turn = match (kind, dests) {
+            (SchedulerKind::RoundRobin(RoundRobin::Rr), _) => Rotation::Rr(rr::State::new()),
+            (SchedulerKind::RoundRobin(RoundRobin::Wrr), Some(dests)) => {
+                Rotation::Wrr(wrr::State::with_weights(weights(dests)))
+            }
+            (SchedulerKind::RoundRobin(RoundRobin::Wrr), None) => Rotation::Wrr(wrr::State::new()),
+            _ => Rotation::Nowhere,
+        };
+        let map = SharedCell::empty();
+        if let (SchedulerKind::ByHash(kind), Some(dests)) = (kind, dests) {
+            map.exchange(Some(LookupTable::new(kind, dests, None)?.ok_or(EINVAL)?));
+        }
+        let lblc_table = match kind {
+            SchedulerKind::Locality(kind) => Some(LblcTable::new(kind, settings.clone())?),
+            _ => None,
+        };
+        Shared::pin_init(
+            pin_init!(Self {
+                kind,
+                has_tree: AtomicBool::new(false),
+                memory <- new_spinlock_bh!(Memory { turn, tree: None }, "sched"),
+                map,
+                lblc_table,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Whether it has servers of its own in mind, or much memory for them.
+    pub(super) fn remembers(&self, rcu: ReadLocked<'_>) -> bool {
+        self.lblc_table.is_some() || self.map.get(rcu).is_some() || self.has_tree.load(Relaxed)
+    }
+
+    /// The server for a new connection.
+    #[inline]
+    pub(super) fn pick<'rcu>(
+        &self,
+        dests: &Roster<Dest>,
+        arrival: &SchedRequest,
+        flags: u32,
+        rcu: ReadLocked<'rcu>,
+    ) -> Option<DestView<'rcu>> {
+        match self.kind {
+            SchedulerKind::LeastLoad(kind) => self.least(kind, dests, rcu),
+            SchedulerKind::RoundRobin(_) => self.next(dests, rcu),
+            SchedulerKind::Random(Random::Twos) => self.twos(dests, rcu),
+            SchedulerKind::ByHash(kind) => self.map.get(rcu)?.get().pick(kind, arrival, flags, rcu),
+            SchedulerKind::Locality(_) => {
+                let view = dests.view(rcu);
+                let least = || self.least(LeastLoad::Wlc, dests, rcu);
+                self.lblc_table
+                    .as_ref()?
+                    .pick(arrival.target, &DestsView(&view), least, rcu)
+            }
+        }
+    }
+
+    fn least<'rcu>(
+        &self,
+        kind: LeastLoad,
+        dests: &Roster<Dest>,
+        rcu: ReadLocked<'rcu>,
+    ) -> Option<DestView<'rcu>> {
+        if self.has_tree.load(Relaxed) {
+            // The servers do not move while there is a tree: see `closing_up`.
+            if let Some(tree) = &mut self.memory.lock().tree {
+                let view = dests.view(rcu);
+                tree.catch_up(&DestsView(&view));
+                return tree.least(&DestsView(&view));
+            }
+        }
+        kind.pick(&DestsView(&dests.view(rcu)))
+    }
+
+    fn next<'rcu>(&self, dests: &Roster<Dest>, rcu: ReadLocked<'rcu>) -> Option<DestView<'rcu>> {
+        let Memory { turn, tree } = &mut *self.memory.lock();
+        let view = dests.view(rcu);
+        let servers = DestsView(&view);
+        match (turn, tree) {
+            (Rotation::Rr(state), _) => state.pick(&servers),
+            (Rotation::Wrr(state), None) => state.pick(&servers),
+            (Rotation::Wrr(state), Some(tree)) => {
+                tree.catch_up(&servers);
+                state.pick_with(&servers, tree.heaviest()?)
+            }
+            (Rotation::Nowhere, _) => None,
+        }
+    }
+
+    fn twos<'rcu>(&self, dests: &Roster<Dest>, rcu: ReadLocked<'rcu>) -> Option<DestView<'rcu>> {
+        if self.has_tree.load(Relaxed) {
+            if let Some(tree) = &mut self.memory.lock().tree {
+                let view = dests.view(rcu);
+                tree.catch_up(&DestsView(&view));
+                return twos::pick_with(&DestsView(&view), tree.sum()?, random::below);
+            }
+        }
+        twos::pick(&DestsView(&dests.view(rcu)), random::below)
+    }
+
+    /// Lets the servers tell `tree` of their changes from now on, or nobody, and puts it to use.
+    /// Under the configuration lock. Sleeps.
+    pub(super) fn replant(&self, dests: &Roster<Dest>, tree: Option<ServerTree>) {
+        if tree.is_none() {
+            dirty_slots::forget_all(dests);
+        }
+        let tree = tree.map(|mut tree| {
+            dests.for_each(|slot, dest, _| tree.watch(slot, dest));
+            tree
+        });
+        let mut memory = self.memory.lock();
+        self.has_tree.store(tree.is_some(), Relaxed);
+        memory.tree = tree;
+    }
+
+    /// Takes in the server in the last slot.
+    pub(super) fn take_in_last(&self, dests: &Roster<Dest>) {
+        linux::rcu::read(|rcu| {
+            let view = dests.view(rcu);
+            let slot = view.len().wrapping_sub(1);
+            if let (Some(tree), Some(dest)) = (&mut self.memory.lock().tree, view.get(slot)) {
+                tree.watch(slot, dest);
+            }
+        });
+    }
+
+    /// Puts another table in place, if there is one.
+    pub(super) fn exchange_lookup_table(&self, map: Option<Shared<LookupTable>>) {
+        if map.is_some() {
+            self.map.exchange(map);
+        }
+    }
+}
