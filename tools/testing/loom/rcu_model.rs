@@ -32,10 +32,10 @@ type Callback = unsafe extern "C" fn(*mut callback_head);
 struct State {
     next: u64,
     readers: BTreeSet<u64>,
-    /// Callbacks and the readers that they wait for.
-    waiting: Vec<(BTreeSet<u64>, *mut callback_head, Callback)>,
-    /// Callbacks that have begun and not returned.
-    running: usize,
+    /// Callbacks, by their numbers, and the readers that they wait for.
+    waiting: Vec<(BTreeSet<u64>, u64, *mut callback_head, Callback)>,
+    /// The numbers of callbacks that have begun and not returned.
+    running: BTreeSet<u64>,
     /// Whose sections and callbacks have begun and not ended.
     atomic: Vec<ThreadId>,
 }
@@ -110,11 +110,12 @@ fn run_ready() {
                 .waiting
                 .iter()
                 .position(|(readers, ..)| readers.is_empty())?;
-            state.running += 1;
+            let ready = state.waiting.remove(at);
+            state.running.insert(ready.1);
             state.begin_atomic();
-            Some(state.waiting.remove(at))
+            Some(ready)
         });
-        let Some((_, head, callback)) = ready else {
+        let Some((_, number, head, callback)) = ready else {
             break;
         };
         BEGUN.fetch_add(0, Acquire);
@@ -123,7 +124,7 @@ fn run_ready() {
         unsafe { callback(head) };
         LEFT.fetch_add(1, Release);
         STATE.with_borrow_mut(|state| {
-            state.running -= 1;
+            state.running.remove(&number);
             state.end_atomic();
         });
     }
@@ -136,7 +137,8 @@ pub(crate) fn call(head: *mut callback_head, callback: Callback) {
     BEGUN.fetch_add(1, Release);
     STATE.with_borrow_mut(|state| {
         let readers = state.readers.clone();
-        state.waiting.push((readers, head, callback));
+        state.next += 1;
+        state.waiting.push((readers, state.next, head, callback));
     });
     run_ready();
 }
@@ -150,8 +152,16 @@ pub(crate) fn synchronize() {
     LEFT.fetch_add(0, Acquire);
 }
 
+/// Waits for the callbacks that there are now, but not for those that they make.
 pub(crate) fn barrier() {
-    while STATE.with_borrow(|state| !state.waiting.is_empty() || state.running != 0) {
+    let last = STATE.with_borrow(|state| state.next);
+    let is_pending = |state: &State| {
+        let waiting = state.waiting.iter().map(|&(_, number, ..)| number);
+        waiting
+            .chain(state.running.iter().copied())
+            .any(|number| number <= last)
+    };
+    while STATE.with_borrow(is_pending) {
         loom::thread::yield_now();
     }
     LEFT.fetch_add(0, Acquire);

@@ -106,11 +106,13 @@ fn draining_waits_for_what_freed_objects_release() {
             Shared::pin_init(init, GFP_KERNEL).unwrap()
         };
         let chain = link(Some(link(Some(link(None)))));
-        // A reader holds up the first grace period.
-        let reader = thread::spawn(|| rcu::read(|_| ()));
+        // One reader holds up the first grace period, another one the next.
+        let readers = [(); 2].map(|()| thread::spawn(|| rcu::read(|_| ())));
         drop(chain);
         rcu::drain();
         assert_eq!(dropped.load(std::sync::atomic::Ordering::SeqCst), 3);
-        reader.join().unwrap();
+        for reader in readers {
+            reader.join().unwrap();
+        }
     });
 }
