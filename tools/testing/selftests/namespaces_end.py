@@ -30,6 +30,7 @@ WAITS = {"wait": "p synchronize_rcu", "expedited": "p synchronize_rcu_expedited"
 @contextmanager
 def loaded():
     """The module, without services."""
+    Calls.need()
     module.unload()
     module.load()
     yield
@@ -155,12 +156,16 @@ def unloading(_lab):
 
 @test("a service that is removed leaves its hooks without a wait")
 def last_service(_lab):
-    with Netns("ipvs-single") as space, Rules(space) as rules:
-        rules.add(UDP, VIP, 81)
-        with Calls(**WAITS) as calls:
-            rules.remove(UDP, VIP, 81)
-            found = [call for call in calls.seen() if call.pid == os.getpid()]
-    Netns.delete(space)
+    space = Netns("ipvs-single")
+    try:
+        with space, Rules(space) as rules:
+            rules.add(UDP, VIP, 81)
+            with Calls(**WAITS) as calls:
+                rules.remove(UDP, VIP, 81)
+                found = [call for call in calls.seen()
+                         if call.pid == os.getpid()]
+    finally:
+        space.delete()
     note(f"waits: {len(found)}")
     equal(found, [], "waits of who removes a service")
 

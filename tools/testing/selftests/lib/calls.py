@@ -32,11 +32,16 @@ class Calls:
     def __init__(self, **probes):
         self.probes = probes
 
-    def __enter__(self):
+    @staticmethod
+    def need():
+        """Skip what comes, if the kernel can't do it."""
         if not os.path.exists(f"{TRACING}/trace"):
             run("mount", "-t", "tracefs", "tracefs", TRACING)
         if not os.path.exists(f"{TRACING}/kprobe_events"):
             raise Skip("a kernel without kprobe events")
+
+    def __enter__(self):
+        self.need()
         _write("kprobe_events", "".join(
             f"{place.split()[0]}:selftest/{name} {place.split()[1]}\n"
             for name, place in self.probes.items()))
