@@ -16,7 +16,7 @@ use linux::{
     rcu, //
 };
 
-/// Lets servers forget routes that refer to devices which go.
+/// Resets the cached routes of servers that refer to devices which go.
 pub(crate) struct DeviceEvents;
 
 impl Handler for DeviceEvents {

@@ -80,7 +80,7 @@ pub(crate) struct Template<F: Family> {
     assured: AtomicBool,
     /// Whether it ends with its last connection, since its server does not come back.
     orphan: AtomicBool,
-    /// Whether its time is over, and it waits for connections that may be due at the same time.
+    /// Set while its time is over and it waits for connections that may be due at the same time.
     overdue: AtomicBool,
     packets: AtomicU8,
     /// Its connections, or [`ENDED`].
@@ -93,7 +93,7 @@ pub(crate) struct Template<F: Family> {
 /// Its time was over while it had no connection, and it gets none any more.
 const ENDED: u32 = u32::MAX;
 
-/// What it gets if it has a connection when its time is over, in ticks (C: `60 * HZ`).
+/// Extends a template that has a connection when its time is over; in ticks (C: `60 * HZ`).
 const AGAIN: u32 = 60 * HZ;
 
 /// What a template is found by: the network and, in the place of the service's address and port, what
@@ -299,7 +299,7 @@ impl<F: Family> Template<F> {
         self.conns.load(Relaxed) != 0
     }
 
-    /// Whether its time is over, and it waits for its connections for a little longer. Not if it was
+    /// Tells whether its time is over and it waits a little longer for its connections. Not if it was
     /// restarted as the timer set the flag.
     fn is_overdue(&self) -> bool {
         self.overdue.load(Relaxed) && !jiffies::after(self.deadline.load(Relaxed), jiffies::now())

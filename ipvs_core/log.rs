@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How lines of the kernel's log name services and servers: in decimal, as users write them.
+//! Names services and servers in lines of the kernel's log: in decimal, as users write them.
 //!
 //! What monitoring matches on is that of the C module's `ip_vs_scheduler_err()`.
 

@@ -32,7 +32,7 @@ pub struct State {
     weights: Weights,
 }
 
-/// What the weights of all servers come to.
+/// Summarises the weights of all servers.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights {
     /// Greatest common divisor of the weights above 0; 0 if there are none.
