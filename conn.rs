@@ -45,6 +45,11 @@ use ipvs_core::{
     resize::Limits, //
 };
 use linux::{
+    expiring::{
+        self,
+        Expiring, //
+        TableRef,
+    },
     jiffies,
     rcu::{
         Borrowed,
@@ -55,11 +60,6 @@ use linux::{
         Hashed,
         Seed,
         Sizing, //
-    },
-    timed::{
-        self,
-        TableRef,
-        Timed, //
     },
 };
 use template::{
@@ -92,7 +92,7 @@ pub(crate) struct Conn<F: Family> {
 const MANY_PACKETS: u8 = FEW_PACKETS + 1;
 
 /// The table of a namespace's connections of a family.
-pub(crate) type ConnTable<F> = timed::Table<Conn<F>>;
+pub(crate) type ConnTable<F> = expiring::Table<Conn<F>>;
 
 /// The tables of a family in a namespace.
 pub(crate) struct Tables<F: Family> {
@@ -130,7 +130,7 @@ pub(crate) fn table_size(v4: &ConnTable<V4>, v6: &ConnTable<V6>) -> usize {
 }
 
 /// A connection in its table.
-pub(crate) type PublishedConn<F> = Timed<Conn<F>>;
+pub(crate) type PublishedConn<F> = Expiring<Conn<F>>;
 
 /// What is known when a connection is made.
 pub(crate) struct NewConn<F: Family> {
@@ -164,7 +164,7 @@ impl<F: Family> Conn<F> {
         table: &TableRef<Self>,
         new: NewConn<F>,
         most: usize,
-    ) -> Result<timed::New<'_, Self>, timed::Refused> {
+    ) -> Result<expiring::New<'_, Self>, expiring::Refused> {
         ConnTable::alloc(table, Self::with_bits(new, F_HASHED), most)
     }
 
@@ -417,7 +417,7 @@ pub(crate) fn restart_timer<F: Family>(conn: &PublishedConn<F>, timeout: u32) {
     }
     conn.deadline.store(deadline, Relaxed);
     if jiffies::after(old, deadline) {
-        conn.hasten();
+        conn.mod_earlier();
     }
 }
 
@@ -456,7 +456,7 @@ impl<F: Family> Hashed for Conn<F> {
     }
 }
 
-impl<F: Family> timed::Entry for Conn<F> {
+impl<F: Family> expiring::Entry for Conn<F> {
     type Holds = ();
 
     fn deadline(&self) -> usize {

@@ -71,7 +71,7 @@ pub(crate) struct Defence {
     pub(crate) drop_packet: Int,
     /// Mode of careful TCP states.
     pub(crate) secure_tcp: Int,
-    /// Held while modes change, or what is in force.
+    /// EntryRef while modes change, or what is in force.
     #[pin]
     update: Mutex<()>,
     drops_entries: AtomicBool,

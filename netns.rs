@@ -69,6 +69,10 @@ use kernel::{
     },
 };
 use linux::{
+    expiring::{
+        Quota,
+        TableRef, //
+    },
     jiffies::HZ,
     module::ModuleRef,
     net::{
@@ -86,10 +90,6 @@ use linux::{
     table::{
         Sizing,
         Table, //
-    },
-    timed::{
-        Quota,
-        TableRef, //
     },
     work::{
         Next,

@@ -37,6 +37,7 @@ use ipvs_core::{
     sched::SchedRequest, //
 };
 use linux::{
+    expiring::Refused, //
     icmp::{
         self,
         Problem, //
@@ -48,7 +49,6 @@ use linux::{
         ReadLocked, //
     },
     skb::Skb,
-    timed::Refused, //
 };
 
 /// Where FTP servers send data from (C: `FTPDATA`).

@@ -50,7 +50,7 @@ use linux::{
         Borrowed,
         ReadLocked, //
     },
-    roster::Roster,
+    rcu_slots::RcuSlots,
     table::{
         Hashed,
         Seed, //
@@ -77,7 +77,7 @@ pub(crate) struct Service {
     pe: AtomicU8,
     /// The servers.
     #[pin]
-    pub(crate) dests: Roster<Dest>,
+    pub(crate) dests: RcuSlots<Dest>,
     /// How many servers have come so far.
     arrivals: AtomicU64,
     /// Who chooses among them.
@@ -121,7 +121,7 @@ impl Service {
             timeout: AtomicU32::new(0),
             netmask: AtomicU32::new(0),
             pe: AtomicU8::new(0),
-            dests <- Roster::new(),
+            dests <- RcuSlots::new(),
             arrivals: AtomicU64::new(0),
             scheduler: Scheduler::new(kind, settings)?,
             stats <- Stats::new(),

@@ -16,6 +16,7 @@ use core::ops::{
 };
 use kernel::prelude::*;
 use linux::{
+    expiring, //
     rcu::{
         self,
         Borrowed,
@@ -27,7 +28,6 @@ use linux::{
         Hashed,
         Table, //
     },
-    timed, //
 };
 
 /// How many entries are noted down at a time.
@@ -69,7 +69,7 @@ impl<T: Hashed> Walked for Table<T> {
     }
 }
 
-impl<T: timed::Entry> Walked for timed::Table<T> {
+impl<T: expiring::Entry> Walked for expiring::Table<T> {
     type Entry = T;
     type Seen<'rcu> = &'rcu T;
 
@@ -83,7 +83,7 @@ impl<T: timed::Entry> Walked for timed::Table<T> {
         place: usize,
         mut visit: impl FnMut(&'rcu T),
     ) -> usize {
-        timed::Table::scan(self, rcu, place, |entry| visit(entry))
+        expiring::Table::scan(self, rcu, place, |entry| visit(entry))
     }
 }
 

@@ -41,6 +41,14 @@ use ipvs_core::{
     sched::Server, //
 };
 use linux::{
+    expiring::{
+        self,
+        EntryRef,
+        Expiring, //
+        RefCounted,
+        Refused,
+        TableRef,
+    },
     jiffies::{
         self,
         HZ, //
@@ -53,14 +61,6 @@ use linux::{
         Hashed,
         Seed,
         Sizing, //
-    },
-    timed::{
-        self,
-        Counted,
-        Held,
-        Refused,
-        TableRef,
-        Timed, //
     },
 };
 
@@ -101,10 +101,10 @@ const AGAIN: u32 = 60 * HZ;
 pub(crate) type TemplateKey<F> = Flow<<F as Family>::Addr>;
 
 /// The table of a namespace's templates of a family.
-pub(crate) type TemplateTable<F> = timed::Table<Template<F>>;
+pub(crate) type TemplateTable<F> = expiring::Table<Template<F>>;
 
 /// A template in its table.
-pub(crate) type PublishedTemplate<F> = Timed<Template<F>>;
+pub(crate) type PublishedTemplate<F> = Expiring<Template<F>>;
 
 /// What is known when a template is made.
 pub(crate) struct NewTemplate<F: Family> {
@@ -354,7 +354,7 @@ fn restart<F: Family>(template: &PublishedTemplate<F>, timeout: u32) {
         template.overdue.store(false, Relaxed);
     }
     if waited || jiffies::after(old, deadline) {
-        template.hasten();
+        template.mod_earlier();
     }
 }
 
@@ -374,7 +374,7 @@ pub(super) fn release<F: Family>(template: &PublishedTemplate<F>, forced: bool) 
 }
 
 /// Keeps the template of a connection.
-pub(crate) type Control<F> = Held<Template<F>>;
+pub(crate) type Control<F> = EntryRef<Template<F>>;
 
 fn hash<F: Family>(key: &TemplateKey<F>, pe: Option<&PeData>, seed: &Seed) -> u32 {
     let seed = HashKey::new(*seed);
@@ -387,8 +387,8 @@ impl<F: Family> Hashed for Template<F> {
     }
 }
 
-impl<F: Family> timed::Entry for Template<F> {
-    type Holds = Counted;
+impl<F: Family> expiring::Entry for Template<F> {
+    type Holds = RefCounted;
 
     fn deadline(&self) -> usize {
         let deadline = self.deadline.load(Relaxed);

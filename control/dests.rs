@@ -149,7 +149,7 @@ impl Netns {
             .scheduler
             .prepare(&service.dests, Change::Add(&dest, spec.weight))?;
         let trash = known.then(|| self.trash.open());
-        let room = service.dests.make_room()?;
+        let room = service.dests.reserve()?;
         // Nothing fails from here on.
         if let Some(trash) = trash {
             trash.take(&dest);
@@ -168,7 +168,7 @@ impl Netns {
                 self.service_tables()
                     .stats
                     .dests
-                    .enrol(dest.borrow(rcu), rcu)
+                    .activate(dest.borrow(rcu), rcu)
             });
         }
         self.resize_later();

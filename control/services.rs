@@ -315,7 +315,7 @@ impl Netns {
         self.unhook(config, key);
         service.scheduler.retire();
         // Each keeps its service as long as it is in the trash.
-        trash.make_room(service.dests.count());
+        trash.reserve(service.dests.count());
         service.dests.clear(|dest| {
             dest.leave();
             trash.put(dest);

@@ -7,8 +7,10 @@
 
 mod bindings;
 
+pub mod active_list;
 pub mod capability;
 pub mod cpumask;
+pub mod expiring;
 pub mod genetlink;
 pub mod icmp;
 pub mod jiffies;
@@ -22,8 +24,7 @@ pub mod percpu;
 pub mod printk;
 pub mod random;
 pub mod rcu;
-pub mod roll;
-pub mod roster;
+pub mod rcu_slots;
 pub mod route;
 pub mod sched;
 pub mod seq_file;
@@ -33,6 +34,5 @@ pub mod sockopt;
 pub mod spinlock;
 pub mod sysctl;
 pub mod table;
-pub mod timed;
 pub mod work;
 pub mod xfrm;

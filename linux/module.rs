@@ -18,7 +18,7 @@ impl ModuleRef {
     /// Counts a use, unless the module is about to go.
     pub fn new(module: &'static ThisModule) -> Option<Self> {
         // SAFETY: The module is the one that runs this.
-        // INVARIANT: Counted if true.
+        // INVARIANT: RefCounted if true.
         unsafe { bindings::try_module_get(module.as_ptr()) }.then_some(Self(module))
     }
 }

@@ -5,8 +5,8 @@
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
 use crate::{
+    active_list::Place,
     bindings,
-    roll::Place,
     table::AtomicChained, //
 };
 use core::{
@@ -102,7 +102,7 @@ pub(crate) struct SharedInner<T: 'static> {
     refs: AtomicU32,
     /// Which of those it is in.
     pub(crate) chained: AtomicChained,
-    /// The object's place in a roll; see [`crate::roll`].
+    /// The object's place in a roll; see [`crate::active_list`].
     pub(crate) place: Place<T>,
     #[pin]
     pub(crate) value: T,

@@ -241,7 +241,7 @@ impl<T: Hashed> Table<T> {
         });
     }
 
-    /// Visits the objects of one bucket; see the cursor's rules at [`crate::timed::Table::scan`].
+    /// Visits the objects of one bucket; see the cursor's rules at [`crate::expiring::Table::scan`].
     pub fn scan<'rcu>(
         &self,
         rcu: ReadLocked<'rcu>,

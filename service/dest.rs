@@ -111,7 +111,7 @@ pub(crate) struct Dest {
     upper: AtomicU32,
     lower: AtomicU32,
     overloaded: AtomicBool,
-    /// Held while `overloaded` is worked out and set. Innermost.
+    /// EntryRef while `overloaded` is worked out and set. Innermost.
     #[pin]
     overload: SpinLockBh<()>,
     /// Whether it belongs to its service at present.

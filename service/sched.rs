@@ -47,8 +47,8 @@ use linux::{
         Shared,
         SharedCell, //
     },
-    roster::{
-        Roster,
+    rcu_slots::{
+        RcuSlots,
         View, //
     }, //
 };
@@ -109,7 +109,7 @@ impl Scheduler {
     /// Puts another scheduler in force; the same one goes on as it is. Sleeps.
     ///
     /// Errors: as for [`SchedState::new`]; the old one stays in force then.
-    pub(crate) fn set(&self, kind: Option<SchedulerKind>, dests: &Roster<Dest>) -> Result {
+    pub(crate) fn set(&self, kind: Option<SchedulerKind>, dests: &RcuSlots<Dest>) -> Result {
         if kind == self.kind() {
             return Ok(());
         }
@@ -135,7 +135,7 @@ impl Scheduler {
     /// available. Softirq, or process context under RCU.
     pub(crate) fn pick<'rcu>(
         &self,
-        dests: &Roster<Dest>,
+        dests: &RcuSlots<Dest>,
         arrival: &SchedRequest,
         flags: u32,
         rcu: ReadLocked<'rcu>,
@@ -148,7 +148,7 @@ impl Scheduler {
     /// To be called before a change is made; what it returns belongs to the call after it. Sleeps.
     ///
     /// Errors: `ENOMEM`.
-    pub(crate) fn prepare(&self, dests: &Roster<Dest>, change: Change<'_>) -> Result<Prepared> {
+    pub(crate) fn prepare(&self, dests: &RcuSlots<Dest>, change: Change<'_>) -> Result<Prepared> {
         let Some(kind) = self.kind() else {
             return Ok(Prepared::default());
         };
@@ -176,7 +176,7 @@ impl Scheduler {
     }
 
     /// A server was added.
-    pub(crate) fn added(&self, dests: &Roster<Dest>, dest: &Dest, prepared: Prepared) {
+    pub(crate) fn added(&self, dests: &RcuSlots<Dest>, dest: &Dest, prepared: Prepared) {
         let Some(current) = self.current() else {
             return;
         };
@@ -209,7 +209,7 @@ impl Scheduler {
     }
 
     /// A server was edited, or the one that was removed has gone. Sleeps.
-    pub(crate) fn changed(&self, dests: &Roster<Dest>, prepared: Prepared) {
+    pub(crate) fn changed(&self, dests: &RcuSlots<Dest>, prepared: Prepared) {
         let Some(current) = self.current() else {
             return;
         };

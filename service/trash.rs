@@ -121,7 +121,7 @@ impl Trash {
     /// Keeps a server, as [`Open::put`] does. Sleeps.
     pub(crate) fn put(&self, dest: Shared<Dest>) {
         let mut trash = self.open();
-        trash.make_room(1);
+        trash.reserve(1);
         trash.put(dest);
     }
 
@@ -154,7 +154,7 @@ impl Open<'_> {
     }
 
     /// Makes room for so many more servers. Sleeps. What there is no memory for will be let go.
-    pub(crate) fn make_room(&mut self, servers: usize) {
+    pub(crate) fn reserve(&mut self, servers: usize) {
         let _ = self.dests.reserve(servers, GFP_KERNEL);
     }
 

@@ -283,12 +283,12 @@ impl Rates {
             false => ControlFlow::Continue(()),
         };
         Cursor::default().for_each(services, |service, rcu| {
-            stats.services.enrol(service, rcu);
+            stats.services.activate(service, rcu);
             go_on()
         });
         Cursor::default().for_each(dests, |dest, rcu| {
             if dest.available() {
-                stats.dests.enrol(dest, rcu);
+                stats.dests.activate(dest, rcu);
             }
             go_on()
         });

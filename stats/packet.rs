@@ -18,12 +18,12 @@ use crate::{
 };
 use kernel::prelude::*;
 use linux::{
+    active_list::ActiveList, //
     percpu::Section,
     rcu::{
         Borrowed,
         ReadLocked, //
     },
-    roll::Roll, //
 };
 
 /// What counts for a whole namespace, and which of its servers and services have rates to estimate.
@@ -32,17 +32,17 @@ pub(crate) struct NetnsStats {
     #[pin]
     pub(crate) total: Stats,
     #[pin]
-    pub(crate) dests: Roll<Dest>,
+    pub(crate) dests: ActiveList<Dest>,
     #[pin]
-    pub(crate) services: Roll<Service>,
+    pub(crate) services: ActiveList<Service>,
 }
 
 impl NetnsStats {
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             total <- Stats::new(),
-            dests <- Roll::new(),
-            services <- Roll::new(),
+            dests <- ActiveList::new(),
+            services <- ActiveList::new(),
         }? Error)
     }
 }
@@ -68,9 +68,9 @@ impl PacketStats<'_, '_> {
 
     /// To be called once they have been counted for.
     #[inline]
-    fn enrol(&self) {
-        self.stats.dests.enrol(self.dest, self.rcu);
-        self.stats.services.enrol(self.service, self.rcu);
+    fn activate(&self) {
+        self.stats.dests.activate(self.dest, self.rcu);
+        self.stats.services.activate(self.service, self.rcu);
     }
 
     #[inline]
@@ -80,7 +80,7 @@ impl PacketStats<'_, '_> {
             share[packets].add(1);
             share[bytes].add(len as u64);
         }
-        self.enrol();
+        self.activate();
     }
 
     /// Counts a request of `len` bytes.
@@ -101,6 +101,6 @@ impl PacketStats<'_, '_> {
         for share in self.shares(&section) {
             share[CONNS].add(1);
         }
-        self.enrol();
+        self.activate();
     }
 }

@@ -169,7 +169,7 @@ pub(crate) struct Chains<N: Node> {
     lock_mask: usize,
     #[pin]
     locks: [SpinLockBh<()>; LOCKS],
-    /// Held for a resize.
+    /// EntryRef for a resize.
     #[pin]
     resizing: Mutex<()>,
     _nodes: PhantomData<*mut N>,

@@ -23,7 +23,7 @@ use linux::{
         Shared,
         SharedCell, //
     },
-    roster::Roster, //
+    rcu_slots::RcuSlots, //
 };
 
 /// Whom each place belongs to. Never changed: a reader sees one table or the next.
@@ -60,10 +60,10 @@ impl LookupTable {
     /// there are too many of them. Sleeps.
     pub(super) fn new(
         kind: ByHash,
-        roster: &Roster<Dest>,
+        rcu_slots: &RcuSlots<Dest>,
         change: Option<Change<'_>>,
     ) -> Result<Option<Shared<Self>>> {
-        let room = roster.count().saturating_add(1);
+        let room = rcu_slots.count().saturating_add(1);
         let mut dests = KVVec::with_capacity(room, GFP_KERNEL)?;
         let mut members = KVVec::with_capacity(room, GFP_KERNEL)?;
         let mut take = |dest: Shared<Dest>| -> Result {
@@ -75,7 +75,7 @@ impl LookupTable {
             take(dest.clone())?;
         }
         let mut taken = Ok(());
-        roster.for_each(|_, dest, _| {
+        rcu_slots.for_each(|_, dest, _| {
             let goes = matches!(change, Some(Change::Remove(other))
                 if core::ptr::eq(other, dest.get()));
             if let (Ok(()), false, Some(dest)) = (taken, goes, dest.share()) {

@@ -9,7 +9,7 @@ use ipvs_core::sched::{
 };
 use linux::{
     rcu::Borrowed,
-    roster::View, //
+    rcu_slots::View, //
 };
 
 /// The servers of a service, as schedulers see them.

@@ -18,7 +18,7 @@ use linux::{
         Shared,
         SharedCell, //
     },
-    roster::Roster, //
+    rcu_slots::RcuSlots, //
 };
 
 /// The slots whose servers have changed, for those who look at them.
@@ -98,6 +98,6 @@ impl DestNotifier {
 }
 
 /// No server of the service tells anyone any more. Sleeps.
-pub(super) fn forget_all(dests: &Roster<Dest>) {
+pub(super) fn forget_all(dests: &RcuSlots<Dest>) {
     dests.for_each(|_, dest, _| dest.notifier.forget());
 }

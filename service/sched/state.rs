@@ -43,7 +43,7 @@ use linux::{
         Shared,
         SharedCell, //
     },
-    roster::Roster,
+    rcu_slots::RcuSlots,
     spinlock::SpinLockBh, //
 };
 
@@ -63,7 +63,7 @@ pub(super) struct Memory {
 
 /// What the weights of servers come to. Under the configuration lock, which weights are changed
 /// under. Sleeps.
-pub(super) fn weights(dests: &Roster<Dest>) -> wrr::Weights {
+pub(super) fn weights(dests: &RcuSlots<Dest>) -> wrr::Weights {
     let mut weights = wrr::Weights::new();
     dests.for_each(|_, dest, _| weights.add(dest.weight()));
     weights
@@ -87,7 +87,7 @@ impl SchedState {
     /// Errors: `ENOMEM`; `EINVAL` for more servers than the scheduler has room for.
     pub(super) fn new(
         kind: SchedulerKind,
-        dests: Option<&Roster<Dest>>,
+        dests: Option<&RcuSlots<Dest>>,
         settings: &Arc<Settings>,
     ) -> Result<Shared<Self>> {
         let turn = match (kind, dests) {
@@ -127,7 +127,7 @@ impl SchedState {
     #[inline]
     pub(super) fn pick<'rcu>(
         &self,
-        dests: &Roster<Dest>,
+        dests: &RcuSlots<Dest>,
         arrival: &SchedRequest,
         flags: u32,
         rcu: ReadLocked<'rcu>,
@@ -150,7 +150,7 @@ impl SchedState {
     fn least<'rcu>(
         &self,
         kind: LeastLoad,
-        dests: &Roster<Dest>,
+        dests: &RcuSlots<Dest>,
         rcu: ReadLocked<'rcu>,
     ) -> Option<DestView<'rcu>> {
         if self.has_tree.load(Relaxed) {
@@ -164,7 +164,7 @@ impl SchedState {
         kind.pick(&DestsView(&dests.view(rcu)))
     }
 
-    fn next<'rcu>(&self, dests: &Roster<Dest>, rcu: ReadLocked<'rcu>) -> Option<DestView<'rcu>> {
+    fn next<'rcu>(&self, dests: &RcuSlots<Dest>, rcu: ReadLocked<'rcu>) -> Option<DestView<'rcu>> {
         let Memory { turn, tree } = &mut *self.memory.lock();
         let view = dests.view(rcu);
         let servers = DestsView(&view);
@@ -179,7 +179,7 @@ impl SchedState {
         }
     }
 
-    fn twos<'rcu>(&self, dests: &Roster<Dest>, rcu: ReadLocked<'rcu>) -> Option<DestView<'rcu>> {
+    fn twos<'rcu>(&self, dests: &RcuSlots<Dest>, rcu: ReadLocked<'rcu>) -> Option<DestView<'rcu>> {
         if self.has_tree.load(Relaxed) {
             if let Some(tree) = &mut self.memory.lock().tree {
                 let view = dests.view(rcu);
@@ -192,7 +192,7 @@ impl SchedState {
 
     /// Lets the servers tell `tree` of their changes from now on, or nobody, and puts it to use.
     /// Under the configuration lock. Sleeps.
-    pub(super) fn replant(&self, dests: &Roster<Dest>, tree: Option<ServerTree>) {
+    pub(super) fn replant(&self, dests: &RcuSlots<Dest>, tree: Option<ServerTree>) {
         if tree.is_none() {
             dirty_slots::forget_all(dests);
         }
@@ -206,7 +206,7 @@ impl SchedState {
     }
 
     /// Takes in the server in the last slot.
-    pub(super) fn take_in_last(&self, dests: &Roster<Dest>) {
+    pub(super) fn take_in_last(&self, dests: &RcuSlots<Dest>) {
         linux::rcu::read(|rcu| {
             let view = dests.view(rcu);
             let slot = view.len().wrapping_sub(1);

@@ -25,28 +25,28 @@ pub use kernel_api::*;
 #[path = "../../../linux"]
 #[allow(dead_code)]
 mod linux {
+    pub(crate) mod active_list;
+    pub(crate) mod expiring;
     pub(crate) mod jiffies;
     pub(crate) mod rcu;
-    pub(crate) mod roll;
-    pub(crate) mod roster;
+    pub(crate) mod rcu_slots;
     pub(crate) mod sched;
     pub(crate) mod slab;
     pub(crate) mod table;
-    pub(crate) mod timed;
 
     #[path = "net/slot.rs"]
     pub(crate) mod pernet_slot;
 }
 
 pub(crate) use linux::{
+    active_list,
+    expiring, //
     jiffies,
     pernet_slot,
     rcu,
-    roll,
     sched,
     slab,
     table,
-    timed, //
 };
 pub(crate) use route::{
     net,

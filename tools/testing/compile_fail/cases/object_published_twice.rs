@@ -4,11 +4,11 @@
 //! An object that was published is no longer its maker's.
 
 use linux::{
-    rcu::ReadLocked,
-    timed::{
+    expiring::{
         Entry,
         New, //
     },
+    rcu::ReadLocked,
 };
 
 pub fn publish<T: Entry>(new: New<'_, T>, rcu: ReadLocked<'_>) -> bool {

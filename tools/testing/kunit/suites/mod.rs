@@ -2,14 +2,14 @@
 
 //! The suites.
 
+mod active_list;
+mod expiring;
 mod kthread;
 mod net;
 mod numbers;
 mod percpu;
 mod rcu;
-mod roll;
-mod roster;
+mod rcu_slots;
 mod spinlock;
 mod table;
-mod timed;
 mod work;

@@ -2,14 +2,14 @@
 
 //! The models.
 
+mod active_list;
 mod conn_bits;
-mod roll;
-mod roster;
+mod expiring;
+mod rcu_slots;
 mod route_cache;
 mod shared;
 mod slot;
 mod table;
-mod timed;
 
 use crate::{
     prelude::*,

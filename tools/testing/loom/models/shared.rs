@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counted references, and the place that readers look at (`linux/rcu.rs`).
+//! RefCounted references, and the place that readers look at (`linux/rcu.rs`).
 
 use super::{
     explore,

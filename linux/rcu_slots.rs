@@ -33,7 +33,7 @@ use kernel::{
     }, //
 };
 
-/// Room for one object: null, or an object that is valid for as long as readers may see it.
+/// Reserved for one object: null, or an object that is valid for as long as readers may see it.
 type Slot<T> = AtomicPtr<SharedInner<T>>;
 
 /// A generation of slots with memory of its own.
@@ -69,7 +69,7 @@ impl<T: Send + Sync> Slots<T> {
     }
 }
 
-/// How many slots [`Roster::for_each`] looks at under RCU at a time.
+/// How many slots [`RcuSlots::for_each`] looks at under RCU at a time.
 const BATCH: usize = 64;
 
 /// So many slots are part of the list.
@@ -83,7 +83,7 @@ const FEW: usize = 8;
 /// is the generation. Each object in a slot of it is held by one reference that the slot owns. `slots`
 /// and `count` change under `writer` only.
 #[pin_data(PinnedDrop)]
-pub struct Roster<T: Send + Sync + 'static> {
+pub struct RcuSlots<T: Send + Sync + 'static> {
     slots: AtomicPtr<SharedInner<Slots<T>>>,
     few_len: AtomicUsize,
     few: [Slot<T>; FEW],
@@ -93,7 +93,7 @@ pub struct Roster<T: Send + Sync + 'static> {
     writer: Mutex<()>,
 }
 
-/// The slots of a [`Roster`] as a reader sees them: one generation, of which the first `len` slots
+/// The slots of a [`RcuSlots`] as a reader sees them: one generation, of which the first `len` slots
 /// were used.
 pub struct View<'a, 'rcu, T: Send + Sync + 'static> {
     len: &'a AtomicUsize,
@@ -155,33 +155,33 @@ impl<'rcu, T: Send + Sync> View<'_, 'rcu, T> {
     }
 }
 
-/// Room for one more object in a list that has no other writer.
-pub struct Room<'a, T: Send + Sync + 'static> {
-    roster: &'a Roster<T>,
+/// Reserved for one more object in a list that has no other writer.
+pub struct Reserved<'a, T: Send + Sync + 'static> {
+    rcu_slots: &'a RcuSlots<T>,
     /// If all slots are in use.
     new: Option<Shared<Slots<T>>>,
     _writer: MutexGuard<'a, ()>,
 }
 
-impl<T: Send + Sync> Room<'_, T> {
+impl<T: Send + Sync> Reserved<'_, T> {
     /// Adds `object`, whose reference the list keeps. `moved`, which must not sleep, is called with
     /// the former slots if the objects are about to move. Sleeps.
     pub fn push(self, object: Shared<T>, moved: impl FnOnce(&View<'_, '_, T>)) {
         let Self {
-            roster,
+            rcu_slots,
             new,
             _writer,
         } = self;
         match new {
-            Some(new) => roster.move_to(new, object, moved),
-            None => crate::rcu::read(|rcu| roster.view(rcu).push(object.into_inner())),
+            Some(new) => rcu_slots.move_to(new, object, moved),
+            None => crate::rcu::read(|rcu| rcu_slots.view(rcu).push(object.into_inner())),
         }
-        let count = roster.count().wrapping_add(1);
-        roster.count.store(count, Ordering::Relaxed);
+        let count = rcu_slots.count().wrapping_add(1);
+        rcu_slots.count.store(count, Ordering::Relaxed);
     }
 }
 
-impl<T: Send + Sync> Roster<T> {
+impl<T: Send + Sync> RcuSlots<T> {
     /// An empty list.
     pub fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
@@ -190,7 +190,7 @@ impl<T: Send + Sync> Roster<T> {
             few_len: AtomicUsize::new(0),
             few: [const { Slot::new(core::ptr::null_mut()) }; FEW],
             count: AtomicUsize::new(0),
-            writer <- new_mutex!((), "roster"),
+            writer <- new_mutex!((), "rcu_slots"),
         }? Error)
     }
 
@@ -289,11 +289,11 @@ impl<T: Send + Sync> Roster<T> {
     /// Makes room for one more object, and keeps other writers out until it is there. Sleeps.
     ///
     /// Errors: `ENOMEM`.
-    pub fn make_room(&self) -> Result<Room<'_, T>> {
+    pub fn reserve(&self) -> Result<Reserved<'_, T>> {
         let writer = self.writer.lock();
         let new = self.room_after_move().map(Slots::new).transpose()?;
-        Ok(Room {
-            roster: self,
+        Ok(Reserved {
+            rcu_slots: self,
             new,
             _writer: writer,
         })
@@ -351,7 +351,7 @@ impl<T: Send + Sync> Roster<T> {
 }
 
 #[pinned_drop]
-impl<T: Send + Sync> PinnedDrop for Roster<T> {
+impl<T: Send + Sync> PinnedDrop for RcuSlots<T> {
     fn drop(self: Pin<&mut Self>) {
         // Nobody reads the list any more.
         crate::rcu::read(|rcu| {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects that end when their time is up: [`linux::timed`] and [`linux::slab`].
+//! Objects that end when their time is up: [`linux::expiring`] and [`linux::slab`].
 
 use crate::{
     item::{
@@ -20,19 +20,19 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
+    expiring::{
+        Entry,
+        EntryRef,
+        Quota,
+        RefCounted,
+        Refused,
+        Table,
+        TableRef, //
+    },
     jiffies, rcu, slab,
     table::{
         Hashed,
         Seed, //
-    },
-    timed::{
-        Counted,
-        Entry,
-        Held,
-        Quota,
-        Refused,
-        Table,
-        TableRef, //
     },
 };
 
@@ -68,7 +68,7 @@ impl Hashed for Item {
 }
 
 impl Entry for Item {
-    type Holds = Counted;
+    type Holds = RefCounted;
 
     fn deadline(&self) -> usize {
         self.deadline.load(Ordering::Relaxed)
@@ -154,7 +154,7 @@ impl Stage {
         &self,
         slot: usize,
         key: u32,
-        mut f: impl FnMut(&linux::timed::Timed<Item>) -> R,
+        mut f: impl FnMut(&linux::expiring::Expiring<Item>) -> R,
     ) -> Option<R> {
         let hash = item::hash_of(key, self.table.seed());
         rcu::read(|rcu| {
@@ -272,7 +272,7 @@ mod cases {
             let item = stage.table.find(rcu, hash, |item, _| Some(item));
             if let Some(item) = item {
                 item.set_deadline(1);
-                item.hasten();
+                item.mod_earlier();
             }
             for _ in 0..50 {
                 wait::some_ticks();
@@ -324,7 +324,7 @@ mod cases {
         assert!(stage.retired() == 0);
         let hastened = stage.with(0, 0, |item| {
             item.set_deadline(1);
-            item.hasten();
+            item.mod_earlier();
         });
         assert!(hastened.is_some());
         assert!(wait::until(|| stage.retired() == 1));
@@ -340,8 +340,10 @@ mod cases {
             item.punctual = false;
             stage.publish(item)?;
         }
-        let (Some(held), Some(again)) = (stage.with(0, 1, Held::new), stage.with(0, 1, Held::new))
-        else {
+        let (Some(held), Some(again)) = (
+            stage.with(0, 1, EntryRef::new),
+            stage.with(0, 1, EntryRef::new),
+        ) else {
             return Err(ENOENT);
         };
         stage.table.clear();
@@ -350,7 +352,7 @@ mod cases {
         assert!(stage.ledger.order_is(&[0]));
         // Its timer is gone, and does not come back.
         held.set_deadline(1);
-        held.hasten();
+        held.mod_earlier();
         wait::a_while();
         drop(held);
         assert!(again.keys.token.number() == 1);

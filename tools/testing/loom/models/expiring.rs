@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects that end when their time is up (`linux/timed.rs`).
+//! Objects that end when their time is up (`linux/expiring.rs`).
 
 use super::{
     explore,
@@ -8,6 +8,14 @@ use super::{
 };
 use crate::{
     bindings::jiffies as NOW,
+    expiring::{
+        Entry,
+        Expiring, //
+        Quota,
+        Refused,
+        Table,
+        TableRef,
+    },
     prelude::*,
     rcu::{
         self,
@@ -19,14 +27,6 @@ use crate::{
         Hashed,
         Seed,
         Sizing, //
-    },
-    timed::{
-        Entry,
-        Quota,
-        Refused,
-        Table,
-        TableRef,
-        Timed, //
     },
     timer_model, //
 };
@@ -114,10 +114,12 @@ fn table() -> Mortals {
     let init = slab::Cache::new(c"mortals").unwrap();
     // SAFETY: Writes all of it.
     let cache = unsafe {
-        pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut slab::Cache<Timed<Mortal>>| {
-            slot.write(init);
-            Ok(())
-        })
+        pin_init::pin_init_from_closure::<_, Error>(
+            move |slot: *mut slab::Cache<Expiring<Mortal>>| {
+                slot.write(init);
+                Ok(())
+            },
+        )
     };
     let cache = sync::Arc::pin_init(cache, GFP_KERNEL).unwrap();
     let quota = sync::Arc::new(Quota::new(), GFP_KERNEL).unwrap();
@@ -140,14 +142,18 @@ fn publish<'rcu>(
     number: u32,
     ticks: usize,
     life: &Arc<Life>,
-) -> Result<&'rcu Timed<Mortal>, &'rcu Timed<Mortal>> {
+) -> Result<&'rcu Expiring<Mortal>, &'rcu Expiring<Mortal>> {
     let new = Table::alloc(table, mortal(number, ticks, life), 9)
         .ok()
         .unwrap();
     new.publish(rcu, |other| other.number() == number)
 }
 
-fn find<'rcu>(table: &Mortals, rcu: ReadLocked<'rcu>, number: u32) -> Option<&'rcu Timed<Mortal>> {
+fn find<'rcu>(
+    table: &Mortals,
+    rcu: ReadLocked<'rcu>,
+    number: u32,
+) -> Option<&'rcu Expiring<Mortal>> {
     table.find(rcu, number, |object, slot| {
         (slot == 0 && object.number() == number).then_some(object)
     })
@@ -224,7 +230,7 @@ fn an_earlier_deadline_is_not_lost_to_a_timer_that_fires() {
         rcu::read(|rcu| {
             let object = find(&table, rcu, 1).unwrap();
             object.deadline.store(NOW + 5, Relaxed);
-            object.hasten();
+            object.mod_earlier();
         });
         timer.join().unwrap();
         assert!(timer_model::earliest().is_some_and(|tick| tick <= NOW + 5));
@@ -245,7 +251,7 @@ fn an_earlier_deadline_is_not_lost_to_who_publishes() {
         let hastened = rcu::read(|rcu| {
             find(&table, rcu, 1).is_some_and(|object| {
                 object.deadline.store(NOW + 5, Relaxed);
-                object.hasten();
+                object.mod_earlier();
                 true
             })
         });
@@ -266,7 +272,7 @@ fn hastening_what_has_ended_does_nothing() {
         let timer = thread::spawn(|| timer_model::interrupt(NOW));
         rcu::read(|rcu| {
             if let Some(found) = find(&table, rcu, 1) {
-                found.hasten();
+                found.mod_earlier();
             }
         });
         timer.join().unwrap();
@@ -306,7 +312,7 @@ fn a_timer_that_fires_again_while_it_runs_arms_nothing_that_has_ended() {
         rcu::read(|rcu| {
             let object = find(&table, rcu, 1).unwrap();
             object.deadline.store(NOW, Relaxed);
-            object.hasten();
+            object.mod_earlier();
         });
         for timer in timers {
             timer.join().unwrap();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects that are enrolled by who changes them, and visited (`linux/roll.rs`).
+//! Objects that are enrolled by who changes them, and visited (`linux/active_list.rs`).
 
 use super::explore;
 use crate::{
-    linux::roll::Roll,
+    linux::active_list::ActiveList,
     prelude::*,
     rcu::{
         self,
@@ -50,14 +50,14 @@ impl Log {
 }
 
 /// Counts as statistics do: each thread has its own counter, without order.
-struct Counted {
+struct RefCounted {
     counters: [AtomicU32; 2],
     /// The sum that the last visit saw.
     seen: AtomicUsize,
     log: Arc<Log>,
 }
 
-impl Counted {
+impl RefCounted {
     fn count(&self, thread: usize) {
         let counter = &self.counters[thread];
         counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -79,22 +79,22 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for RefCounted {
     fn drop(&mut self) {
         self.log.dropped.fetch_add(1, SeqCst);
     }
 }
 
-fn new_object() -> (Shared<Counted>, Arc<Log>) {
+fn new_object() -> (Shared<RefCounted>, Arc<Log>) {
     let log = Arc::<Log>::default();
-    let counted = Counted {
+    let counted = RefCounted {
         counters: [0; 2].map(AtomicU32::new),
         seen: AtomicUsize::new(0),
         log: Arc::clone(&log),
     };
     // SAFETY: Writes all of it.
     let init = unsafe {
-        pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut Counted| {
+        pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut RefCounted| {
             slot.write(counted);
             Ok(())
         })
@@ -102,10 +102,10 @@ fn new_object() -> (Shared<Counted>, Arc<Log>) {
     (Shared::pin_init(init, GFP_KERNEL).unwrap(), log)
 }
 
-struct Shareable(Pin<KBox<Roll<Counted>>>);
+struct Shareable(Pin<KBox<ActiveList<RefCounted>>>);
 
 impl Deref for Shareable {
-    type Target = Roll<Counted>;
+    type Target = ActiveList<RefCounted>;
 
     fn deref(&self) -> &Self::Target {
         &self.0
@@ -113,47 +113,47 @@ impl Deref for Shareable {
 }
 
 /// A roll that is open.
-fn roll() -> Arc<Shareable> {
-    let roll = KBox::try_pin_init(Roll::new(), GFP_KERNEL).unwrap();
-    roll.open();
-    Arc::new(Shareable(roll))
+fn active_list() -> Arc<Shareable> {
+    let active_list = KBox::try_pin_init(ActiveList::new(), GFP_KERNEL).unwrap();
+    active_list.open();
+    Arc::new(Shareable(active_list))
 }
 
-fn enrol(roll: &Roll<Counted>, entry: &Shared<Counted>) {
-    rcu::read(|rcu| roll.enrol(entry.borrow(rcu), rcu));
+fn activate(active_list: &ActiveList<RefCounted>, entry: &Shared<RefCounted>) {
+    rcu::read(|rcu| active_list.activate(entry.borrow(rcu), rcu));
 }
 
 /// A packet of that thread.
-fn count(roll: &Roll<Counted>, entry: &Shared<Counted>, thread: usize) {
+fn count(active_list: &ActiveList<RefCounted>, entry: &Shared<RefCounted>, thread: usize) {
     rcu::read(|rcu| {
         entry.count(thread);
-        roll.enrol(entry.borrow(rcu), rcu);
+        active_list.activate(entry.borrow(rcu), rcu);
     });
 }
 
 /// Visits all, which want to be visited `again` or not.
-fn visit(roll: &Roll<Counted>, again: bool) {
-    let visit = |counted: &Counted| {
+fn visit(active_list: &ActiveList<RefCounted>, again: bool) {
+    let visit = |counted: &RefCounted| {
         counted.visit();
         again
     };
-    roll.visit(visit, |counted| counted.sum() != counted.seen(), || false);
+    active_list.visit(visit, |counted| counted.sum() != counted.seen(), || false);
 }
 
 #[test]
 fn what_two_enrol_is_visited_once() {
     explore(3, || {
-        let roll = roll();
+        let active_list = active_list();
         let (entry, log) = new_object();
-        let (other, clone) = (Arc::clone(&roll), entry.clone());
-        let enroller = thread::spawn(move || enrol(&other, &clone));
-        enrol(&roll, &entry);
+        let (other, clone) = (Arc::clone(&active_list), entry.clone());
+        let enroller = thread::spawn(move || activate(&other, &clone));
+        activate(&active_list, &entry);
         enroller.join().unwrap();
         assert_eq!(entry.references(), 2);
-        visit(&roll, true);
-        visit(&roll, false);
+        visit(&active_list, true);
+        visit(&active_list, false);
         assert_eq!((log.visits(), entry.references()), (2, 1));
-        visit(&roll, false);
+        visit(&active_list, false);
         assert_eq!(log.visits(), 2);
     });
 }
@@ -161,13 +161,14 @@ fn what_two_enrol_is_visited_once() {
 #[test]
 fn what_is_enrolled_during_a_visit_is_visited_then_or_next_time() {
     explore(2, || {
-        let roll = roll();
+        let active_list = active_list();
         let ((first, first_log), (second, second_log)) = (new_object(), new_object());
-        let (other, clones) = (Arc::clone(&roll), [first.clone(), second.clone()]);
-        let enroller = thread::spawn(move || clones.iter().for_each(|entry| enrol(&other, entry)));
-        visit(&roll, false);
+        let (other, clones) = (Arc::clone(&active_list), [first.clone(), second.clone()]);
+        let enroller =
+            thread::spawn(move || clones.iter().for_each(|entry| activate(&other, entry)));
+        visit(&active_list, false);
         enroller.join().unwrap();
-        visit(&roll, false);
+        visit(&active_list, false);
         assert_eq!((first_log.visits(), second_log.visits()), (1, 1));
         assert_eq!((first.references(), second.references()), (1, 1));
     });
@@ -177,14 +178,15 @@ fn what_is_enrolled_during_a_visit_is_visited_then_or_next_time() {
 #[test]
 fn what_is_enrolled_again_as_it_leaves_leads_to_the_next() {
     explore(3, || {
-        let roll = roll();
+        let active_list = active_list();
         let ((first, first_log), (second, second_log)) = (new_object(), new_object());
-        enrol(&roll, &first);
-        let (other, clones) = (Arc::clone(&roll), [second.clone(), first.clone()]);
-        let enroller = thread::spawn(move || clones.iter().for_each(|entry| enrol(&other, entry)));
-        visit(&roll, false);
+        activate(&active_list, &first);
+        let (other, clones) = (Arc::clone(&active_list), [second.clone(), first.clone()]);
+        let enroller =
+            thread::spawn(move || clones.iter().for_each(|entry| activate(&other, entry)));
+        visit(&active_list, false);
         enroller.join().unwrap();
-        visit(&roll, false);
+        visit(&active_list, false);
         assert!(first_log.visits() <= 2);
         assert_eq!(second_log.visits(), 1);
         assert_eq!((first.references(), second.references()), (1, 1));
@@ -194,13 +196,13 @@ fn what_is_enrolled_again_as_it_leaves_leads_to_the_next() {
 #[test]
 fn two_who_enrol_lose_neither_object() {
     explore(3, || {
-        let roll = roll();
+        let active_list = active_list();
         let ((first, first_log), (second, second_log)) = (new_object(), new_object());
-        let (other, clone) = (Arc::clone(&roll), second.clone());
-        let enroller = thread::spawn(move || enrol(&other, &clone));
-        enrol(&roll, &first);
+        let (other, clone) = (Arc::clone(&active_list), second.clone());
+        let enroller = thread::spawn(move || activate(&other, &clone));
+        activate(&active_list, &first);
         enroller.join().unwrap();
-        visit(&roll, false);
+        visit(&active_list, false);
         assert_eq!((first_log.visits(), second_log.visits()), (1, 1));
         assert_eq!((first.references(), second.references()), (1, 1));
     });
@@ -209,15 +211,15 @@ fn two_who_enrol_lose_neither_object() {
 #[test]
 fn a_change_of_what_leaves_is_seen_by_a_later_visit() {
     explore(3, || {
-        let roll = roll();
+        let active_list = active_list();
         let (entry, _) = new_object();
-        enrol(&roll, &entry);
-        let (other, clone) = (Arc::clone(&roll), entry.clone());
+        activate(&active_list, &entry);
+        let (other, clone) = (Arc::clone(&active_list), entry.clone());
         let packets = thread::spawn(move || count(&other, &clone, 0));
-        visit(&roll, false);
+        visit(&active_list, false);
         packets.join().unwrap();
         if entry.seen() != 1 {
-            visit(&roll, false);
+            visit(&active_list, false);
         }
         assert_eq!(entry.seen(), 1);
     });
@@ -226,17 +228,17 @@ fn a_change_of_what_leaves_is_seen_by_a_later_visit() {
 #[test]
 fn changes_by_two_of_what_leaves_are_seen_by_a_later_visit() {
     explore(2, || {
-        let roll = roll();
+        let active_list = active_list();
         let (entry, _) = new_object();
-        enrol(&roll, &entry);
+        activate(&active_list, &entry);
         let packets = [0, 1].map(|thread| {
-            let (other, clone) = (Arc::clone(&roll), entry.clone());
+            let (other, clone) = (Arc::clone(&active_list), entry.clone());
             thread::spawn(move || count(&other, &clone, thread))
         });
-        visit(&roll, false);
+        visit(&active_list, false);
         packets.map(|packets| packets.join().unwrap());
         if entry.seen() != 2 {
-            visit(&roll, false);
+            visit(&active_list, false);
         }
         assert_eq!(entry.seen(), 2);
     });
@@ -245,18 +247,18 @@ fn changes_by_two_of_what_leaves_are_seen_by_a_later_visit() {
 #[test]
 fn a_change_is_seen_although_the_object_leaves_again_and_again() {
     explore(2, || {
-        let roll = roll();
+        let active_list = active_list();
         let (entry, _) = new_object();
-        let (other, clone) = (Arc::clone(&roll), entry.clone());
+        let (other, clone) = (Arc::clone(&active_list), entry.clone());
         let packets = thread::spawn(move || {
             count(&other, &clone, 0);
             count(&other, &clone, 0);
         });
-        visit(&roll, false);
-        visit(&roll, false);
+        visit(&active_list, false);
+        visit(&active_list, false);
         packets.join().unwrap();
         if entry.seen() != 2 {
-            visit(&roll, false);
+            visit(&active_list, false);
         }
         assert_eq!(entry.seen(), 2);
     });
@@ -265,21 +267,21 @@ fn a_change_is_seen_although_the_object_leaves_again_and_again() {
 #[test]
 fn a_closed_roll_holds_nothing() {
     explore(3, || {
-        let roll = roll();
+        let active_list = active_list();
         let ((entry, log), (known, known_log)) = (new_object(), new_object());
-        enrol(&roll, &known);
-        visit(&roll, true);
-        let (other, clone) = (Arc::clone(&roll), entry.clone());
-        let enroller = thread::spawn(move || enrol(&other, &clone));
-        roll.close();
+        activate(&active_list, &known);
+        visit(&active_list, true);
+        let (other, clone) = (Arc::clone(&active_list), entry.clone());
+        let enroller = thread::spawn(move || activate(&other, &clone));
+        active_list.close();
         enroller.join().unwrap();
-        enrol(&roll, &known);
+        activate(&active_list, &known);
         assert_eq!((entry.references(), known.references()), (1, 1));
-        visit(&roll, true);
+        visit(&active_list, true);
         assert_eq!((log.visits(), known_log.visits()), (0, 1));
-        roll.open();
-        [&entry, &known].map(|entry| enrol(&roll, entry));
-        visit(&roll, true);
+        active_list.open();
+        [&entry, &known].map(|entry| activate(&active_list, entry));
+        visit(&active_list, true);
         assert_eq!((log.visits(), known_log.visits()), (1, 2));
     });
 }
@@ -287,16 +289,16 @@ fn a_closed_roll_holds_nothing() {
 #[test]
 fn a_roll_is_closed_while_it_is_visited() {
     explore(3, || {
-        let roll = roll();
+        let active_list = active_list();
         let (entry, _) = new_object();
-        enrol(&roll, &entry);
-        let other = Arc::clone(&roll);
+        activate(&active_list, &entry);
+        let other = Arc::clone(&active_list);
         let visitor = thread::spawn(move || visit(&other, false));
-        roll.close();
+        active_list.close();
         assert_eq!(entry.references(), 1);
         visitor.join().unwrap();
-        roll.open();
-        enrol(&roll, &entry);
+        active_list.open();
+        activate(&active_list, &entry);
         assert_eq!(entry.references(), 2);
     });
 }
@@ -305,11 +307,12 @@ fn a_roll_is_closed_while_it_is_visited() {
 #[test]
 fn an_object_goes_from_one_roll_to_another() {
     explore(3, || {
-        let (old, new) = (roll(), roll());
+        let (old, new) = (active_list(), active_list());
         let ((first, _), (second, log)) = (new_object(), new_object());
-        enrol(&old, &first);
+        activate(&old, &first);
         let (other, clones) = (Arc::clone(&new), [second.clone(), first.clone()]);
-        let enroller = thread::spawn(move || clones.iter().for_each(|entry| enrol(&other, entry)));
+        let enroller =
+            thread::spawn(move || clones.iter().for_each(|entry| activate(&other, entry)));
         visit(&old, true);
         drop(old);
         enroller.join().unwrap();
@@ -320,23 +323,23 @@ fn an_object_goes_from_one_roll_to_another() {
 }
 
 /// An object in a cell, and enrolled.
-fn in_cell(roll: &Roll<Counted>) -> (Arc<SharedCell<Counted>>, Arc<Log>) {
+fn in_cell(active_list: &ActiveList<RefCounted>) -> (Arc<SharedCell<RefCounted>>, Arc<Log>) {
     let (entry, log) = new_object();
-    enrol(roll, &entry);
+    activate(active_list, &entry);
     (Arc::new(SharedCell::new(entry)), log)
 }
 
 /// A packet that finds its object in a cell, if it is there, and has `f` look at it.
 fn count_in_cell<R>(
-    roll: &Roll<Counted>,
-    cell: &SharedCell<Counted>,
-    f: impl Fn(rcu::Borrowed<'_, Counted>, ReadLocked<'_>) -> R,
+    active_list: &ActiveList<RefCounted>,
+    cell: &SharedCell<RefCounted>,
+    f: impl Fn(rcu::Borrowed<'_, RefCounted>, ReadLocked<'_>) -> R,
 ) -> Option<R> {
     rcu::read(|rcu| {
         let entry = cell.get(rcu)?;
         entry.count(0);
         let result = f(entry, rcu);
-        roll.enrol(entry, rcu);
+        active_list.activate(entry, rcu);
         Some(result)
     })
 }
@@ -344,17 +347,17 @@ fn count_in_cell<R>(
 #[test]
 fn what_nobody_else_has_is_dropped_once_and_not_used_then() {
     explore(3, || {
-        let roll = roll();
-        let (cell, log) = in_cell(&roll);
-        let (other, place) = (Arc::clone(&roll), Arc::clone(&cell));
+        let active_list = active_list();
+        let (cell, log) = in_cell(&active_list);
+        let (other, place) = (Arc::clone(&active_list), Arc::clone(&cell));
         let packets = thread::spawn(move || {
             count_in_cell(&other, &place, |_, _| ());
         });
         drop(cell.exchange(None));
-        visit(&roll, true);
+        visit(&active_list, true);
         packets.join().unwrap();
         // It may have been enrolled while it left.
-        visit(&roll, true);
+        visit(&active_list, true);
         rcu::drain();
         assert_eq!((log.visits(), log.dropped()), (0, 1));
     });
@@ -363,22 +366,22 @@ fn what_nobody_else_has_is_dropped_once_and_not_used_then() {
 #[test]
 fn a_change_of_what_a_reader_keeps_is_seen() {
     explore(3, || {
-        let roll = roll();
-        let (cell, log) = in_cell(&roll);
-        let (other, place) = (Arc::clone(&roll), Arc::clone(&cell));
+        let active_list = active_list();
+        let (cell, log) = in_cell(&active_list);
+        let (other, place) = (Arc::clone(&active_list), Arc::clone(&cell));
         let packets = thread::spawn(move || {
             count_in_cell(&other, &place, |entry, _| entry.share()).flatten()
         });
         drop(cell.exchange(None));
-        visit(&roll, false);
+        visit(&active_list, false);
         if let Some(entry) = packets.join().unwrap() {
             if entry.seen() != 1 {
-                visit(&roll, false);
+                visit(&active_list, false);
             }
             assert_eq!((entry.seen(), log.dropped()), (1, 0));
         }
         // A visit may have kept it for the change.
-        visit(&roll, true);
+        visit(&active_list, true);
         rcu::drain();
         assert_eq!(log.dropped(), 1);
     });

@@ -43,7 +43,7 @@ use kernel::{
 
 /// In no roll: who takes it out of this state may write its link.
 const OUT: u32 = 0;
-const ENROLLED: u32 = 1;
+const ACTIVE: u32 = 1;
 /// The visitor has it, and will let it go.
 const LEAVING: u32 = 2;
 
@@ -115,7 +115,7 @@ impl<T: Send + Sync> Drop for List<T> {
 ///
 /// `arrived` is a [`List`], which who swaps in null takes over.
 #[pin_data(PinnedDrop)]
-pub struct Roll<T: Send + Sync + 'static> {
+pub struct ActiveList<T: Send + Sync + 'static> {
     /// Those that were enrolled since the last visit.
     arrived: AtomicPtr<SharedInner<T>>,
     open: AtomicBool,
@@ -124,47 +124,45 @@ pub struct Roll<T: Send + Sync + 'static> {
     known: Mutex<List<T>>,
 }
 
-impl<T: Send + Sync> Roll<T> {
+impl<T: Send + Sync> ActiveList<T> {
     /// An empty roll, which is closed.
     pub fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // INVARIANT: Empty.
             arrived: AtomicPtr::new(ptr::null_mut()),
             open: AtomicBool::new(false),
-            known <- new_mutex!(List::empty(), "roll"),
+            known <- new_mutex!(List::empty(), "active_list"),
         }? Error)
     }
 
     /// Has an object visited from now on, unless the roll is closed. To be called after the change, in
     /// a read-side critical section. Any context.
     #[inline]
-    pub fn enrol(&self, object: Borrowed<'_, T>, _rcu: ReadLocked<'_>) {
-        if object.memory().place.state.load(Ordering::Relaxed) != ENROLLED {
-            self.enrol_other(object);
+    pub fn activate(&self, object: Borrowed<'_, T>, _rcu: ReadLocked<'_>) {
+        if object.memory().place.state.load(Ordering::Relaxed) != ACTIVE {
+            self.activate_slow(object);
         }
     }
 
     #[cold]
-    fn enrol_other(&self, object: Borrowed<'_, T>) {
+    fn activate_slow(&self, object: Borrowed<'_, T>) {
         if !self.open.load(Ordering::Relaxed) {
             return;
         }
         let place = &object.memory().place;
         let mut state = place.state.load(Ordering::Relaxed);
-        while state != ENROLLED {
-            match place.state.compare_exchange(
-                state,
-                ENROLLED,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
+        while state != ACTIVE {
+            match place
+                .state
+                .compare_exchange(state, ACTIVE, Ordering::Acquire, Ordering::Relaxed)
+            {
                 Ok(OUT) => break,
                 // The visitor has it still, and will keep it.
                 Ok(_) => return,
                 Err(now) => state = now,
             }
         }
-        if state == ENROLLED {
+        if state == ACTIVE {
             return;
         }
         // If nobody holds it any more it needs no visit.
@@ -189,7 +187,7 @@ impl<T: Send + Sync> Roll<T> {
     }
 
     fn arrived(&self) -> List<T> {
-        // INVARIANT: By that of `Roll`.
+        // INVARIANT: By that of `ActiveList`.
         List(self.arrived.swap(ptr::null_mut(), Ordering::Acquire))
     }
 
@@ -232,7 +230,7 @@ impl<T: Send + Sync> Roll<T> {
                     .compare_exchange(LEAVING, OUT, Ordering::Release, Ordering::Relaxed)
                     .is_ok();
             if !leaves {
-                state.store(ENROLLED, Ordering::Relaxed);
+                state.store(ACTIVE, Ordering::Relaxed);
                 known.push(object);
             }
         }
@@ -267,7 +265,7 @@ impl<T: Send + Sync> Roll<T> {
 }
 
 #[pinned_drop]
-impl<T: Send + Sync> PinnedDrop for Roll<T> {
+impl<T: Send + Sync> PinnedDrop for ActiveList<T> {
     fn drop(self: Pin<&mut Self>) {
         drop(self.arrived());
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects that are enrolled and visited: [`linux::roll`].
+//! Objects that are enrolled and visited: [`linux::active_list`].
 
 use crate::{
     ledger::{
@@ -20,6 +20,7 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
+    active_list::ActiveList, //
     kthread::{
         Main,
         Settings,
@@ -30,7 +31,6 @@ use linux::{
         self,
         Shared, //
     },
-    roll::Roll, //
 };
 
 /// An object that counts.
@@ -75,31 +75,31 @@ fn object(ledger: &Arc<NetnsStats>, number: u32) -> Result<Object> {
 }
 
 /// A roll that is open.
-fn roll() -> Result<Arc<Roll<Item>>> {
-    let roll = Arc::pin_init(Roll::new(), GFP_KERNEL)?;
-    roll.open();
-    Ok(roll)
+fn active_list() -> Result<Arc<ActiveList<Item>>> {
+    let active_list = Arc::pin_init(ActiveList::new(), GFP_KERNEL)?;
+    active_list.open();
+    Ok(active_list)
 }
 
-fn enrol(roll: &Roll<Item>, object: &Object) {
-    rcu::read(|rcu| roll.enrol(object.borrow(rcu), rcu));
+fn activate(active_list: &ActiveList<Item>, object: &Object) {
+    rcu::read(|rcu| active_list.activate(object.borrow(rcu), rcu));
 }
 
 /// Changes an object and enrols it.
-fn count(roll: &Roll<Item>, object: &Object) {
+fn count(active_list: &ActiveList<Item>, object: &Object) {
     rcu::read(|rcu| {
         object.count.fetch_add(1, Ordering::Relaxed);
-        roll.enrol(object.borrow(rcu), rcu);
+        active_list.activate(object.borrow(rcu), rcu);
     });
 }
 
 /// Visits all; those want to be visited again whose number is one of `again`.
-fn visit(roll: &Roll<Item>, again: core::ops::Range<u32>) {
+fn visit(active_list: &ActiveList<Item>, again: core::ops::Range<u32>) {
     let visit = |item: &Item| {
         item.visit();
         again.contains(&item.token.number())
     };
-    roll.visit(visit, Item::has_changed, || false);
+    active_list.visit(visit, Item::has_changed, || false);
 }
 
 /// No object.
@@ -107,7 +107,7 @@ const NONE: core::ops::Range<u32> = 0..0;
 
 /// Counts for an object as packets do.
 struct Packets {
-    roll: Arc<Roll<Item>>,
+    active_list: Arc<ActiveList<Item>>,
     object: Object,
     ended: Arc<AtomicBool>,
 }
@@ -119,7 +119,7 @@ impl Packets {
 impl Main for Packets {
     fn main(&self, this: &This) {
         for _ in 0..Self::NUMBER {
-            count(&self.roll, &self.object);
+            count(&self.active_list, &self.object);
             if !this.sleep(1) {
                 return;
             }
@@ -136,19 +136,19 @@ mod cases {
     #[test]
     fn what_is_enrolled_is_visited_until_it_wants_no_more() -> Result {
         let ledger = NetnsStats::new(1)?;
-        let (roll, object) = (roll()?, object(&ledger, 0)?);
-        visit(&roll, 0..1);
+        let (active_list, object) = (active_list()?, object(&ledger, 0)?);
+        visit(&active_list, 0..1);
         assert!(object.visits() == 0);
-        enrol(&roll, &object);
-        enrol(&roll, &object);
+        activate(&active_list, &object);
+        activate(&active_list, &object);
         assert!(object.references() == 2);
-        visit(&roll, 0..1);
-        visit(&roll, NONE);
+        visit(&active_list, 0..1);
+        visit(&active_list, NONE);
         assert!(object.visits() == 2 && object.references() == 1);
-        visit(&roll, 0..1);
+        visit(&active_list, 0..1);
         assert!(object.visits() == 2);
-        enrol(&roll, &object);
-        visit(&roll, NONE);
+        activate(&active_list, &object);
+        visit(&active_list, NONE);
         assert!(object.visits() == 3);
         Ok(())
     }
@@ -157,7 +157,7 @@ mod cases {
     fn of_many_those_leave_that_want_no_more() -> Result {
         const MANY: u32 = 100;
         let ledger = NetnsStats::new(MANY as usize)?;
-        let roll = roll()?;
+        let active_list = active_list()?;
         let mut objects = KVVec::with_capacity(MANY as usize, GFP_KERNEL)?;
         for number in 0..MANY {
             objects.push_within_capacity(object(&ledger, number)?)?;
@@ -167,11 +167,11 @@ mod cases {
                 .get(half)
                 .into_iter()
                 .flatten()
-                .for_each(|object| enrol(&roll, object));
-            visit(&roll, 0..MANY);
+                .for_each(|object| activate(&active_list, object));
+            visit(&active_list, 0..MANY);
         }
-        visit(&roll, 0..25);
-        visit(&roll, NONE);
+        visit(&active_list, 0..25);
+        visit(&active_list, NONE);
         let visits = |number| match number {
             0..25 => 4,
             25..50 => 3,
@@ -189,17 +189,17 @@ mod cases {
     #[test]
     fn what_changed_before_it_leaves_stays() -> Result {
         let ledger = NetnsStats::new(1)?;
-        let (roll, object) = (roll()?, object(&ledger, 0)?);
-        enrol(&roll, &object);
+        let (active_list, object) = (active_list()?, object(&ledger, 0)?);
+        activate(&active_list, &object);
         // Who changes it now finds it enrolled.
         let visit_and_change = |item: &Item| {
             item.visit();
-            count(&roll, &object);
+            count(&active_list, &object);
             false
         };
-        roll.visit(visit_and_change, Item::has_changed, || false);
+        active_list.visit(visit_and_change, Item::has_changed, || false);
         assert!(object.seen() == 0 && object.references() == 2);
-        visit(&roll, NONE);
+        visit(&active_list, NONE);
         assert!(object.seen() == 1 && object.references() == 1);
         Ok(())
     }
@@ -207,15 +207,15 @@ mod cases {
     #[test]
     fn what_is_enrolled_while_it_leaves_stays() -> Result {
         let ledger = NetnsStats::new(1)?;
-        let (roll, object) = (roll()?, object(&ledger, 0)?);
-        enrol(&roll, &object);
+        let (active_list, object) = (active_list()?, object(&ledger, 0)?);
+        activate(&active_list, &object);
         let change_too_late = |_: &Item| {
-            count(&roll, &object);
+            count(&active_list, &object);
             false
         };
-        roll.visit(|_| false, change_too_late, || false);
+        active_list.visit(|_| false, change_too_late, || false);
         assert!(object.references() == 2);
-        visit(&roll, NONE);
+        visit(&active_list, NONE);
         assert!(object.seen() == 1 && object.references() == 1);
         Ok(())
     }
@@ -223,17 +223,19 @@ mod cases {
     #[test]
     fn a_visit_that_is_stopped_leaves_the_rest_enrolled() -> Result {
         let ledger = NetnsStats::new(2)?;
-        let roll = roll()?;
+        let active_list = active_list()?;
         let objects = [object(&ledger, 0)?, object(&ledger, 1)?];
-        objects.iter().for_each(|object| enrol(&roll, object));
+        objects
+            .iter()
+            .for_each(|object| activate(&active_list, object));
         let visits = || objects.iter().map(|object| object.visits()).sum::<u32>();
         let visit_one = |item: &Item| {
             item.visit();
             false
         };
-        roll.visit(visit_one, Item::has_changed, || visits() == 1);
+        active_list.visit(visit_one, Item::has_changed, || visits() == 1);
         assert!(visits() == 1);
-        visit(&roll, NONE);
+        visit(&active_list, NONE);
         assert!(objects.iter().all(|object| object.visits() == 1));
         assert!(objects.iter().all(|object| object.references() == 1));
         Ok(())
@@ -242,24 +244,24 @@ mod cases {
     #[test]
     fn a_closed_roll_holds_nothing() -> Result {
         let ledger = NetnsStats::new(2)?;
-        let roll = Arc::pin_init(Roll::new(), GFP_KERNEL)?;
+        let active_list = Arc::pin_init(ActiveList::new(), GFP_KERNEL)?;
         let (known, arrived) = (object(&ledger, 0)?, object(&ledger, 1)?);
-        enrol(&roll, &known);
+        activate(&active_list, &known);
         assert!(known.references() == 1);
-        roll.open();
-        enrol(&roll, &known);
-        visit(&roll, 0..1);
-        enrol(&roll, &arrived);
+        active_list.open();
+        activate(&active_list, &known);
+        visit(&active_list, 0..1);
+        activate(&active_list, &arrived);
         assert!(known.references() == 2 && arrived.references() == 2);
-        roll.close();
-        enrol(&roll, &known);
-        visit(&roll, NONE);
+        active_list.close();
+        activate(&active_list, &known);
+        visit(&active_list, NONE);
         assert!(known.references() == 1 && arrived.references() == 1);
         assert!(known.visits() == 1 && arrived.visits() == 0);
-        roll.open();
-        enrol(&roll, &known);
-        enrol(&roll, &arrived);
-        visit(&roll, NONE);
+        active_list.open();
+        activate(&active_list, &known);
+        activate(&active_list, &arrived);
+        visit(&active_list, NONE);
         assert!(known.visits() == 2 && arrived.visits() == 1);
         Ok(())
     }
@@ -267,8 +269,8 @@ mod cases {
     #[test]
     fn what_nobody_else_has_leaves_without_a_visit() -> Result {
         let ledger = NetnsStats::new(1)?;
-        let (roll, object) = (roll()?, object(&ledger, 0)?);
-        count(&roll, &object);
+        let (active_list, object) = (active_list()?, object(&ledger, 0)?);
+        count(&active_list, &object);
         drop(object);
         rcu::drain();
         assert!(ledger.dropped() == 0);
@@ -277,7 +279,7 @@ mod cases {
             visits += 1;
             true
         };
-        roll.visit(visit, Item::has_changed, || false);
+        active_list.visit(visit, Item::has_changed, || false);
         rcu::drain();
         assert!(visits == 0 && ledger.each_once());
         Ok(())
@@ -286,13 +288,13 @@ mod cases {
     #[test]
     fn a_roll_that_goes_lets_go_of_all() -> Result {
         let ledger = NetnsStats::new(3)?;
-        let roll = roll()?;
+        let active_list = active_list()?;
         let (known, arrived) = (object(&ledger, 0)?, object(&ledger, 1)?);
-        enrol(&roll, &known);
-        visit(&roll, 0..1);
-        enrol(&roll, &arrived);
-        enrol(&roll, &object(&ledger, 2)?);
-        drop(roll);
+        activate(&active_list, &known);
+        visit(&active_list, 0..1);
+        activate(&active_list, &arrived);
+        activate(&active_list, &object(&ledger, 2)?);
+        drop(active_list);
         assert!(known.references() == 1 && arrived.references() == 1);
         rcu::drain();
         assert!(ledger.order_is(&[2]));
@@ -305,23 +307,23 @@ mod cases {
     #[test]
     fn no_packet_is_missed_while_its_object_leaves_again_and_again() -> Result {
         let ledger = NetnsStats::new(1)?;
-        let (roll, object) = (roll()?, object(&ledger, 0)?);
+        let (active_list, object) = (active_list()?, object(&ledger, 0)?);
         let ended = Arc::new(AtomicBool::new(false), GFP_KERNEL)?;
         let packets = Packets {
-            roll: roll.clone(),
+            active_list: active_list.clone(),
             object: object.clone(),
             ended: ended.clone(),
         };
         let thread = Thread::new(packets, c"kunit packets", Settings::default())?;
         thread.start();
         assert!(wait::until(|| {
-            visit(&roll, NONE);
+            visit(&active_list, NONE);
             ended.load(Ordering::Acquire)
         }));
         drop(thread);
-        visit(&roll, NONE);
+        visit(&active_list, NONE);
         assert!(object.seen() == Packets::NUMBER);
-        roll.close();
+        active_list.close();
         assert!(object.references() == 1);
         Ok(())
     }

@@ -10,7 +10,7 @@
 //! An object is retired by its timer, or by [`Table::clear`] in process context, which waits for
 //! the timer. So nobody touches the timer of an object that has been retired.
 //!
-//! Others may keep the memory of an object beyond that, if its type allows it: see [`Held`].
+//! Others may keep the memory of an object beyond that, if its type allows it: see [`EntryRef`].
 
 use crate::{
     bindings, jiffies,
@@ -49,11 +49,11 @@ use kernel::{
 
 /// An object with a deadline.
 pub trait Entry: Hashed {
-    /// Who keeps its memory: the table alone (`()`), or each [`Held`] too ([`Counted`]).
+    /// Who keeps its memory: the table alone (`()`), or each [`EntryRef`] too ([`RefCounted`]).
     type Holds: Holds;
 
     /// The tick (see [`jiffies`]) at which the object ends. It may move at any time; if it moves
-    /// to an earlier one, [`Timed::hasten`] has to be told.
+    /// to an earlier one, [`Expiring::mod_earlier`] has to be told.
     fn deadline(&self) -> usize;
 
     /// Whether the object may end now that its deadline has passed. If not, it has set itself a
@@ -98,9 +98,9 @@ unsafe impl Holds for () {
 }
 
 /// A count of those who keep the memory of an object.
-pub struct Counted(AtomicU32);
+pub struct RefCounted(AtomicU32);
 
-impl Counted {
+impl RefCounted {
     /// One keeps it more. Somebody does already.
     fn get(&self) {
         // 2^32 holders do not fit in memory.
@@ -108,10 +108,10 @@ impl Counted {
     }
 }
 
-impl sealed::Sealed for Counted {}
+impl sealed::Sealed for RefCounted {}
 
 // SAFETY: The count is 0 after as many calls.
-unsafe impl Holds for Counted {
+unsafe impl Holds for RefCounted {
     fn new() -> Self {
         Self(AtomicU32::new(1))
     }
@@ -123,7 +123,7 @@ unsafe impl Holds for Counted {
 
 /// The memory of an [`Entry`].
 #[repr(C)]
-pub struct Timed<T: Entry> {
+pub struct Expiring<T: Entry> {
     links: [AtomicUsize; 2],
     // Right behind the links: what a lookup compares is in the first cache line.
     value: T,
@@ -134,7 +134,7 @@ pub struct Timed<T: Entry> {
 }
 
 // SAFETY: Two slots, two words.
-unsafe impl<T: Entry> Node for Timed<T> {
+unsafe impl<T: Entry> Node for Expiring<T> {
     type Value = T;
 
     #[inline]
@@ -149,7 +149,7 @@ unsafe impl<T: Entry> Node for Timed<T> {
     }
 }
 
-impl<T: Entry> Deref for Timed<T> {
+impl<T: Entry> Deref for Expiring<T> {
     type Target = T;
 
     #[inline]
@@ -158,9 +158,9 @@ impl<T: Entry> Deref for Timed<T> {
     }
 }
 
-impl<T: Entry> Timed<T> {
+impl<T: Entry> Expiring<T> {
     /// To be called after the deadline of a published object was moved to an earlier tick.
-    pub fn hasten(&self) {
+    pub fn mod_earlier(&self) {
         // SAFETY: The timer was set up before the object was published. Whoever can call this sees
         // the object, so that its memory is valid, and a retired one's timer ignores the call.
         unsafe { bindings::mod_timer_pending(self.timer.get(), self.value.deadline()) };
@@ -176,7 +176,7 @@ impl<T: Entry> Timed<T> {
             let deadline = self.value.deadline();
             // SAFETY: By the safety requirement.
             unsafe { bindings::mod_timer(self.timer.get(), deadline) };
-            // `hasten` passes over a timer that is not pending, as this one was until now.
+            // `mod_earlier` passes over a timer that is not pending, as this one was until now.
             if self.value.deadline() == deadline {
                 return;
             }
@@ -227,11 +227,11 @@ struct Unlinked {
 ///
 /// # Safety
 ///
-/// `rcu` must be that field of a retired [`Timed<T>`].
+/// `rcu` must be that field of a retired [`Expiring<T>`].
 unsafe extern "C" fn free_after_readers<T: Entry>(rcu: *mut bindings::callback_head) {
-    let offset = core::mem::offset_of!(Timed<T>, rcu);
+    let offset = core::mem::offset_of!(Expiring<T>, rcu);
     // SAFETY: By the safety requirement; a field's object is not at null.
-    let entry = unsafe { NonNull::new_unchecked(rcu.byte_sub(offset).cast::<Timed<T>>()) };
+    let entry = unsafe { NonNull::new_unchecked(rcu.byte_sub(offset).cast::<Expiring<T>>()) };
     // SAFETY: No reader is left that came by the table, which kept it until now.
     unsafe { put(entry) };
 }
@@ -241,7 +241,7 @@ unsafe extern "C" fn free_after_readers<T: Entry>(rcu: *mut bindings::callback_h
 /// # Safety
 ///
 /// The caller must keep it, and not use it again.
-unsafe fn put<T: Entry>(entry: NonNull<Timed<T>>) {
+unsafe fn put<T: Entry>(entry: NonNull<Expiring<T>>) {
     // SAFETY: By the safety requirement it is still there.
     if !unsafe { entry.as_ref() }.holds.put() {
         return;
@@ -261,18 +261,18 @@ unsafe fn put<T: Entry>(entry: NonNull<Timed<T>>) {
 /// # Invariants
 ///
 /// The object is valid, and this is counted as one that keeps it.
-pub struct Held<T: Entry<Holds = Counted>> {
-    entry: NonNull<Timed<T>>,
+pub struct EntryRef<T: Entry<Holds = RefCounted>> {
+    entry: NonNull<Expiring<T>>,
 }
 
-// SAFETY: It gives out only `&Timed<T>`, and may drop `T`, which is `Send + Sync`, on another CPU.
-unsafe impl<T: Entry<Holds = Counted>> Send for Held<T> {}
+// SAFETY: It gives out only `&Expiring<T>`, and may drop `T`, which is `Send + Sync`, on another CPU.
+unsafe impl<T: Entry<Holds = RefCounted>> Send for EntryRef<T> {}
 // SAFETY: As above.
-unsafe impl<T: Entry<Holds = Counted>> Sync for Held<T> {}
+unsafe impl<T: Entry<Holds = RefCounted>> Sync for EntryRef<T> {}
 
-impl<T: Entry<Holds = Counted>> Held<T> {
+impl<T: Entry<Holds = RefCounted>> EntryRef<T> {
     /// Keeps a published object. Any context.
-    pub fn new(entry: &Timed<T>) -> Self {
+    pub fn new(entry: &Expiring<T>) -> Self {
         // Whoever sees it does so while its table keeps it, or another holder.
         entry.holds.get();
         // INVARIANT: Just counted.
@@ -282,17 +282,17 @@ impl<T: Entry<Holds = Counted>> Held<T> {
     }
 }
 
-impl<T: Entry<Holds = Counted>> Deref for Held<T> {
-    type Target = Timed<T>;
+impl<T: Entry<Holds = RefCounted>> Deref for EntryRef<T> {
+    type Target = Expiring<T>;
 
     #[inline]
-    fn deref(&self) -> &Timed<T> {
+    fn deref(&self) -> &Expiring<T> {
         // SAFETY: By the type invariant.
         unsafe { self.entry.as_ref() }
     }
 }
 
-impl<T: Entry<Holds = Counted>> Drop for Held<T> {
+impl<T: Entry<Holds = RefCounted>> Drop for EntryRef<T> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant.
         unsafe { put(self.entry) };
@@ -303,12 +303,12 @@ impl<T: Entry<Holds = Counted>> Drop for Held<T> {
 ///
 /// # Safety
 ///
-/// `timer` must be that field of a published [`Timed<T>`]; softirq context, which RCU waits for.
+/// `timer` must be that field of a published [`Expiring<T>`]; softirq context, which RCU waits for.
 unsafe extern "C" fn fired<T: Entry>(timer: *mut bindings::timer_list) {
-    let offset = core::mem::offset_of!(Timed<T>, timer);
+    let offset = core::mem::offset_of!(Expiring<T>, timer);
     // SAFETY: By the safety requirement. An object whose timer runs has not been freed: `clear`
     // waits for the timer, and nobody else but the timer retires.
-    let entry = unsafe { &*timer.byte_sub(offset).cast::<Timed<T>>() };
+    let entry = unsafe { &*timer.byte_sub(offset).cast::<Expiring<T>>() };
     // SAFETY: Softirqs are read-side critical sections.
     let rcu = unsafe { ReadLocked::assume() };
 
@@ -328,7 +328,7 @@ unsafe extern "C" fn fired<T: Entry>(timer: *mut bindings::timer_list) {
 
 /// An object that only its maker has so far.
 pub struct New<'a, T: Entry> {
-    entry: NonNull<Timed<T>>,
+    entry: NonNull<Expiring<T>>,
     // Keeps the table.
     _table: core::marker::PhantomData<&'a TableRef<T>>,
 }
@@ -363,10 +363,10 @@ impl<T: Entry> New<'_, T> {
         self,
         rcu: ReadLocked<'rcu>,
         same: impl Fn(&T) -> bool,
-    ) -> Result<&'rcu Timed<T>, &'rcu Timed<T>> {
+    ) -> Result<&'rcu Expiring<T>, &'rcu Expiring<T>> {
         let entry_ptr = ManuallyDrop::new(self).entry;
         // SAFETY: Initialised in `Table::alloc`; once readers can see it, RCU keeps it for `'rcu`.
-        let entry: &'rcu Timed<T> = unsafe { entry_ptr.as_ref() };
+        let entry: &'rcu Expiring<T> = unsafe { entry_ptr.as_ref() };
         // SAFETY: The table outlives its objects.
         let Table { chains, quota, .. } = unsafe { entry.table.as_ref() };
         // SAFETY: The timer belongs to this object, and nobody uses it yet.
@@ -453,7 +453,7 @@ impl Default for Quota {
 #[pin_data]
 pub struct Table<T: Entry> {
     #[pin]
-    chains: Chains<Timed<T>>,
+    chains: Chains<Expiring<T>>,
     quota: Arc<Quota>,
     /// How many [`TableRef`]s there are.
     refs: AtomicUsize,
@@ -465,18 +465,18 @@ pub struct Table<T: Entry> {
 ///
 /// # Invariants
 ///
-/// Counted in `refs` of the table.
+/// RefCounted in `refs` of the table.
 pub struct TableRef<T: Entry> {
     table: Shared<Table<T>>,
     // Not in the table, whose fields are dropped in softirq context.
-    cache: Arc<slab::Cache<Timed<T>>>,
+    cache: Arc<slab::Cache<Expiring<T>>>,
 }
 
 impl<T: Entry> TableRef<T> {
     /// An empty table whose objects come from `cache`, and count in `quota`. May sleep.
     pub fn new(
         sizing: Sizing,
-        cache: Arc<slab::Cache<Timed<T>>>,
+        cache: Arc<slab::Cache<Expiring<T>>>,
         quota: Arc<Quota>,
     ) -> Result<Self> {
         let table = try_pin_init!(Table {
@@ -555,8 +555,8 @@ impl<T: Entry> Table<T> {
             table.quota.give_back();
             return Err(Refused::NoMemory);
         };
-        let entry = memory.cast::<Timed<T>>();
-        let new = Timed {
+        let entry = memory.cast::<Expiring<T>>();
+        let new = Expiring {
             links: [const { AtomicUsize::new(0) }; 2],
             value,
             holds: T::Holds::new(),
@@ -579,7 +579,7 @@ impl<T: Entry> Table<T> {
         &self,
         rcu: ReadLocked<'rcu>,
         hash: u32,
-        visit: impl FnMut(&'rcu Timed<T>, usize) -> Option<R>,
+        visit: impl FnMut(&'rcu Expiring<T>, usize) -> Option<R>,
     ) -> Option<R> {
         self.chains.find(rcu, hash, visit)
     }
@@ -591,7 +591,7 @@ impl<T: Entry> Table<T> {
         &self,
         rcu: ReadLocked<'rcu>,
         cursor: usize,
-        visit: impl FnMut(&'rcu Timed<T>),
+        visit: impl FnMut(&'rcu Expiring<T>),
     ) -> usize {
         self.chains.scan(rcu, cursor, visit)
     }
@@ -605,7 +605,7 @@ impl<T: Entry> Table<T> {
         let mut ended = false;
         while !ended {
             rcu::read(|rcu| {
-                let mut batch = [const { None::<&Timed<T>> }; BATCH];
+                let mut batch = [const { None::<&Expiring<T>> }; BATCH];
                 let mut found = 0;
                 for _ in 0..BUCKETS {
                     let next = self.chains.scan(rcu, cursor, |entry| {

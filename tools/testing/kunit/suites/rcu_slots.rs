@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lists that readers index: [`linux::roster`].
+//! Lists that readers index: [`linux::rcu_slots`].
 
 use crate::ledger::{
     NetnsStats,
@@ -16,8 +16,8 @@ use linux::{
         self,
         Shared, //
     },
-    roster::{
-        Roster,
+    rcu_slots::{
+        RcuSlots,
         View, //
     },
 };
@@ -45,37 +45,37 @@ impl Slots {
     }
 }
 
-fn roster() -> Result<Pin<KBox<Roster<Token>>>> {
-    KBox::pin_init(Roster::new(), GFP_KERNEL)
+fn rcu_slots() -> Result<Pin<KBox<RcuSlots<Token>>>> {
+    KBox::pin_init(RcuSlots::new(), GFP_KERNEL)
 }
 
 /// Adds the objects with these numbers; how often the others were moved for that.
 fn push(
-    roster: &Roster<Token>,
+    rcu_slots: &RcuSlots<Token>,
     ledger: &Arc<NetnsStats>,
     numbers: core::ops::Range<u32>,
 ) -> Result<usize> {
     let mut moves = 0;
     for number in numbers {
         let object = Shared::pin_init::<Infallible>(ledger.token(number), GFP_KERNEL)?;
-        roster.make_room()?.push(object, |_| moves += 1);
+        rcu_slots.reserve()?.push(object, |_| moves += 1);
     }
     Ok(moves)
 }
 
-fn slots(roster: &Roster<Token>) -> Slots {
-    rcu::read(|rcu| Slots::of(&roster.view(rcu)))
+fn slots(rcu_slots: &RcuSlots<Token>) -> Slots {
+    rcu::read(|rcu| Slots::of(&rcu_slots.view(rcu)))
 }
 
 /// Removes the object with this number, with what was left for readers and which slot it was in.
-fn remove(roster: &Roster<Token>, number: u32) -> Option<(Shared<Token>, Slots, usize)> {
+fn remove(rcu_slots: &RcuSlots<Token>, number: u32) -> Option<(Shared<Token>, Slots, usize)> {
     let object = rcu::read(|rcu| {
-        let view = roster.view(rcu);
+        let view = rcu_slots.view(rcu);
         let mut objects = (0..view.len()).filter_map(|slot| view.get(slot));
         objects.find(|object| object.number() == number)?.share()
     })?;
     let mut left = None;
-    let removed = roster.remove(&object, |view, slot| left = Some((Slots::of(view), slot)))?;
+    let removed = rcu_slots.remove(&object, |view, slot| left = Some((Slots::of(view), slot)))?;
     left.map(|(slots, slot)| (removed, slots, slot))
 }
 
@@ -86,12 +86,12 @@ mod cases {
     #[test]
     fn objects_are_in_the_order_in_which_they_were_added() -> Result {
         let ledger = NetnsStats::new(3)?;
-        let roster = roster()?;
-        assert!(rcu::read(|rcu| roster.view(rcu).is_empty()));
-        assert!(push(&roster, &ledger, 0..3)? == 0);
-        assert!(roster.count() == 3);
-        assert!(slots(&roster).are(&[Some(0), Some(1), Some(2)]));
-        drop(roster);
+        let rcu_slots = rcu_slots()?;
+        assert!(rcu::read(|rcu| rcu_slots.view(rcu).is_empty()));
+        assert!(push(&rcu_slots, &ledger, 0..3)? == 0);
+        assert!(rcu_slots.count() == 3);
+        assert!(slots(&rcu_slots).are(&[Some(0), Some(1), Some(2)]));
+        drop(rcu_slots);
         rcu::drain();
         assert!(ledger.each_once());
         Ok(())
@@ -100,17 +100,17 @@ mod cases {
     #[test]
     fn a_removed_object_leaves_its_slot_empty() -> Result {
         let ledger = NetnsStats::new(4)?;
-        let roster = roster()?;
-        push(&roster, &ledger, 0..3)?;
-        let removed = remove(&roster, 1);
+        let rcu_slots = rcu_slots()?;
+        push(&rcu_slots, &ledger, 0..3)?;
+        let removed = remove(&rcu_slots, 1);
         assert!(removed
             .as_ref()
             .is_some_and(|(object, left, slot)| object.number() == 1
                 && *slot == 1
                 && left.are(&[Some(0), None, Some(2)])));
-        assert!(roster.count() == 2);
-        push(&roster, &ledger, 3..4)?;
-        assert!(slots(&roster).are(&[Some(0), None, Some(2), Some(3)]));
+        assert!(rcu_slots.count() == 2);
+        push(&rcu_slots, &ledger, 3..4)?;
+        assert!(slots(&rcu_slots).are(&[Some(0), None, Some(2), Some(3)]));
         rcu::drain();
         assert!(ledger.dropped() == 0);
         drop(removed);
@@ -122,13 +122,13 @@ mod cases {
     #[test]
     fn the_slots_behind_the_last_object_are_used_again() -> Result {
         let ledger = NetnsStats::new(4)?;
-        let roster = roster()?;
-        push(&roster, &ledger, 0..3)?;
-        drop(remove(&roster, 1));
-        drop(remove(&roster, 2));
-        assert!(slots(&roster).are(&[Some(0)]));
-        push(&roster, &ledger, 3..4)?;
-        assert!(slots(&roster).are(&[Some(0), Some(3)]));
+        let rcu_slots = rcu_slots()?;
+        push(&rcu_slots, &ledger, 0..3)?;
+        drop(remove(&rcu_slots, 1));
+        drop(remove(&rcu_slots, 2));
+        assert!(slots(&rcu_slots).are(&[Some(0)]));
+        push(&rcu_slots, &ledger, 3..4)?;
+        assert!(slots(&rcu_slots).are(&[Some(0), Some(3)]));
         Ok(())
     }
 
@@ -136,21 +136,21 @@ mod cases {
     fn a_cleared_list_gives_its_objects_away_the_last_one_first() -> Result {
         let ledger = NetnsStats::new(22)?;
         for (objects, last) in [(0..3, 20), (3..20, 21)] {
-            let roster = roster()?;
-            push(&roster, &ledger, objects.clone())?;
-            drop(remove(&roster, objects.start));
+            let rcu_slots = rcu_slots()?;
+            push(&rcu_slots, &ledger, objects.clone())?;
+            drop(remove(&rcu_slots, objects.start));
             // An assertion that fails sleeps, which must not be done in there.
             let mut next = objects.end;
             let mut in_order = true;
-            roster.clear(|object| {
+            rcu_slots.clear(|object| {
                 next -= 1;
                 in_order &= object.number() == next;
             });
             assert!(in_order);
             assert!(next == objects.start + 1);
-            assert!(roster.count() == 0 && slots(&roster).are(&[]));
-            push(&roster, &ledger, last..last + 1)?;
-            assert!(slots(&roster).are(&[Some(last)]));
+            assert!(rcu_slots.count() == 0 && slots(&rcu_slots).are(&[]));
+            push(&rcu_slots, &ledger, last..last + 1)?;
+            assert!(slots(&rcu_slots).are(&[Some(last)]));
         }
         rcu::drain();
         assert!(ledger.each_once());
@@ -160,15 +160,15 @@ mod cases {
     #[test]
     fn an_object_is_removed_once() -> Result {
         let ledger = NetnsStats::new(2)?;
-        let roster = roster()?;
-        push(&roster, &ledger, 0..2)?;
-        let object = remove(&roster, 0)
+        let rcu_slots = rcu_slots()?;
+        push(&rcu_slots, &ledger, 0..2)?;
+        let object = remove(&rcu_slots, 0)
             .map(|(object, _, _)| object)
             .ok_or(ENOENT)?;
         let mut called = false;
-        assert!(roster.remove(&object, |_, _| called = true).is_none());
+        assert!(rcu_slots.remove(&object, |_, _| called = true).is_none());
         assert!(!called);
-        assert!(roster.count() == 1);
+        assert!(rcu_slots.count() == 1);
         assert!(object.references() == 1);
         Ok(())
     }
@@ -176,25 +176,25 @@ mod cases {
     #[test]
     fn a_full_list_moves_to_twice_the_room_without_its_gaps() -> Result {
         let ledger = NetnsStats::new(18)?;
-        let roster = roster()?;
-        let room = roster.room();
-        assert!(room == 8 && roster.room_after_move().is_none());
-        push(&roster, &ledger, 0..8)?;
-        drop(remove(&roster, 3));
-        assert!(roster.room_after_move() == Some(14));
+        let rcu_slots = rcu_slots()?;
+        let room = rcu_slots.room();
+        assert!(room == 8 && rcu_slots.room_after_move().is_none());
+        push(&rcu_slots, &ledger, 0..8)?;
+        drop(remove(&rcu_slots, 3));
+        assert!(rcu_slots.room_after_move() == Some(14));
         let mut before = None;
         let object = Shared::pin_init::<Infallible>(ledger.token(8), GFP_KERNEL)?;
-        roster
-            .make_room()?
+        rcu_slots
+            .reserve()?
             .push(object, |view| before = Some(Slots::of(view)));
         let with_gap = [0, 1, 2, 9, 4, 5, 6, 7].map(|number| (number != 9).then_some(number));
         assert!(before.is_some_and(|before| before.are(&with_gap)));
-        assert!(slots(&roster).are(&[0, 1, 2, 4, 5, 6, 7, 8].map(Some)));
-        assert!(roster.room() == 14 && roster.count() == 8);
-        assert!(push(&roster, &ledger, 9..15)? == 0);
-        assert!(push(&roster, &ledger, 15..18)? == 1);
-        assert!(roster.count() == 17);
-        drop(roster);
+        assert!(slots(&rcu_slots).are(&[0, 1, 2, 4, 5, 6, 7, 8].map(Some)));
+        assert!(rcu_slots.room() == 14 && rcu_slots.count() == 8);
+        assert!(push(&rcu_slots, &ledger, 9..15)? == 0);
+        assert!(push(&rcu_slots, &ledger, 15..18)? == 1);
+        assert!(rcu_slots.count() == 17);
+        drop(rcu_slots);
         rcu::drain();
         assert!(ledger.each_once());
         Ok(())
