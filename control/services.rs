@@ -22,10 +22,6 @@ use crate::{
 };
 use ipvs_core::{
     flow::ServiceKey,
-    ipv4::{
-        PROTO_TCP,
-        PROTO_UDP, //
-    },
     netlink::{
         service::{
             ServiceId,
@@ -38,6 +34,7 @@ use ipvs_core::{
         IPVS_SVC_ATTR_SCHED_NAME, //
     },
     pe::PeKind,
+    proto::Protocol,
     sched::SchedulerKind, //
 };
 use kernel::prelude::*;
@@ -177,7 +174,7 @@ impl Netns {
         );
         let (key, hash) = key.ok_or(PROTOCOL)?;
         if let ServiceKey::Addr { protocol, .. } = key {
-            if protocol != PROTO_TCP && protocol != PROTO_UDP {
+            if Protocol::from_number(protocol).is_none() {
                 return Err(PROTOCOL);
             }
         }
