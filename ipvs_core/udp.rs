@@ -5,9 +5,6 @@
 /// The number of the only state (C: `IP_VS_UDP_S_NORMAL`).
 pub const NORMAL: u16 = 0;
 
-/// How many states there are (C: `IP_VS_UDP_S_LAST`).
-pub const STATES: usize = 1;
-
 /// How long a connection lives without a packet, in seconds, unless set otherwise; `ipvsadm --set`
 /// takes it as its third number.
 pub const DEFAULT_TIMEOUT: u32 = 5 * 60;
@@ -20,12 +17,6 @@ pub const fn state_name(number: u16) -> &'static str {
     }
 }
 
-/// No UDP connection counts as active for its server.
-#[inline]
-pub const fn is_active(_number: u16) -> bool {
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +26,5 @@ mod tests {
         assert_eq!(state_name(NORMAL), "UDP");
         assert_eq!(state_name(1), "ERR!");
         assert_eq!(DEFAULT_TIMEOUT, 300);
-        assert!(!is_active(NORMAL));
     }
 }
