@@ -334,6 +334,19 @@ impl<F: Family> PerFamily<F> {
         })
     }
 
+    /// Creates the caches that connections come from, and templates if there will be any. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn prepare(&self, persistent: bool) -> Result {
+        self.conns.prepare()?;
+        if persistent {
+            self.templates.prepare()?;
+        }
+        Ok(())
+    }
+
     /// Its tables, to be kept.
     fn tables(&self) -> Tables<F> {
         Tables {
@@ -390,8 +403,8 @@ struct Caches<F: Family> {
 impl<F: Family> Caches<F> {
     fn new(conns: &'static CStr, templates: &'static CStr) -> Result<Self> {
         Ok(Self {
-            conns: Arc::new(slab::Cache::new(conns)?, GFP_KERNEL)?,
-            templates: Arc::new(slab::Cache::new(templates)?, GFP_KERNEL)?,
+            conns: Arc::pin_init(slab::Cache::new(conns), GFP_KERNEL)?,
+            templates: Arc::pin_init(slab::Cache::new(templates), GFP_KERNEL)?,
         })
     }
 }

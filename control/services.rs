@@ -32,6 +32,7 @@ use ipvs_core::{
     },
     net::Be16,
     netlink::{
+        consts::IP_VS_SVC_F_PERSISTENT,
         service::{
             ServiceId,
             ServiceSpec, //
@@ -231,6 +232,7 @@ impl Netns {
             address(spec.id.family, &spec.id.addr),
             spec.id.port,
         );
+        self.prepare_conns(&key, spec.flags.apply(0), pe)?;
         let service = Service::new(key, hash, named, kind, self.settings.clone())
             .inspect_err(|&error| log::scheduler_failed(kind, &key, error))?;
         let service = Shared::pin_init(service, GFP_KERNEL)?;
@@ -264,6 +266,15 @@ impl Netns {
         Ok(())
     }
 
+    /// Creates what the connections of a service with these flags come from. May sleep.
+    fn prepare_conns(&self, key: &ServiceKey, flags: u32, pe: Option<PeKind>) -> Result {
+        let persistent = flags & IP_VS_SVC_F_PERSISTENT != 0 || pe.is_some();
+        match key.family() {
+            AF_INET6 => self.v6().prepare(persistent),
+            _ => self.v4().prepare(persistent),
+        }
+    }
+
     /// Changes a service.
     ///
     /// Errors: `ESRCH`, and those of [`Netns::add_service`] that still make sense.
@@ -271,6 +282,7 @@ impl Netns {
         let _config = self.config.lock();
         let service = self.service(&spec.id)?;
         let (kind, pe) = check_service(spec)?;
+        self.prepare_conns(service.key(), spec.flags.apply(service.flags()), pe)?;
         service
             .scheduler
             .set(kind, &service.dests)
