@@ -144,7 +144,7 @@ fn concerns<F: Family, I: Family>(
     };
     // The packet in the tunnel is a request, and embedded in the direction that it travelled in.
     let flow = inner.flow();
-    let state = I::state(cx.netns);
+    let state = cx.netns.state::<I>();
     let Some(Found::Request(conn)) = Conn::find(&state.conns, &state.conn_key, cx.rcu, &flow)
     else {
         return Verdict::Accept(skb);
@@ -205,7 +205,7 @@ fn inner_mtu<F: Family, I: Family>(
     // What routing has made of it counts.
     let mtu = conn
         .dest()
-        .and_then(|dest| F::route_cache(dest).get(cx.netns.net(), cx.rcu))
+        .and_then(|dest| dest.routes.of::<F>().get(cx.netns.net(), cx.rcu))
         .map_or(mtu, |cached| cached.rt.mtu());
     match mtu.checked_sub(overhead) {
         Some(left) if left > I::MIN_MTU => left,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What becomes of an IP header when its packet is forwarded: a lower time to live, or another
-//! header, of either family, around it.
+//! Forwarding: the methods, and what becomes of an IP header when its packet is forwarded: a lower
+//! time to live, or another header, of either family, around it.
 
 use crate::{
     bytes::{
@@ -16,7 +16,68 @@ use crate::{
         Be16,
         Be32, //
     },
+    netlink::{
+        CONN_F_INACTIVE,
+        CONN_F_NOOUTPUT,
+        FWD_BYPASS,
+        FWD_DROUTE,
+        FWD_LOCALNODE,
+        FWD_MASK,
+        FWD_MASQ,
+        FWD_TUNNEL, //
+    },
 };
+
+/// The ways in which packets get to a server (C: `IP_VS_CONN_F_MASQ` and so on).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FwdMethod {
+    /// Translates addresses, both ways.
+    Masq,
+    /// Delivers locally: the server is this host.
+    LocalNode,
+    /// Encapsulates.
+    Tunnel,
+    /// Sends unchanged to the server's link-layer address.
+    DRoute,
+    /// Sends unchanged to the packet's own destination.
+    Bypass,
+}
+
+impl FwdMethod {
+    /// Returns the method in the flags of a server or connection. Unknown ones count as translation;
+    /// control interfaces refuse them.
+    #[inline]
+    pub const fn from_flags(flags: u32) -> Self {
+        match flags & FWD_MASK {
+            FWD_LOCALNODE => Self::LocalNode,
+            FWD_TUNNEL => Self::Tunnel,
+            FWD_DROUTE => Self::DRoute,
+            FWD_BYPASS => Self::Bypass,
+            _ => Self::Masq,
+        }
+    }
+
+    /// Returns the method's number (C: `IP_VS_CONN_F_FWD_MASK`).
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Masq => FWD_MASQ,
+            Self::LocalNode => FWD_LOCALNODE,
+            Self::Tunnel => FWD_TUNNEL,
+            Self::DRoute => FWD_DROUTE,
+            Self::Bypass => FWD_BYPASS,
+        }
+    }
+
+    /// Returns the flags of new connections by this method: not active yet and, but for translation,
+    /// without answers that pass the director.
+    pub const fn conn_flags(self) -> u32 {
+        let no_output = match self {
+            Self::Masq => 0,
+            Self::LocalNode | Self::Tunnel | Self::DRoute | Self::Bypass => CONN_F_NOOUTPUT,
+        };
+        self.number() | no_output | CONN_F_INACTIVE
+    }
+}
 
 /// `IPPROTO_IPIP`.
 pub const PROTO_IPIP: u8 = 4;
@@ -110,6 +171,23 @@ mod tests {
         ];
         update_checksum(&mut header);
         header
+    }
+
+    #[test]
+    fn methods_have_the_known_numbers() {
+        let known = [
+            (0, FwdMethod::Masq, 0x100),
+            (1, FwdMethod::LocalNode, 0x181),
+            (2, FwdMethod::Tunnel, 0x182),
+            (3, FwdMethod::DRoute, 0x183),
+            (4, FwdMethod::Bypass, 0x184),
+        ];
+        for (number, method, flags) in known {
+            assert_eq!(FwdMethod::from_flags(0xff00 | number), method);
+            assert_eq!(method.number(), number);
+            assert_eq!(method.conn_flags(), flags);
+        }
+        assert_eq!(FwdMethod::from_flags(7), FwdMethod::Masq);
     }
 
     #[test]

@@ -182,6 +182,10 @@ pub const FWD_TUNNEL: u32 = 2;
 pub const FWD_DROUTE: u32 = 3;
 /// Passes on to the original destination (C: `IP_VS_CONN_F_BYPASS`).
 pub const FWD_BYPASS: u32 = 4;
+/// Answers don't pass the director (C: `IP_VS_CONN_F_NOOUTPUT`).
+pub const CONN_F_NOOUTPUT: u32 = 0x80;
+/// The connection does not count as active (C: `IP_VS_CONN_F_INACTIVE`).
+pub const CONN_F_INACTIVE: u32 = 0x100;
 /// Each datagram to a server is a connection of its own (C: `IP_VS_CONN_F_ONE_PACKET`).
 pub const CONN_F_ONE_PACKET: u32 = 0x2000;
 /// The bits of the forwarding method (C: `IP_VS_CONN_F_FWD_MASK`).
