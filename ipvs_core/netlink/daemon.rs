@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sync daemons in requests. Stands for the parsing in `ip_vs_genl_new_daemon()` and
-//! `ip_vs_genl_del_daemon()`.
+//! Sync daemons in netlink requests (C: the parsing in `ip_vs_genl_new_daemon()` and
+//! `ip_vs_genl_del_daemon()`).
 
 use super::{
     attr::{
@@ -16,7 +16,7 @@ use super::{
     Rule, //
 };
 
-/// Rules for the attributes of a daemon.
+/// Policies for the attributes of a daemon (C: `ip_vs_daemon_policy`).
 pub const RULES: [Rule; ATTRS_DAEMON] = [
     Rule::ANY,
     rule!(IPVS_DAEMON_ATTR_STATE, Kind::U32),
@@ -29,7 +29,7 @@ pub const RULES: [Rule; ATTRS_DAEMON] = [
     rule!(IPVS_DAEMON_ATTR_MCAST_TTL, Kind::U8),
 ];
 
-/// A sync daemon to start. 0 stands for a default.
+/// The settings of a sync daemon to start. 0 stands for the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DaemonSpec<'a> {
     /// Role: 1 master, 2 backup (not checked).
@@ -38,7 +38,7 @@ pub struct DaemonSpec<'a> {
     pub interface: &'a [u8],
     /// Sync id.
     pub sync_id: u32,
-    /// Longest UDP payload in bytes.
+    /// Maximum UDP payload in bytes.
     pub max_len: u16,
     /// Family and address of the multicast group, if given.
     pub group: Option<(u16, Addr)>,
@@ -48,11 +48,11 @@ pub struct DaemonSpec<'a> {
     pub ttl: u8,
 }
 
-/// Reads the role of the daemon to stop, from the request's [`IPVS_CMD_ATTR_DAEMON`].
+/// Parses the role of the daemon to stop from the request's [`IPVS_CMD_ATTR_DAEMON`].
 ///
 /// # Errors
 ///
-/// `EINVAL`.
+/// `EINVAL` if the attribute or the role is missing or malformed.
 pub fn parse_state(nest: Option<Attr<'_>>) -> Result<u32, AttrError> {
     let (nest, attrs) = parse_daemon(nest)?;
     let [_, state, ..] = attrs;
@@ -60,11 +60,11 @@ pub fn parse_state(nest: Option<Attr<'_>>) -> Result<u32, AttrError> {
     Ok(state.ok_or(no_state(nest))?.u32())
 }
 
-/// Reads a daemon to start, from the request's [`IPVS_CMD_ATTR_DAEMON`].
+/// Parses the daemon to start from the request's [`IPVS_CMD_ATTR_DAEMON`].
 ///
 /// # Errors
 ///
-/// `EINVAL`, also if the group is no multicast address.
+/// `EINVAL` if an attribute is missing or malformed, or if the group is not a multicast address.
 pub fn parse(nest: Option<Attr<'_>>) -> Result<DaemonSpec<'_>, AttrError> {
     let (nest, attrs) = parse_daemon(nest)?;
     let [_, state, interface, sync_id, max_len, group, group6, port, ttl] = attrs;

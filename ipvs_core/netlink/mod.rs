@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The generic netlink family "IPVS", version 1: what requests mean and how answers are written.
+//! The messages of the generic netlink family "IPVS", version 1: parsing requests and building
+//! answers.
 //!
-//! Stands for the parsing and filling functions of `ip_vs_ctl.c` and for the part of
-//! `lib/nlattr.c` that they use. Numbers in attributes are in host byte order, except addresses,
-//! netmasks and ports.
+//! C: the parsing and filling functions of `ip_vs_ctl.c`, and the part of `lib/nlattr.c` that they
+//! use. Numbers in attributes are in host byte order, except addresses, netmasks and ports. The
+//! module's `ctl/genl.rs` carries the requests out.
 
 pub mod attr;
 pub mod consts;
@@ -30,7 +31,7 @@ use attr::rule;
 /// nf_inet_addr`).
 pub type Addr = [u8; 16];
 
-/// Rules for the attributes of a request itself.
+/// Policies for the attributes of a request itself (C: `ip_vs_cmd_policy`).
 pub const COMMAND_RULES: [Rule; ATTRS_COMMAND] = [
     Rule::ANY,
     rule!(IPVS_CMD_ATTR_SERVICE, Kind::Nested),
@@ -41,8 +42,12 @@ pub const COMMAND_RULES: [Rule; ATTRS_COMMAND] = [
     rule!(IPVS_CMD_ATTR_TIMEOUT_UDP, Kind::U32),
 ];
 
-/// Refuses families that the module does not serve (C: `ip_vs_is_af_valid()`). `ipv6` says whether
-/// IPv6 is there. `attr` is what named the family.
+/// Checks an address family (C: `ip_vs_is_af_valid()`). `ipv6` tells whether the kernel supports
+/// IPv6. `attr` is the attribute with the family.
+///
+/// # Errors
+///
+/// `EAFNOSUPPORT` if the module does not support the family.
 pub(crate) fn check_family(
     family: u16,
     ipv6: bool,

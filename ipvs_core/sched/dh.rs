@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Destination hashing: connections to the same address get the same server. Stands for
-//! `ip_vs_dh.c`.
+//! Destination hashing (`dh`): connections to the same address get the same server (C:
+//! `ip_vs_dh.c`).
 
 use super::by_hash::{
     hash_8,
@@ -12,14 +12,14 @@ use super::by_hash::{
 /// C: `IP_VS_DH_TAB_SIZE`.
 pub(super) const PLACES: usize = 256;
 
-/// One after the other, each member gets a place.
+/// Assigns the buckets to the members in turn, one each.
 pub(super) fn fill(members: &[Member], table: &mut [u32]) {
     for (place, number) in table.iter_mut().zip(numbers(members).cycle()) {
         *place = number;
     }
 }
 
-/// The place of an address, which is folded.
+/// Returns the bucket of a folded address.
 #[inline]
 pub(super) fn place(addr: u32) -> usize {
     hash_8(addr) as usize

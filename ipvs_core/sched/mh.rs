@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Maglev hashing: connections of a client get the same server, and few clients get another one when
-//! a server comes or goes. Stands for `ip_vs_mh.c`.
+//! Maglev hashing (`mh`): connections of a client get the same server, and few clients change
+//! servers when a server is added or removed (C: `ip_vs_mh.c`).
 //!
-//! Each server prefers the places of the table in an order of its own. In turn, by its weight, each
-//! takes the free place that it likes best. (Eisenbud et al., Maglev, NSDI 2016.)
+//! Each server has its own order of preference for the buckets of the table. The servers take
+//! turns, as many as their weights say, and each takes its most preferred free bucket. (Eisenbud et
+//! al., Maglev, NSDI 2016.)
 
 use super::by_hash::{
     fold,
@@ -21,21 +22,21 @@ use crate::flow::{
 /// C: `IP_VS_MH_TAB_SIZE`, which is prime.
 pub(super) const PLACES: usize = 4093;
 
-/// A weight is made to fit into so many bits (C: `IP_VS_MH_TAB_BITS`).
+/// Weights are scaled to this number of bits (C: `IP_VS_MH_TAB_BITS`).
 const WEIGHT_BITS: u32 = 6;
 
-/// The same on all directors.
+/// The keys are the same on all directors.
 const KEY_1: HashKey = HashKey::new([2_654_435_761; 2]);
 const KEY_2: HashKey = HashKey::new([2_654_446_892; 2]);
 
-/// How a member takes its turns.
+/// The working data of a member (C: `struct ip_vs_mh_dest_setup`).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup {
-    /// The place that it likes best of those it has not looked at.
+    /// The next bucket in the member's order of preference (C: `perm`).
     next: usize,
-    /// How much further the one after that is.
+    /// The distance to the one after it (C: `skip`).
     skip: usize,
-    /// How many places it takes in a turn.
+    /// The number of buckets that the member takes in a turn.
     turns: u32,
 }
 
@@ -47,17 +48,18 @@ fn gcd(a: u32, b: u32) -> u32 {
     a
 }
 
-/// `value` modulo `places`; 0 if there are none.
+/// Returns `value` modulo `buckets`; 0 if there are none.
 fn modulo(value: u32, places: usize) -> usize {
     (value as usize).checked_rem(places).unwrap_or(0)
 }
 
-/// A member's weight. One that is weighted 0 keeps its places, so that others keep theirs.
+/// Returns the weight by which a member takes turns. A member whose weight is set to 0 keeps its
+/// buckets, so that others keep theirs.
 fn weight(member: &Member) -> u32 {
     u32::try_from(member.last_weight).unwrap_or(0)
 }
 
-/// Prepares the members; whether any of them takes a place.
+/// Initializes the working data of the members. Returns `true` if any of them takes buckets.
 fn set_up(members: &mut [Member], places: usize) -> bool {
     let weights = || members.iter().map(weight);
     let divisor = weights().fold(0, gcd);
@@ -85,7 +87,7 @@ fn set_up(members: &mut [Member], places: usize) -> bool {
     true
 }
 
-/// Fills the table, all of whose places are [`NOBODY`]'s.
+/// Computes the table, all of whose buckets are [`NO_SERVER`].
 pub(super) fn fill(members: &mut [Member], table: &mut [u32]) -> Result<(), TooMany> {
     let places = table.len();
     if members.len() > places || places != PLACES {
@@ -102,7 +104,8 @@ pub(super) fn fill(members: &mut [Member], table: &mut [u32]) -> Result<(), TooM
                 if taken == places {
                     return Ok(());
                 }
-                // There is a free place, and the number of places is prime: it gets there.
+                // This ends: there is a free bucket, and as the number of buckets is prime, every
+                // bucket is reached.
                 while table.get(setup.next).is_some_and(|&place| place != NOBODY) {
                     setup.next = setup.next.wrapping_add(setup.skip);
                     if setup.next >= places {
@@ -118,11 +121,11 @@ pub(super) fn fill(members: &mut [Member], table: &mut [u32]) -> Result<(), TooM
     }
 }
 
-/// The place of a client, whose address is folded, with its port if that counts; or another one, by
-/// its number.
+/// Returns the bucket of a client by its folded address, to which the port is added if it counts.
+/// `number` is 0; other numbers lead to other buckets.
 #[inline]
 pub(super) fn place(client: u32, number: u32) -> usize {
-    // Not `modulo`: the compiler knows this divisor.
+    // Not `modulo()`: here the compiler knows the divisor.
     hash_u32(&KEY_1, number.wrapping_add(client)) as usize % PLACES
 }
 
@@ -169,7 +172,7 @@ mod tests {
             .zip(&after)
             .filter(|(&was, &is)| was != 3 && was != of_others(is))
             .count();
-        // 3684 places belonged to the others.
+        // 3684 buckets belonged to the others.
         assert!(moved < PLACES / 20, "{moved}");
     }
 

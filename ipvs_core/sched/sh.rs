@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Source hashing: connections of a client get the same server. Stands for `ip_vs_sh.c`.
+//! Source hashing (`sh`): connections of a client get the same server (C: `ip_vs_sh.c`).
 
 use super::by_hash::{
     hash_8,
@@ -11,7 +11,8 @@ use super::by_hash::{
 /// C: `IP_VS_SH_TAB_SIZE`.
 pub(super) const PLACES: usize = 256;
 
-/// One after the other, each member gets as many places in a row as its weight says, at least one.
+/// Assigns the buckets to the members in turn, as many in a row as the member's weight, at least
+/// one.
 pub(super) fn fill(members: &[Member], table: &mut [u32]) {
     let mut turns = numbers(members).cycle();
     let mut rest = table;
@@ -27,8 +28,8 @@ pub(super) fn fill(members: &[Member], table: &mut [u32]) {
     }
 }
 
-/// The place of a client, whose address is folded, with its port if that counts; or another one, by
-/// its number.
+/// Returns the bucket of a client by its folded address, to which the port is added if it counts.
+/// `number` is 0; other numbers lead to other buckets.
 #[inline]
 pub(super) fn place(client: u32, number: u32) -> usize {
     (number.wrapping_add(hash_8(client)) & 0xff) as usize

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests made of anything are parsed without a panic, and to what the kernel would find.
+//! Tests that arbitrary requests are parsed without a panic, and that the attributes found are
+//! those that the kernel finds.
 
 mod common;
 
@@ -24,7 +25,7 @@ use proptest::{
 
 const CASES: u32 = 2000;
 
-/// Attributes that are mostly well-formed, with any type and payload.
+/// Generates attributes of any type and payload, most of them well-formed.
 fn attrs() -> impl Strategy<Value = Vec<u8>> {
     let attr = (
         0u16..20,
@@ -47,7 +48,8 @@ fn attrs() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// The offsets, types and payloads of attributes, found by signed arithmetic on what remains.
+/// Finds the offsets, types and payloads of attributes by signed arithmetic on the remaining
+/// length.
 fn slow(bytes: &[u8]) -> Vec<(usize, u16, &[u8])> {
     let mut found = Vec::new();
     let (mut at, mut remains) = (0usize, bytes.len() as i64);
@@ -78,8 +80,7 @@ fn attributes_are_found_where_they_are() {
 #[test]
 fn the_first_bad_attribute_is_the_error() {
     holds(CASES, attrs(), |bytes| {
-        // Of what a request itself may hold, each is bad if it is shorter than 4 bytes, but an empty
-        // nest is good.
+        // Attributes of a request are bad if they are shorter than 4 bytes, except empty nests.
         let bad = slow(&bytes)
             .into_iter()
             .find(|&(_, kind, payload)| match kind {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The schedulers choose like the C module's, whatever happens to the servers.
+//! Tests that the schedulers make the same choices as those of the C module, while servers change.
 //!
-//! The model keeps the servers as the C module does: in a list with the newest at its head, through
-//! which a scheduler's position moves. Positions are servers, or the head.
+//! The model keeps the servers as the C module does: in a list with the newest at its head, in
+//! which the position of a scheduler is a server or the head.
 
 mod common;
 
@@ -73,10 +73,10 @@ impl Servers for Slots {
     }
 }
 
-/// The C module's list, and what its schedulers remember.
+/// The C module's list of servers and the state of its schedulers.
 #[derive(Default)]
 struct Model {
-    /// Head first.
+    /// The servers, head of the list first.
     list: Vec<Dest>,
     rr: Option<u32>,
     wrr: Option<u32>,
@@ -86,7 +86,7 @@ struct Model {
 }
 
 impl Model {
-    /// Those behind a position.
+    /// Returns the servers behind a position.
     fn behind(&self, position: Option<u32>) -> Vec<Dest> {
         let from = match position {
             None => 0,
@@ -137,7 +137,7 @@ impl Model {
         }
     }
 
-    /// Pass by pass, with the bar lowered by one step each time.
+    /// Goes pass by pass, lowering the current weight by one step each time.
     fn wrr(&mut self) -> Option<u32> {
         if self.mw == 0 {
             return None;
@@ -173,8 +173,8 @@ impl Model {
         }
     }
 
-    /// The first one that no other beats, among those that take part; `beats` gets the later one
-    /// first.
+    /// Returns the first server that no other beats, among those that take part. `beats` gets the
+    /// later one first.
     fn best(
         &self,
         takes_part: impl Fn(&Dest) -> bool,
@@ -215,7 +215,8 @@ impl Model {
         )
     }
 
-    /// The place 0 is that of the first server, besides the places that its weight gives it.
+    /// Draws from 0 to the sum of all weights: 0 is the first server, in addition to its share by
+    /// weight.
     fn twos(&self, draws: [u64; 2]) -> Option<u32> {
         let takes_part = |dest: &&Dest| dest.weight > 0 && !dest.overloaded;
         let drawn = draws.map(|draw| {
@@ -277,7 +278,7 @@ enum Op {
     OverloadAll(bool),
     Conns(usize, u32, u32),
     CloseUp,
-    /// Change to another scheduler and back.
+    /// Changes to another scheduler and back.
     Restart,
     Pick(usize, [u64; 2]),
 }
@@ -304,10 +305,10 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What a scheduler should choose.
+/// The choice that the model makes.
 type Choice = fn(&Model) -> Option<u32>;
 
-/// Schedulers, each with what the C module's chooses.
+/// The schedulers of the family, each with its model.
 const LEAST: [(LeastLoad, Choice); 6] = [
     (LeastLoad::Lc, Model::lc),
     (LeastLoad::Wlc, Model::wlc),
@@ -317,14 +318,14 @@ const LEAST: [(LeastLoad, Choice); 6] = [
     (LeastLoad::Ovf, Model::ovf),
 ];
 
-/// How many servers the trees have room for at first.
+/// The number of slots of the trees at first.
 const ROOM: usize = 4;
 
 fn tree<N: Node>(slots: usize) -> Tree<Vec<N>> {
     Tree::new(vec![N::EMPTY; Tree::<Vec<N>>::nodes_for(slots)])
 }
 
-/// A tree of each kind.
+/// A tree for each scheduler.
 struct Trees {
     least: [Tree<Vec<Load>>; 6],
     heaviest: Tree<Vec<Heaviest>>,
@@ -362,21 +363,21 @@ impl Default for Trees {
     }
 }
 
-/// The module under test, next to the model.
+/// The code under test, and the model.
 #[derive(Default)]
 struct Both {
     slots: Slots,
     trees: Trees,
     rr: rr::State,
     wrr: wrr::State,
-    /// The same, by its tree.
+    /// The same with a tree.
     tall_wrr: wrr::State,
     model: Model,
     ids: u32,
 }
 
 impl Both {
-    /// The slot of the `n`th server and its place in the list.
+    /// Returns the slot of the `n`th server and its position in the list.
     fn nth(&self, n: usize) -> Option<(usize, usize)> {
         let n = n.checked_rem(self.model.list.len())?;
         let id = self.model.list[n].id;
@@ -398,7 +399,7 @@ impl Both {
         true
     }
 
-    /// More room, or less.
+    /// Creates the trees anew, with room for all slots.
     fn plant(&mut self) {
         self.trees = Trees::new(self.slots.0.len().max(ROOM));
         for (slot, &dest) in self.slots.0.iter().enumerate() {
@@ -552,8 +553,8 @@ fn every_cycle_of_wrr_is_in_proportion_to_the_weights() {
     });
 }
 
-/// 200 servers and 20,000 connections that come and go: the trees follow, with a walk for each
-/// change, and every choice is the one that a look at all servers makes.
+/// With 200 servers and 20,000 connections that come and go, the choices by tree equal those of
+/// comparing all servers.
 #[test]
 fn many_servers_get_the_same_choices_as_few() {
     const SERVERS: usize = 200;
@@ -604,7 +605,7 @@ fn many_servers_get_the_same_choices_as_few() {
     }
 }
 
-/// Each draw falls on a server as often as its weight says; place 0 is one more for the first.
+/// Each server is drawn as often as its weight; the draw 0 adds one for the first server.
 #[test]
 fn twos_draws_in_proportion_to_the_weights() {
     let weights = [1, 0, 5, 10, 4];
@@ -622,7 +623,7 @@ fn twos_draws_in_proportion_to_the_weights() {
             })
             .collect(),
     );
-    // Without connections, the first of both draws wins: every place in turn.
+    // Without connections, the first of two draws wins: try each possible draw.
     let sum: u64 = weights.iter().map(|&weight| weight as u64).sum();
     let mut picks = [0; 5];
     for place in 0..=sum {

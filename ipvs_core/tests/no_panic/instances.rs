@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Uses of everything generic or inlined in `ipvs_core`, so that their code is generated here and
-//! can be searched for calls into `core::panicking`. Compiled by `check.sh`, never run.
+//! Instantiates all generic and inlined code of `ipvs_core`, so that it can be searched for calls
+//! into `core::panicking`. Compiled by `check.sh`, never run.
 
 use core::sync::atomic::AtomicU64;
 use ipvs_core::{
@@ -105,7 +105,7 @@ use ipvs_core::{
     tunnel,
 };
 
-/// A server with everything that schedulers ask for.
+/// A server.
 #[derive(Clone, Copy)]
 pub struct Dest {
     weight: i32,
@@ -132,7 +132,7 @@ impl Server for Dest {
     }
 }
 
-/// Servers as the module keeps them.
+/// Servers in slots, as in the module.
 pub struct Slots<'a>(&'a [Option<&'a Dest>]);
 
 impl<'a> Servers for Slots<'a> {
@@ -147,7 +147,7 @@ impl<'a> Servers for Slots<'a> {
     }
 }
 
-/// A sink that runs out of room, as far as the compiler knows.
+/// A sink that may run out of room, as far as the compiler can tell.
 pub struct Sink(usize);
 
 impl AttrSink for Sink {
@@ -173,7 +173,7 @@ impl AttrSink for Sink {
     }
 }
 
-/// Text that goes nowhere.
+/// A writer that discards text.
 pub struct Text;
 
 impl core::fmt::Write for Text {
@@ -192,7 +192,7 @@ pub fn hash6(flow: &Flow6, addr: Addr, key: &HashKey) -> u32 {
     flow.hash(key) ^ flow.reversed().hash(key) ^ hash_end(key, addr, flow.src_port, 1)
 }
 
-/// A packet whose bytes lie elsewhere.
+/// A packet that is not in a slice.
 pub struct Elsewhere<'a>(&'a [u8], usize);
 
 impl Source for Elsewhere<'_> {
