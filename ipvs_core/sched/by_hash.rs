@@ -46,11 +46,11 @@ pub struct Member {
 }
 
 /// The number in a bucket to which no server is assigned.
-pub const NOBODY: u32 = u32::MAX;
+pub const NO_SERVER: u32 = u32::MAX;
 
 /// The error that there are more servers than buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooMany;
+pub struct TooManyServers;
 
 /// The service's flag to choose another server if the one in the client's bucket is not available.
 const FALLBACK: u32 = IP_VS_SVC_F_SCHED1;
@@ -81,16 +81,16 @@ pub(super) const fn hash_8(value: u32) -> u32 {
 /// Returns the numbers of the members, which are their indices.
 #[inline]
 pub(super) fn numbers(members: &[Member]) -> core::ops::Range<u32> {
-    0..u32::try_from(members.len()).unwrap_or(NOBODY)
+    0..u32::try_from(members.len()).unwrap_or(NO_SERVER)
 }
 
 impl ByHash {
     /// Returns the number of buckets of the table.
-    pub const fn places(self) -> usize {
+    pub const fn table_size(self) -> usize {
         match self {
-            Self::Dh => dh::PLACES,
-            Self::Sh => sh::PLACES,
-            Self::Mh => mh::PLACES,
+            Self::Dh => dh::TABLE_SIZE,
+            Self::Sh => sh::TABLE_SIZE,
+            Self::Mh => mh::TABLE_SIZE,
         }
     }
 
@@ -106,8 +106,8 @@ impl ByHash {
     ///
     /// Fails if there are more members than buckets, for `mh` only. The C module keeps the present
     /// table in this case.
-    pub fn fill(self, members: &mut [Member], table: &mut [u32]) -> Result<(), TooMany> {
-        table.fill(NOBODY);
+    pub fn fill(self, members: &mut [Member], table: &mut [u32]) -> Result<(), TooManyServers> {
+        table.fill(NO_SERVER);
         match self {
             Self::Dh => dh::fill(members, table),
             Self::Sh => sh::fill(members, table),
@@ -133,9 +133,9 @@ impl ByHash {
         let client = fold(arrival.client).wrapping_add(port);
         let fallback = flags & FALLBACK != 0;
         match self {
-            Self::Dh => at(dh::place(fold(arrival.target))).filter(is_available),
-            Self::Sh => source(client, fallback, sh::PLACES, sh::place, at),
-            Self::Mh => source(client, fallback, mh::PLACES, mh::place, at),
+            Self::Dh => at(dh::bucket(fold(arrival.target))).filter(is_available),
+            Self::Sh => source(client, fallback, sh::TABLE_SIZE, sh::bucket, at),
+            Self::Mh => source(client, fallback, mh::TABLE_SIZE, mh::bucket, at),
         }
     }
 }
@@ -148,11 +148,11 @@ impl ByHash {
 fn source<S: Server>(
     client: u32,
     fallback: bool,
-    places: usize,
-    place: impl Fn(u32, u32) -> usize,
+    buckets: usize,
+    bucket: impl Fn(u32, u32) -> usize,
     at: impl Fn(usize) -> Option<S>,
 ) -> Option<S> {
-    let first = place(client, 0);
+    let first = bucket(client, 0);
     let server = at(first)?;
     if is_available(&server) {
         return Some(server);
@@ -160,8 +160,8 @@ fn source<S: Server>(
     if !fallback {
         return None;
     }
-    for number in (first..places).chain(0..first) {
-        let server = at(place(client, number as u32))?;
+    for number in (first..buckets).chain(0..first) {
+        let server = at(bucket(client, number as u32))?;
         if is_available(&server) {
             return Some(server);
         }
@@ -204,7 +204,7 @@ pub(super) mod testing {
 
     /// Returns the table for these members.
     pub(crate) fn table(kind: ByHash, members: &[Member]) -> Vec<u32> {
-        let mut table = vec![0; kind.places()];
+        let mut table = vec![0; kind.table_size()];
         kind.fill(&mut members.to_vec(), &mut table).unwrap();
         table
     }
@@ -226,8 +226,8 @@ pub(super) mod testing {
         arrival: &SchedRequest,
         flags: u32,
     ) -> Option<u32> {
-        kind.pick(arrival, flags, |place| {
-            servers.get(table[place] as usize).copied().flatten()
+        kind.pick(arrival, flags, |bucket| {
+            servers.get(table[bucket] as usize).copied().flatten()
         })
         .map(|server| server.id)
     }
@@ -261,7 +261,7 @@ pub(super) mod testing {
     fn without_servers_nobody_is_picked() {
         for kind in [ByHash::Dh, ByHash::Sh, ByHash::Mh] {
             let table = table(kind, &[]);
-            assert!(table.iter().all(|&place| place == NOBODY));
+            assert!(table.iter().all(|&bucket| bucket == NO_SERVER));
             assert_eq!(pick(kind, &table, &[], &arrival(1), FALLBACK | PORT), None);
         }
     }
