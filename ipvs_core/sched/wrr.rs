@@ -28,7 +28,7 @@ pub struct State {
     /// The slot of the server picked last in this pass. `None` at the start of a pass.
     last: Option<usize>,
     /// The weight that a server needs in this pass.
-    bar: i32,
+    current_weight: i32,
     weights: Weights,
 }
 
@@ -93,16 +93,16 @@ trait Pass {
 
     fn len(&self) -> usize;
 
-    /// Returns the first server in the slots below `end` whose weight is at least `min`, and its
-    /// slot. Otherwise returns the greatest weight of available servers, or, if `end` is below the
-    /// number of slots, possibly a lower one; 0 if no server is available.
-    fn reach(&self, end: usize, bar: i32) -> Result<(usize, Self::S), i32>;
+    /// Returns the first server in the slots below `end` whose weight is at least `current_weight`,
+    /// and its slot. Otherwise returns the greatest weight of available servers, or, if `end` is
+    /// below the number of slots, possibly a lower one; 0 if no server is available.
+    fn reach(&self, end: usize, current_weight: i32) -> Result<(usize, Self::S), i32>;
 }
 
 /// Looks at the servers one by one.
-struct OneByOne<'a, V: ?Sized>(&'a V);
+struct LinearPass<'a, V: ?Sized>(&'a V);
 
-impl<V: Servers + ?Sized> Pass for OneByOne<'_, V> {
+impl<V: Servers + ?Sized> Pass for LinearPass<'_, V> {
     type S = V::S;
 
     #[inline]
@@ -111,7 +111,7 @@ impl<V: Servers + ?Sized> Pass for OneByOne<'_, V> {
     }
 
     #[inline]
-    fn reach(&self, end: usize, bar: i32) -> Result<(usize, V::S), i32> {
+    fn reach(&self, end: usize, current_weight: i32) -> Result<(usize, V::S), i32> {
         let mut greatest = 0;
 
         for (slot, server) in walk(self.0, 0..end) {
@@ -119,7 +119,7 @@ impl<V: Servers + ?Sized> Pass for OneByOne<'_, V> {
                 continue;
             }
             let weight = server.weight();
-            if weight >= bar {
+            if weight >= current_weight {
                 return Ok((slot, server));
             }
             greatest = greatest.max(weight);
@@ -129,9 +129,9 @@ impl<V: Servers + ?Sized> Pass for OneByOne<'_, V> {
 }
 
 /// Looks the servers up in a tree.
-struct Indexed<'a, V: ?Sized, B>(&'a V, &'a Tree<B>);
+struct TreePass<'a, V: ?Sized, B>(&'a V, &'a Tree<B>);
 
-impl<V, B> Pass for Indexed<'_, V, B>
+impl<V, B> Pass for TreePass<'_, V, B>
 where
     V: Servers + ?Sized,
     B: DerefMut<Target = [Heaviest]>,
@@ -144,10 +144,10 @@ where
     }
 
     #[inline]
-    fn reach(&self, end: usize, bar: i32) -> Result<(usize, V::S), i32> {
+    fn reach(&self, end: usize, current_weight: i32) -> Result<(usize, V::S), i32> {
         let Self(servers, tree) = self;
         // The current weight is above 0.
-        let wanted = |node: Heaviest| i64::from(node.0) >= i64::from(bar.max(1));
+        let wanted = |node: Heaviest| i64::from(node.0) >= i64::from(current_weight.max(1));
         let mut end = end;
         while let Some(slot) = tree.highest_below(end, wanted) {
             if let Some(server) = servers.get(slot) {
@@ -164,7 +164,7 @@ impl State {
     pub const fn new() -> Self {
         Self {
             last: None,
-            bar: 0,
+            current_weight: 0,
             weights: Weights::new(),
         }
     }
@@ -180,7 +180,7 @@ impl State {
             weights,
             ..Self::new()
         };
-        state.bar = state.top();
+        state.current_weight = state.top();
         state
     }
 
@@ -202,10 +202,10 @@ impl State {
         let (step, top) = (self.step(), self.top());
 
         self.last = None;
-        if self.bar > top || self.bar <= 0 {
-            self.bar = top;
-        } else if let (true, Some(steps)) = (step > 1, self.bar.checked_div(step)) {
-            self.bar = steps.wrapping_mul(step).wrapping_add(1);
+        if self.current_weight > top || self.current_weight <= 0 {
+            self.current_weight = top;
+        } else if let (true, Some(steps)) = (step > 1, self.current_weight.checked_div(step)) {
+            self.current_weight = steps.wrapping_mul(step).wrapping_add(1);
         }
     }
 
@@ -239,7 +239,7 @@ impl State {
     /// whatever the weights are. In a pass that picks many servers, each pick continues where the
     /// last one stopped.
     pub fn pick<V: Servers + ?Sized>(&mut self, servers: &V) -> Option<V::S> {
-        self.pick_from(&OneByOne(servers))
+        self.pick_from(&LinearPass(servers))
     }
 
     /// Picks the next server as [`State::pick`] does, by a tree that has [`weight_of`] each server
@@ -249,13 +249,13 @@ impl State {
         V: Servers + ?Sized,
         B: DerefMut<Target = [Heaviest]>,
     {
-        self.pick_from(&Indexed(servers, tree))
+        self.pick_from(&TreePass(servers, tree))
     }
 
     /// Makes a pass over the slots below `end`; see [`Pass::reach`].
     #[inline]
     fn pass<P: Pass>(&mut self, servers: &P, end: usize) -> Result<P::S, i32> {
-        let (slot, server) = servers.reach(end, self.bar)?;
+        let (slot, server) = servers.reach(end, self.current_weight)?;
         self.last = Some(slot);
         Ok(server)
     }
@@ -266,16 +266,17 @@ impl State {
             return None;
         }
         let len = servers.len();
-        let (last, bar, step, top) = (self.last, self.bar, self.step(), self.top());
+        let (last, current_weight, step, top) =
+            (self.last, self.current_weight, self.step(), self.top());
 
         if let Ok(server) = self.pass(servers, last.unwrap_or(len).min(len)) {
             return Some(server);
         }
 
         // The next pass, over all servers.
-        self.bar = bar.wrapping_sub(step);
-        if self.bar <= 0 {
-            self.bar = top;
+        self.current_weight = current_weight.wrapping_sub(step);
+        if self.current_weight <= 0 {
+            self.current_weight = top;
         }
         let greatest = match self.pass(servers, len) {
             Ok(server) => return Some(server),
@@ -285,12 +286,15 @@ impl State {
         // Skip to the next pass that finds a server. The current weight is 1 above a multiple of
         // the step, so it is not below 1 afterwards.
         if greatest > 0 {
-            let above = self.bar.wrapping_sub(greatest);
+            let above = self.current_weight.wrapping_sub(greatest);
             let steps = above
                 .wrapping_add(step.wrapping_sub(1))
                 .checked_div(step)
                 .unwrap_or(0);
-            self.bar = self.bar.wrapping_sub(steps.wrapping_mul(step)).max(1);
+            self.current_weight = self
+                .current_weight
+                .wrapping_sub(steps.wrapping_mul(step))
+                .max(1);
             if let Ok(server) = self.pass(servers, len) {
                 return Some(server);
             }
@@ -298,8 +302,8 @@ impl State {
 
         // No server was found. A pass that was under way with the lowest current weight continues
         // where it was; otherwise a new cycle begins.
-        (self.last, self.bar) = match last {
-            Some(last) if bar <= step => (Some(last), bar),
+        (self.last, self.current_weight) = match last {
+            Some(last) if current_weight <= step => (Some(last), current_weight),
             _ => (None, top),
         };
         None
