@@ -9,7 +9,7 @@ use super::{
     Server, //
 };
 
-pub(super) const LOOKS_AT: LoadInput = LoadInput::Weight;
+pub(super) const LOAD_INPUT: LoadInput = LoadInput::Weight;
 
 /// Returns a load that is inversely proportional to the weight.
 #[inline]

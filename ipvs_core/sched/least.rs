@@ -99,9 +99,9 @@ macro_rules! dispatch {
             }
 
             /// Returns what the loads depend on.
-            pub const fn looks_at(self) -> LoadInput {
+            pub const fn load_input(self) -> LoadInput {
                 match self {
-                    $(Self::$kind => super::$module::LOOKS_AT,)*
+                    $(Self::$kind => super::$module::LOAD_INPUT,)*
                 }
             }
 

@@ -10,7 +10,7 @@ use super::{
     Server, //
 };
 
-pub(super) const LOOKS_AT: LoadInput = LoadInput::Active;
+pub(super) const LOAD_INPUT: LoadInput = LoadInput::Active;
 
 /// Returns 0 for an idle server, and the load of `sed` for others.
 #[inline]

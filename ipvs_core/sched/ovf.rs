@@ -10,7 +10,7 @@ use super::{
     Server, //
 };
 
-pub(super) const LOOKS_AT: LoadInput = LoadInput::Active;
+pub(super) const LOAD_INPUT: LoadInput = LoadInput::Active;
 
 /// Returns the load of `fo`; `None` for a server that is full.
 #[inline]

@@ -9,7 +9,7 @@ use super::{
     Server, //
 };
 
-pub(super) const LOOKS_AT: LoadInput = LoadInput::Active;
+pub(super) const LOAD_INPUT: LoadInput = LoadInput::Active;
 
 /// Returns the number of active connections including the new one, in proportion to the weight.
 #[inline]

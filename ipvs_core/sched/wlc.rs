@@ -9,7 +9,7 @@ use super::{
     Server, //
 };
 
-pub(super) const LOOKS_AT: LoadInput = LoadInput::Connections;
+pub(super) const LOAD_INPUT: LoadInput = LoadInput::Connections;
 
 /// Returns the overhead of the server's connections in proportion to its weight.
 #[inline]

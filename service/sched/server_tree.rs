@@ -57,11 +57,11 @@ impl Kind {
     fn new(kind: SchedulerKind, slots: usize) -> Result<Option<(Self, LoadInput)>> {
         Ok(Some(match kind {
             SchedulerKind::LeastLoad(kind) => {
-                (Self::LeastLoad(kind, tree(slots)?), kind.looks_at())
+                (Self::LeastLoad(kind, tree(slots)?), kind.load_input())
             }
             SchedulerKind::Locality(_) => (
                 Self::LeastLoad(LeastLoad::Wlc, tree(slots)?),
-                LeastLoad::Wlc.looks_at(),
+                LeastLoad::Wlc.load_input(),
             ),
             SchedulerKind::RoundRobin(RoundRobin::Wrr) => {
                 (Self::Heaviest(tree(slots)?), LoadInput::Weight)
@@ -99,11 +99,11 @@ impl ServerTree {
         if slots <= FEW {
             return Ok(None);
         }
-        let Some((kind, looks_at)) = Kind::new(kind, slots)? else {
+        let Some((kind, load_input)) = Kind::new(kind, slots)? else {
             return Ok(None);
         };
         Ok(Some(Self {
-            marks: DirtySlots::new(slots, looks_at)?,
+            marks: DirtySlots::new(slots, load_input)?,
             kind,
         }))
     }
