@@ -13,7 +13,7 @@ use super::{
 ///
 /// Thresholds are not considered, as in C.
 #[inline]
-pub fn keeps<V: Servers + ?Sized>(server: &V::S, servers: &V) -> bool {
+pub fn is_usable<V: Servers + ?Sized>(server: &V::S, servers: &V) -> bool {
     server.in_service() && server.weight() > 0 && !is_crowded(server, servers)
 }
 
@@ -25,19 +25,20 @@ mod tests {
     #[test]
     fn a_server_is_kept_while_it_takes_connections() {
         let mut servers = weighted(&[1, 2]);
-        let keeps =
-            |servers: &[Option<crate::sched::testing::Fake>]| keeps(&servers[0].unwrap(), servers);
-        assert!(keeps(&servers));
+        let usable = |servers: &[Option<crate::sched::testing::Fake>]| {
+            is_usable(&servers[0].unwrap(), servers)
+        };
+        assert!(usable(&servers));
         servers[0].as_mut().unwrap().overloaded = true;
-        assert!(keeps(&servers));
+        assert!(usable(&servers));
         servers[0].as_mut().unwrap().active = 2;
-        assert!(!keeps(&servers));
+        assert!(!usable(&servers));
         servers[0].as_mut().unwrap().active = 0;
         servers[0].as_mut().unwrap().weight = 0;
-        assert!(!keeps(&servers));
+        assert!(!usable(&servers));
         servers[0].as_mut().unwrap().weight = 1;
-        assert!(keeps(&servers));
+        assert!(usable(&servers));
         servers[0].as_mut().unwrap().removed = true;
-        assert!(!keeps(&servers));
+        assert!(!usable(&servers));
     }
 }

@@ -18,7 +18,7 @@ use super::{
 /// crowded](super::locality::is_crowded). `None` if none is available. `set` yields the server that
 /// was added last first (C: `ip_vs_dest_set_min()`).
 #[inline]
-pub fn least<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
+pub fn least_loaded<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
     let mut least = (Load::EMPTY, None);
     for server in set.filter(Server::in_service) {
         let load = LeastLoad::Wlc.load(&server, 0);
@@ -31,7 +31,7 @@ pub fn least<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
 
 /// Returns the server to remove from a set: the most loaded one. `None` if none has a weight (C:
 /// `ip_vs_dest_set_max()`).
-pub fn most<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
+pub fn most_loaded<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
     let mut most: Option<(Load, S)> = None;
     for server in set.filter(|server| server.weight() > 0) {
         let Some(load) = wlc::load(&server) else {
@@ -49,7 +49,7 @@ pub fn most<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
 /// Returns `true` if a server is to be removed from a set of `len` servers, `age` ticks after the
 /// set changed.
 #[inline]
-pub fn shrinks(len: usize, age: usize, expiration: usize) -> bool {
+pub fn should_shrink(len: usize, age: usize, expiration: usize) -> bool {
     // The age wraps around if the time of the change is in the future.
     len > 1 && age > expiration && age <= usize::MAX >> 1
 }
@@ -62,8 +62,8 @@ mod tests {
     fn ids(servers: &[Option<crate::sched::testing::Fake>]) -> (Option<u32>, Option<u32>) {
         let set = || servers.iter().copied().flatten();
         (
-            least(set()).map(|server| server.id),
-            most(set()).map(|server| server.id),
+            least_loaded(set()).map(|server| server.id),
+            most_loaded(set()).map(|server| server.id),
         )
     }
 
@@ -92,9 +92,9 @@ mod tests {
 
     #[test]
     fn a_set_shrinks_when_it_is_old() {
-        assert!(shrinks(2, 11, 10));
+        assert!(should_shrink(2, 11, 10));
         for (len, age) in [(1, 11), (2, 10), (2, usize::MAX)] {
-            assert!(!shrinks(len, age, 10), "{len} {age}");
+            assert!(!should_shrink(len, age, 10), "{len} {age}");
         }
     }
 }

@@ -21,10 +21,10 @@ use crate::{
 };
 
 /// The number of entries that expire by age only (C: `max_size`).
-const ENTRIES: usize = 16 << 10;
+const SOFT_LIMIT: usize = 16 << 10;
 
 /// The maximum number of entries.
-pub const MAX_ENTRIES: usize = ENTRIES / 2 * 3;
+pub const MAX_ENTRIES: usize = SOFT_LIMIT / 2 * 3;
 
 /// The seconds between two sweeps (C: `CHECK_EXPIRE_INTERVAL`).
 pub const SWEEP_SECS: u32 = 60;
@@ -39,7 +39,7 @@ pub const EXPIRATION_SECS: u32 = 24 * 60 * 60;
 
 /// The number of sweeps without too many entries after which a sweep looks at all entries (C:
 /// `COUNT_FOR_FULL_EXPIRATION`).
-const QUIET_SWEEPS: u32 = 30;
+const SWEEPS_PER_FULL: u32 = 30;
 
 /// Hashes a destination address for the lookup of its entry.
 #[inline]
@@ -75,11 +75,11 @@ pub enum Sweep {
 
 /// Decides what each sweep removes (C: `ip_vs_lblc_check_expire()`).
 #[derive(Clone, Copy, Debug)]
-pub struct Sweeps {
+pub struct SweepSchedule {
     quiet: u32,
 }
 
-impl Sweeps {
+impl SweepSchedule {
     /// Creates the schedule for an empty table.
     pub const fn new() -> Self {
         Self { quiet: 1 }
@@ -88,19 +88,19 @@ impl Sweeps {
     /// Returns the sweep that is due, [`SWEEP_SECS`] after the last one, with `entries` entries in
     /// the table.
     pub fn due(&mut self, entries: usize) -> Sweep {
-        if self.quiet == QUIET_SWEEPS {
+        if self.quiet == SWEEPS_PER_FULL {
             self.quiet = 1;
             return Sweep::Expired;
         }
-        let Some(excess @ 1..) = entries.checked_sub(ENTRIES) else {
+        let Some(excess @ 1..) = entries.checked_sub(SOFT_LIMIT) else {
             self.quiet = self.quiet.wrapping_add(1);
             return Sweep::Nothing;
         };
-        Sweep::Stale((excess.saturating_mul(4) / 3).min(ENTRIES / 2))
+        Sweep::Stale((excess.saturating_mul(4) / 3).min(SOFT_LIMIT / 2))
     }
 }
 
-impl Default for Sweeps {
+impl Default for SweepSchedule {
     fn default() -> Self {
         Self::new()
     }
@@ -130,20 +130,20 @@ mod tests {
 
     #[test]
     fn a_full_sweep_comes_after_thirty_quiet_ones() {
-        let mut sweeps = Sweeps::new();
+        let mut sweeps = SweepSchedule::new();
         for _ in 0..2 {
             for _ in 0..29 {
-                assert_eq!(sweeps.due(ENTRIES), Sweep::Nothing);
+                assert_eq!(sweeps.due(SOFT_LIMIT), Sweep::Nothing);
             }
-            assert_eq!(sweeps.due(ENTRIES), Sweep::Expired);
+            assert_eq!(sweeps.due(SOFT_LIMIT), Sweep::Expired);
         }
     }
 
     #[test]
     fn too_many_entries_are_brought_down() {
-        let mut sweeps = Sweeps::new();
-        assert_eq!(sweeps.due(ENTRIES + 1), Sweep::Stale(1));
-        assert_eq!(sweeps.due(ENTRIES + 300), Sweep::Stale(400));
-        assert_eq!(sweeps.due(MAX_ENTRIES), Sweep::Stale(ENTRIES / 2));
+        let mut sweeps = SweepSchedule::new();
+        assert_eq!(sweeps.due(SOFT_LIMIT + 1), Sweep::Stale(1));
+        assert_eq!(sweeps.due(SOFT_LIMIT + 300), Sweep::Stale(400));
+        assert_eq!(sweeps.due(MAX_ENTRIES), Sweep::Stale(SOFT_LIMIT / 2));
     }
 }

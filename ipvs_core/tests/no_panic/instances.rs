@@ -69,7 +69,7 @@ use ipvs_core::{
         locality::{
             self,
             Sweep,
-            Sweeps, //
+            SweepSchedule, //
         },
         rr,
         tree::{
@@ -371,17 +371,17 @@ pub fn pick_by_hash<'a>(
 #[no_mangle]
 pub fn pick_by_target<'a>(
     servers: &Slots<'a>,
-    sweeps: &mut Sweeps,
+    sweeps: &mut SweepSchedule,
     target: Addr,
     key: &HashKey,
     count: usize,
 ) -> Option<&'a Dest> {
     let set = || servers.0.iter().copied().flatten();
-    let least = lblcr::least(set());
+    let least = lblcr::least_loaded(set());
     match sweeps.due(count) {
-        Sweep::Nothing if locality::hash(target, key) != 0 => lblcr::most(set()),
-        _ if lblcr::shrinks(count, count, 1) => None,
-        _ => least.filter(|server| lblc::keeps(server, servers)),
+        Sweep::Nothing if locality::hash(target, key) != 0 => lblcr::most_loaded(set()),
+        _ if lblcr::should_shrink(count, count, 1) => None,
+        _ => least.filter(|server| lblc::is_usable(server, servers)),
     }
 }
 
