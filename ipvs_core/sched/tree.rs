@@ -148,9 +148,9 @@ impl<N: Node, B: DerefMut<Target = [N]>> Tree<B> {
 
 /// The greatest weight of any server; 0 if there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Heaviest(pub u32);
+pub struct MaxWeight(pub u32);
 
-impl Node for Heaviest {
+impl Node for MaxWeight {
     const EMPTY: Self = Self(0);
 
     #[inline]
@@ -161,9 +161,9 @@ impl Node for Heaviest {
 
 /// The sum of the servers' weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum(pub u64);
+pub struct WeightSum(pub u64);
 
-impl Node for Sum {
+impl Node for WeightSum {
     const EMPTY: Self = Self(0);
 
     #[inline]
@@ -178,23 +178,23 @@ mod tests {
 
     #[test]
     fn the_root_knows_every_slot() {
-        let mut tree = Tree::new(vec![Sum::EMPTY; Tree::<Vec<Sum>>::nodes_for(5)]);
+        let mut tree = Tree::new(vec![WeightSum::EMPTY; Tree::<Vec<WeightSum>>::nodes_for(5)]);
         assert_eq!(tree.size(), 8);
         for slot in 0..8 {
-            tree.set(slot, Sum(1 << slot));
+            tree.set(slot, WeightSum(1 << slot));
         }
-        assert_eq!(tree.root(), Sum(255));
-        tree.set(3, Sum(0));
-        assert_eq!(tree.root(), Sum(247));
-        tree.set(8, Sum(1));
-        assert_eq!(tree.root(), Sum(247));
+        assert_eq!(tree.root(), WeightSum(255));
+        tree.set(3, WeightSum(0));
+        assert_eq!(tree.root(), WeightSum(247));
+        tree.set(8, WeightSum(1));
+        assert_eq!(tree.root(), WeightSum(247));
     }
 
     #[test]
     fn finds_the_highest_slot_below_another() {
-        let mut tree = Tree::new(vec![Heaviest::EMPTY; 16]);
+        let mut tree = Tree::new(vec![MaxWeight::EMPTY; 16]);
         for (slot, weight) in [3, 9, 1, 0, 7, 2, 9, 0].into_iter().enumerate() {
-            tree.set(slot, Heaviest(weight));
+            tree.set(slot, MaxWeight(weight));
         }
         let below = |end, bar| tree.highest_below(end, |node| node.0 >= bar);
         for (end, bar, wanted) in [
@@ -214,18 +214,18 @@ mod tests {
 
     #[test]
     fn a_tree_of_one_slot_works() {
-        let mut tree = Tree::new(vec![Heaviest::EMPTY; Tree::<Vec<Heaviest>>::nodes_for(0)]);
+        let mut tree = Tree::new(vec![MaxWeight::EMPTY; Tree::<Vec<MaxWeight>>::nodes_for(0)]);
         assert_eq!(tree.highest_below(1, |node| node.0 > 0), None);
-        tree.set(0, Heaviest(5));
+        tree.set(0, MaxWeight(5));
         assert_eq!(tree.highest_below(1, |node| node.0 > 0), Some(0));
         assert_eq!(tree.walk(|_| true), Some(0));
     }
 
     #[test]
     fn a_tree_without_nodes_knows_nothing() {
-        let mut tree = Tree::new(Vec::<Sum>::new());
-        tree.set(0, Sum(1));
-        assert_eq!(tree.root(), Sum(0));
+        let mut tree = Tree::new(Vec::<WeightSum>::new());
+        tree.set(0, WeightSum(1));
+        assert_eq!(tree.root(), WeightSum(0));
         assert_eq!(tree.walk(|_| true), None);
         assert_eq!(tree.highest_below(1, |_| true), None);
     }

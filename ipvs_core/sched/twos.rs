@@ -10,8 +10,8 @@ use super::{
     least::Load,
     tree::{
         Node,
-        Sum,
         Tree, //
+        WeightSum,
     },
     walk,
     wlc,
@@ -22,10 +22,10 @@ use core::ops::DerefMut;
 
 /// Returns the value of a server in a tree for [`pick_with`].
 #[inline]
-pub fn weight_of<S: Server>(server: &S) -> Sum {
+pub fn weight_of<S: Server>(server: &S) -> WeightSum {
     match u64::try_from(server.weight()) {
-        Ok(weight) if !server.overloaded() => Sum(weight),
-        _ => Sum::EMPTY,
+        Ok(weight) if !server.overloaded() => WeightSum(weight),
+        _ => WeightSum::EMPTY,
     }
 }
 
@@ -78,7 +78,7 @@ pub fn pick<V: Servers + ?Sized>(servers: &V, below: impl FnMut(u64) -> u64) -> 
 pub fn pick_with<V, B>(servers: &V, tree: &Tree<B>, below: impl FnMut(u64) -> u64) -> Option<V::S>
 where
     V: Servers + ?Sized,
-    B: DerefMut<Target = [Sum]>,
+    B: DerefMut<Target = [WeightSum]>,
 {
     better(tree.root().0, below, |place| {
         let mut left = place;

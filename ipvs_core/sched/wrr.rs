@@ -12,7 +12,7 @@ use super::{
     all,
     closed_up,
     tree::{
-        Heaviest,
+        MaxWeight,
         Node,
         Tree, //
     },
@@ -80,10 +80,10 @@ fn gcd(a: i32, b: i32) -> i32 {
 
 /// Returns the value of a server in a tree for [`State::pick_with`].
 #[inline]
-pub fn weight_of<S: Server>(server: &S) -> Heaviest {
+pub fn weight_of<S: Server>(server: &S) -> MaxWeight {
     match u32::try_from(server.weight()) {
-        Ok(weight) if !server.overloaded() => Heaviest(weight),
-        _ => Heaviest::EMPTY,
+        Ok(weight) if !server.overloaded() => MaxWeight(weight),
+        _ => MaxWeight::EMPTY,
     }
 }
 
@@ -134,7 +134,7 @@ struct TreePass<'a, V: ?Sized, B>(&'a V, &'a Tree<B>);
 impl<V, B> Pass for TreePass<'_, V, B>
 where
     V: Servers + ?Sized,
-    B: DerefMut<Target = [Heaviest]>,
+    B: DerefMut<Target = [MaxWeight]>,
 {
     type S = V::S;
 
@@ -147,7 +147,7 @@ where
     fn reach(&self, end: usize, current_weight: i32) -> Result<(usize, V::S), i32> {
         let Self(servers, tree) = self;
         // The current weight is above 0.
-        let wanted = |node: Heaviest| i64::from(node.0) >= i64::from(current_weight.max(1));
+        let wanted = |node: MaxWeight| i64::from(node.0) >= i64::from(current_weight.max(1));
         let mut end = end;
         while let Some(slot) = tree.highest_below(end, wanted) {
             if let Some(server) = servers.get(slot) {
@@ -247,7 +247,7 @@ impl State {
     pub fn pick_with<V, B>(&mut self, servers: &V, tree: &Tree<B>) -> Option<V::S>
     where
         V: Servers + ?Sized,
-        B: DerefMut<Target = [Heaviest]>,
+        B: DerefMut<Target = [MaxWeight]>,
     {
         self.pick_from(&TreePass(servers, tree))
     }

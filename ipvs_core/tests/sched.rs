@@ -12,10 +12,10 @@ use ipvs_core::sched::{
     least::Load,
     rr,
     tree::{
-        Heaviest,
+        MaxWeight,
         Node,
-        Sum,
         Tree, //
+        WeightSum,
     },
     twos,
     wrr,
@@ -328,15 +328,15 @@ fn tree<N: Node>(slots: usize) -> Tree<Vec<N>> {
 /// A tree for each scheduler.
 struct Trees {
     least: [Tree<Vec<Load>>; 6],
-    heaviest: Tree<Vec<Heaviest>>,
-    sum: Tree<Vec<Sum>>,
+    max_weight: Tree<Vec<MaxWeight>>,
+    sum: Tree<Vec<WeightSum>>,
 }
 
 impl Trees {
     fn new(slots: usize) -> Self {
         Self {
             least: LEAST.map(|_| tree(slots)),
-            heaviest: tree(slots),
+            max_weight: tree(slots),
             sum: tree(slots),
         }
     }
@@ -348,12 +348,14 @@ impl Trees {
                 dest.map_or(Load::EMPTY, |dest| kind.load(&dest, slot)),
             );
         }
-        self.heaviest.set(
+        self.max_weight.set(
             slot,
-            dest.map_or(Heaviest::EMPTY, |dest| wrr::weight_of(&dest)),
+            dest.map_or(MaxWeight::EMPTY, |dest| wrr::weight_of(&dest)),
         );
-        self.sum
-            .set(slot, dest.map_or(Sum::EMPTY, |dest| twos::weight_of(&dest)));
+        self.sum.set(
+            slot,
+            dest.map_or(WeightSum::EMPTY, |dest| twos::weight_of(&dest)),
+        );
     }
 }
 
@@ -419,7 +421,7 @@ impl Both {
         prop_assert_eq!(id(self.rr.pick(slots)), model.rr(), "rr");
         let wrr = model.wrr();
         prop_assert_eq!(id(self.wrr.pick(slots)), wrr, "wrr");
-        let tall = self.tall_wrr.pick_with(slots, &trees.heaviest);
+        let tall = self.tall_wrr.pick_with(slots, &trees.max_weight);
         prop_assert_eq!(id(tall), wrr, "wrr by tree");
 
         for (tree, (kind, choice)) in trees.least.iter().zip(LEAST) {

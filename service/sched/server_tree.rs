@@ -13,10 +13,10 @@ use crate::service::dest::Dest;
 use ipvs_core::sched::{
     least::Load,
     tree::{
-        Heaviest,
+        MaxWeight,
         Node,
-        Sum,
         Tree, //
+        WeightSum,
     },
     twos,
     wrr,
@@ -38,8 +38,8 @@ const FEW: usize = 32;
 
 enum Kind {
     LeastLoad(LeastLoad, Tree<KVVec<Load>>),
-    Heaviest(Tree<KVVec<Heaviest>>),
-    Sum(Tree<KVVec<Sum>>),
+    MaxWeight(Tree<KVVec<MaxWeight>>),
+    WeightSum(Tree<KVVec<WeightSum>>),
 }
 
 /// A tree of the servers of a service, and who of them has changed.
@@ -64,9 +64,11 @@ impl Kind {
                 LeastLoad::Wlc.load_input(),
             ),
             SchedulerKind::RoundRobin(RoundRobin::Wrr) => {
-                (Self::Heaviest(tree(slots)?), LoadInput::Weight)
+                (Self::MaxWeight(tree(slots)?), LoadInput::Weight)
             }
-            SchedulerKind::Random(Random::Twos) => (Self::Sum(tree(slots)?), LoadInput::Weight),
+            SchedulerKind::Random(Random::Twos) => {
+                (Self::WeightSum(tree(slots)?), LoadInput::Weight)
+            }
             SchedulerKind::RoundRobin(RoundRobin::Rr) | SchedulerKind::ByHash(_) => {
                 return Ok(None)
             }
@@ -80,13 +82,13 @@ impl Kind {
                 slot,
                 server.map_or(Load::EMPTY, |server| kind.load(&server, slot)),
             ),
-            Self::Heaviest(tree) => tree.set(
+            Self::MaxWeight(tree) => tree.set(
                 slot,
-                server.map_or(Heaviest::EMPTY, |server| wrr::weight_of(&server)),
+                server.map_or(MaxWeight::EMPTY, |server| wrr::weight_of(&server)),
             ),
-            Self::Sum(tree) => tree.set(
+            Self::WeightSum(tree) => tree.set(
                 slot,
-                server.map_or(Sum::EMPTY, |server| twos::weight_of(&server)),
+                server.map_or(WeightSum::EMPTY, |server| twos::weight_of(&server)),
             ),
         }
     }
@@ -136,17 +138,17 @@ impl ServerTree {
     }
 
     /// The weights.
-    pub(super) fn heaviest(&self) -> Option<&Tree<KVVec<Heaviest>>> {
+    pub(super) fn max_weight(&self) -> Option<&Tree<KVVec<MaxWeight>>> {
         match &self.kind {
-            Kind::Heaviest(tree) => Some(tree),
+            Kind::MaxWeight(tree) => Some(tree),
             _ => None,
         }
     }
 
     /// The sums of weights.
-    pub(super) fn sum(&self) -> Option<&Tree<KVVec<Sum>>> {
+    pub(super) fn sum(&self) -> Option<&Tree<KVVec<WeightSum>>> {
         match &self.kind {
-            Kind::Sum(tree) => Some(tree),
+            Kind::WeightSum(tree) => Some(tree),
             _ => None,
         }
     }

@@ -73,8 +73,8 @@ use ipvs_core::{
         },
         rr,
         tree::{
-            Heaviest,
-            Sum,
+            MaxWeight,
+            WeightSum,
             Tree, //
         },
         twos,
@@ -314,7 +314,7 @@ pub fn pick_wrr<'a>(
     state: &mut wrr::State,
     servers: &Slots<'a>,
     weight: i32,
-    tree: &mut Tree<&mut [Heaviest]>,
+    tree: &mut Tree<&mut [MaxWeight]>,
 ) -> Option<&'a Dest> {
     state.added(weight);
     state.changed(servers);
@@ -344,7 +344,7 @@ pub fn pick_least<'a>(
 #[no_mangle]
 pub fn pick_twos<'a>(
     servers: &Slots<'a>,
-    tree: &mut Tree<&mut [Sum]>,
+    tree: &mut Tree<&mut [WeightSum]>,
     slot: usize,
     random: u64,
 ) -> Option<&'a Dest> {
