@@ -160,7 +160,7 @@ fn predecessor<V: Servers + ?Sized>(servers: &V, slot: usize) -> Option<usize> {
 }
 
 /// Returns the new slot of the server in `slot` after empty slots were removed.
-fn closed_up<V: Servers + ?Sized>(servers: &V, slot: usize) -> usize {
+fn compacted<V: Servers + ?Sized>(servers: &V, slot: usize) -> usize {
     walk(servers, 0..slot).fold(0, |below: usize, _| below.wrapping_add(1))
 }
 
@@ -374,8 +374,8 @@ mod tests {
         assert_eq!(ids, [2, 0]);
         assert_eq!(predecessor(&servers[..], 0), Some(2));
         assert_eq!(predecessor(&servers[..], 2), None);
-        assert_eq!(closed_up(&servers[..], 2), 1);
-        assert_eq!(closed_up(&servers[..], 99), 2);
+        assert_eq!(compacted(&servers[..], 2), 1);
+        assert_eq!(compacted(&servers[..], 99), 2);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! `ip_vs_rr.c`).
 
 use super::{
-    closed_up,
+    compacted,
     predecessor,
     walk,
     Server,
@@ -48,8 +48,8 @@ impl State {
     }
 
     /// Updates the position before empty slots are removed. `servers` are the servers before that.
-    pub fn closed_up<V: Servers + ?Sized>(&mut self, servers: &V) {
-        self.last = self.last.map(|last| closed_up(servers, last));
+    pub fn compacted<V: Servers + ?Sized>(&mut self, servers: &V) {
+        self.last = self.last.map(|last| compacted(servers, last));
     }
 }
 

@@ -10,7 +10,7 @@
 
 use super::{
     all,
-    closed_up,
+    compacted,
     tree::{
         MaxWeight,
         Node,
@@ -229,8 +229,8 @@ impl State {
     }
 
     /// Updates the position before empty slots are removed. `servers` are the servers before that.
-    pub fn closed_up<V: Servers + ?Sized>(&mut self, servers: &V) {
-        self.last = self.last.map(|last| closed_up(servers, last));
+    pub fn compacted<V: Servers + ?Sized>(&mut self, servers: &V) {
+        self.last = self.last.map(|last| compacted(servers, last));
     }
 
     /// Picks the next server of the cycle. `None` if none is available.

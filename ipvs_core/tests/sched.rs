@@ -277,7 +277,7 @@ enum Op {
     Overload(usize, bool),
     OverloadAll(bool),
     Conns(usize, u32, u32),
-    CloseUp,
+    Compact,
     /// Changes to another scheduler and back.
     Restart,
     Pick(usize, [u64; 2]),
@@ -299,7 +299,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0usize..8, any::<bool>()).prop_map(|(at, on)| Op::Overload(at, on)),
         2 => any::<bool>().prop_map(Op::OverloadAll),
         3 => (0usize..8, 0u32..4, 0u32..600).prop_map(|(at, a, i)| Op::Conns(at, a, i)),
-        1 => Just(Op::CloseUp),
+        1 => Just(Op::Compact),
         1 => Just(Op::Restart),
         6 => (1usize..12, any::<[u64; 2]>()).prop_map(|(n, draws)| Op::Pick(n, draws)),
     ]
@@ -490,10 +490,10 @@ impl Both {
             Op::Conns(n, active, inactive) => {
                 self.edit(n, |dest| (dest.active, dest.inactive) = (active, inactive));
             }
-            Op::CloseUp => {
-                self.rr.closed_up(&self.slots);
-                self.wrr.closed_up(&self.slots);
-                self.tall_wrr.closed_up(&self.slots);
+            Op::Compact => {
+                self.rr.compacted(&self.slots);
+                self.wrr.compacted(&self.slots);
+                self.tall_wrr.compacted(&self.slots);
                 self.slots.0.retain(Option::is_some);
                 self.plant();
             }

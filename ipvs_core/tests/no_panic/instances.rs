@@ -74,8 +74,8 @@ use ipvs_core::{
         rr,
         tree::{
             MaxWeight,
-            WeightSum,
             Tree, //
+            WeightSum,
         },
         twos,
         wrr,
@@ -305,7 +305,7 @@ pub fn tcp_state(
 #[no_mangle]
 pub fn pick_rr<'a>(state: &mut rr::State, servers: &Slots<'a>, slot: usize) -> Option<&'a Dest> {
     state.removed(servers, slot);
-    state.closed_up(servers);
+    state.compacted(servers);
     state.pick(servers)
 }
 
@@ -318,7 +318,7 @@ pub fn pick_wrr<'a>(
 ) -> Option<&'a Dest> {
     state.added(weight);
     state.changed(servers);
-    state.closed_up(servers);
+    state.compacted(servers);
     if weight == 1 {
         *state = wrr::State::with_servers(servers);
     }
