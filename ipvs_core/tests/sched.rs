@@ -319,7 +319,7 @@ const LEAST: [(LeastLoad, Choice); 6] = [
 ];
 
 /// The number of slots of the trees at first.
-const ROOM: usize = 4;
+const SLOTS: usize = 4;
 
 fn tree<N: Node>(slots: usize) -> Tree<Vec<N>> {
     Tree::new(vec![N::EMPTY; Tree::<Vec<N>>::nodes_for(slots)])
@@ -361,7 +361,7 @@ impl Trees {
 
 impl Default for Trees {
     fn default() -> Self {
-        Self::new(ROOM)
+        Self::new(SLOTS)
     }
 }
 
@@ -373,7 +373,7 @@ struct Both {
     rr: rr::State,
     wrr: wrr::State,
     /// The same with a tree.
-    tall_wrr: wrr::State,
+    tree_wrr: wrr::State,
     model: Model,
     ids: u32,
 }
@@ -402,8 +402,8 @@ impl Both {
     }
 
     /// Creates the trees anew, with room for all slots.
-    fn plant(&mut self) {
-        self.trees = Trees::new(self.slots.0.len().max(ROOM));
+    fn rebuild_trees(&mut self) {
+        self.trees = Trees::new(self.slots.0.len().max(SLOTS));
         for (slot, &dest) in self.slots.0.iter().enumerate() {
             self.trees.set(slot, dest);
         }
@@ -421,8 +421,8 @@ impl Both {
         prop_assert_eq!(id(self.rr.pick(slots)), model.rr(), "rr");
         let wrr = model.wrr();
         prop_assert_eq!(id(self.wrr.pick(slots)), wrr, "wrr");
-        let tall = self.tall_wrr.pick_with(slots, &trees.max_weight);
-        prop_assert_eq!(id(tall), wrr, "wrr by tree");
+        let by_tree = self.tree_wrr.pick_with(slots, &trees.max_weight);
+        prop_assert_eq!(id(by_tree), wrr, "wrr by tree");
 
         for (tree, (kind, choice)) in trees.least.iter().zip(LEAST) {
             let wanted = choice(model);
@@ -438,8 +438,8 @@ impl Both {
             move |below| draws.next().unwrap() % below
         };
         prop_assert_eq!(id(twos::pick(slots, source())), wanted, "twos");
-        let tall = twos::pick_with(slots, &trees.sum, source());
-        prop_assert_eq!(id(tall), wanted, "twos by tree");
+        let by_tree = twos::pick_with(slots, &trees.sum, source());
+        prop_assert_eq!(id(by_tree), wanted, "twos by tree");
         Ok(())
     }
 
@@ -455,9 +455,9 @@ impl Both {
                     overloaded: false,
                 };
                 self.slots.0.push(Some(dest));
-                self.plant();
+                self.rebuild_trees();
                 self.wrr.added(weight);
-                self.tall_wrr.added(weight);
+                self.tree_wrr.added(weight);
                 self.model.list.insert(0, dest);
                 self.model.wrr_changed();
             }
@@ -467,7 +467,7 @@ impl Both {
                     self.trees.set(slot, None);
                     self.rr.removed(&self.slots, slot);
                     self.wrr.changed(&self.slots);
-                    self.tall_wrr.changed(&self.slots);
+                    self.tree_wrr.changed(&self.slots);
                     self.model.removed(self.model.list[n].id);
                     self.model.wrr_changed();
                 }
@@ -475,7 +475,7 @@ impl Both {
             Op::Weight(n, weight) => {
                 if self.edit(n, |dest| dest.weight = weight) {
                     self.wrr.changed(&self.slots);
-                    self.tall_wrr.changed(&self.slots);
+                    self.tree_wrr.changed(&self.slots);
                     self.model.wrr_changed();
                 }
             }
@@ -493,14 +493,14 @@ impl Both {
             Op::Compact => {
                 self.rr.compacted(&self.slots);
                 self.wrr.compacted(&self.slots);
-                self.tall_wrr.compacted(&self.slots);
+                self.tree_wrr.compacted(&self.slots);
                 self.slots.0.retain(Option::is_some);
-                self.plant();
+                self.rebuild_trees();
             }
             Op::Restart => {
                 self.rr = rr::State::new();
                 self.wrr = wrr::State::with_servers(&self.slots);
-                self.tall_wrr = self.wrr;
+                self.tree_wrr = self.wrr;
                 self.model.rr = None;
                 self.model.wrr = None;
                 self.model.wrr_measure();
