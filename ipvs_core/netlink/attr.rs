@@ -220,7 +220,7 @@ pub enum Kind {
 /// The validation policy for attributes of a type (C: `struct nla_policy`). Created by the macro
 /// `policy!`.
 #[derive(Clone, Copy, Debug)]
-pub struct Rule {
+pub struct Policy {
     pub(crate) kind: Kind,
     pub(crate) too_short: &'static str,
     pub(crate) too_long: &'static str,
@@ -228,9 +228,9 @@ pub struct Rule {
 }
 
 /// `policy!(NAME, kind)` is the policy for attribute `NAME`, whose payload must be `kind`.
-macro_rules! rule {
+macro_rules! policy {
     ($name:ident, $kind:expr) => {
-        $crate::netlink::attr::Rule {
+        $crate::netlink::attr::Policy {
             kind: $kind,
             too_short: concat!(stringify!($name), " is too short"),
             too_long: concat!(stringify!($name), " is too long"),
@@ -238,11 +238,11 @@ macro_rules! rule {
         }
     };
 }
-pub(crate) use rule;
+pub(crate) use policy;
 
-impl Rule {
+impl Policy {
     /// Accepts everything.
-    pub const ANY: Self = rule!(attribute, Kind::Bytes(0));
+    pub const ANY: Self = policy!(attribute, Kind::Bytes(0));
 
     /// Validates an attribute's payload.
     #[inline(always)]
@@ -303,7 +303,7 @@ pub(crate) fn required<'a>(
 #[inline(always)]
 pub fn parse<'a, const N: usize>(
     attrs: Attrs<'a>,
-    rules: &[Rule; N],
+    policy: &[Policy; N],
 ) -> Result<[Option<Attr<'a>>; N], AttrError> {
     let mut found = [None; N];
 
@@ -312,10 +312,10 @@ pub fn parse<'a, const N: usize>(
         if kind == 0 {
             continue;
         }
-        let (Some(rule), Some(place)) = (rules.get(kind), found.get_mut(kind)) else {
+        let (Some(attr_policy), Some(place)) = (policy.get(kind), found.get_mut(kind)) else {
             continue;
         };
-        if let Err((errno, message)) = rule.check(attr.payload) {
+        if let Err((errno, message)) = attr_policy.check(attr.payload) {
             return Err(AttrError {
                 errno,
                 message,
@@ -337,12 +337,12 @@ pub fn parse<'a, const N: usize>(
 #[inline(always)]
 pub(crate) fn parse_nest<'a, const N: usize>(
     nest: Option<Attr<'a>>,
-    rules: &[Rule; N],
+    policy: &[Policy; N],
     attr: u16,
     missing: &'static str,
 ) -> Result<(Attr<'a>, [Option<Attr<'a>>; N]), AttrError> {
     let nest = nest.ok_or_else(|| AttrError::missing(None, attr, missing))?;
-    let attrs = parse(nest.nested(), rules).map_err(AttrError::as_invalid)?;
+    let attrs = parse(nest.nested(), policy).map_err(AttrError::as_invalid)?;
     Ok((nest, attrs))
 }
 
@@ -366,19 +366,19 @@ mod tests {
         *, //
     };
 
-    const RULES: [Rule; 8] = [
-        Rule::ANY,
-        rule!(A_U8, Kind::U8),
-        rule!(A_U16, Kind::U16),
-        rule!(A_U32, Kind::U32),
-        rule!(A_STRING, Kind::String(3)),
-        rule!(A_BINARY, Kind::AtMost(4)),
-        rule!(A_NEST, Kind::Nested),
-        rule!(A_ADDR, Kind::Bytes(16)),
+    const POLICY: [Policy; 8] = [
+        Policy::ANY,
+        policy!(A_U8, Kind::U8),
+        policy!(A_U16, Kind::U16),
+        policy!(A_U32, Kind::U32),
+        policy!(A_STRING, Kind::String(3)),
+        policy!(A_BINARY, Kind::AtMost(4)),
+        policy!(A_NEST, Kind::Nested),
+        policy!(A_ADDR, Kind::Bytes(16)),
     ];
 
     fn check(kind: u16, payload: &[u8]) -> Result<(), Errno> {
-        parse(Attrs::new(&attr(kind, payload), 0), &RULES)
+        parse(Attrs::new(&attr(kind, payload), 0), &POLICY)
             .map(drop)
             .map_err(|error| error.errno)
     }
@@ -442,7 +442,7 @@ mod tests {
     #[test]
     fn flags_in_a_type_are_not_part_of_it() {
         let message = attr(2 | 0xc000, &[1, 2]);
-        let [_, _, found, ..] = parse(Attrs::new(&message, 0), &RULES).unwrap();
+        let [_, _, found, ..] = parse(Attrs::new(&message, 0), &POLICY).unwrap();
         assert_eq!(found.unwrap().kind, 2);
     }
 
@@ -453,7 +453,7 @@ mod tests {
         message.extend(attr(8, &[]));
         message.extend(attr(0x3fff, &[0; 100]));
         message.extend(attr(1, &[2]));
-        let [_, found, ..] = parse(Attrs::new(&message, 100), &RULES).unwrap();
+        let [_, found, ..] = parse(Attrs::new(&message, 100), &POLICY).unwrap();
         let found = found.unwrap();
         assert_eq!(found.u8(), 2);
         assert_eq!(found.offset, 100 + 8 + 4 + 4 + 104);
@@ -463,7 +463,7 @@ mod tests {
     fn a_bad_one_counts_even_if_a_good_one_follows() {
         let mut message = attr(2, &[1]);
         message.extend(attr(2, &[1, 2]));
-        let error = parse(Attrs::new(&message, 20), &RULES).unwrap_err();
+        let error = parse(Attrs::new(&message, 20), &POLICY).unwrap_err();
         assert_eq!(error.errno, Errno::RANGE);
         assert_eq!(error.at, Some(20));
         assert_eq!(error.message, "A_U16 is too short");
@@ -473,12 +473,12 @@ mod tests {
     fn parsing_ends_where_an_attribute_is_cut_off() {
         let message = [attr(1, &[1]), attr(3, &[1, 2, 3, 4])].concat();
         for len in 0..message.len() {
-            let found = parse(Attrs::new(&message[..len], 0), &RULES).unwrap();
+            let found = parse(Attrs::new(&message[..len], 0), &POLICY).unwrap();
             assert_eq!(found[1].is_some(), len >= 5);
             assert!(found[3].is_none());
         }
         // The length is less than that of the header.
-        let found = parse(Attrs::new(&[3, 0, 1, 0, 0, 0, 0, 0], 0), &RULES).unwrap();
+        let found = parse(Attrs::new(&[3, 0, 1, 0, 0, 0, 0, 0], 0), &POLICY).unwrap();
         assert!(found[1].is_none());
     }
 

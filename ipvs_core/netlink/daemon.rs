@@ -6,27 +6,27 @@
 use super::{
     attr::{
         parse_nest,
-        rule, //
+        policy, //
     },
     consts::*,
     Addr,
     Attr,
     AttrError,
     Kind,
-    Rule, //
+    Policy, //
 };
 
 /// Policies for the attributes of a daemon (C: `ip_vs_daemon_policy`).
-pub const RULES: [Rule; ATTRS_DAEMON] = [
-    Rule::ANY,
-    rule!(IPVS_DAEMON_ATTR_STATE, Kind::U32),
-    rule!(IPVS_DAEMON_ATTR_MCAST_IFN, Kind::String(IF_NAME_LEN)),
-    rule!(IPVS_DAEMON_ATTR_SYNC_ID, Kind::U32),
-    rule!(IPVS_DAEMON_ATTR_SYNC_MAXLEN, Kind::U16),
-    rule!(IPVS_DAEMON_ATTR_MCAST_GROUP, Kind::U32),
-    rule!(IPVS_DAEMON_ATTR_MCAST_GROUP6, Kind::Bytes(16)),
-    rule!(IPVS_DAEMON_ATTR_MCAST_PORT, Kind::U16),
-    rule!(IPVS_DAEMON_ATTR_MCAST_TTL, Kind::U8),
+pub const POLICY: [Policy; ATTRS_DAEMON] = [
+    Policy::ANY,
+    policy!(IPVS_DAEMON_ATTR_STATE, Kind::U32),
+    policy!(IPVS_DAEMON_ATTR_MCAST_IFN, Kind::String(IF_NAME_LEN)),
+    policy!(IPVS_DAEMON_ATTR_SYNC_ID, Kind::U32),
+    policy!(IPVS_DAEMON_ATTR_SYNC_MAXLEN, Kind::U16),
+    policy!(IPVS_DAEMON_ATTR_MCAST_GROUP, Kind::U32),
+    policy!(IPVS_DAEMON_ATTR_MCAST_GROUP6, Kind::Bytes(16)),
+    policy!(IPVS_DAEMON_ATTR_MCAST_PORT, Kind::U16),
+    policy!(IPVS_DAEMON_ATTR_MCAST_TTL, Kind::U8),
 ];
 
 /// The settings of a sync daemon to start. 0 stands for the default.
@@ -123,7 +123,7 @@ type Found<'a> = [Option<Attr<'a>>; ATTRS_DAEMON];
 fn parse_daemon(nest: Option<Attr<'_>>) -> Result<(Attr<'_>, Found<'_>), AttrError> {
     parse_nest(
         nest,
-        &RULES,
+        &POLICY,
         IPVS_CMD_ATTR_DAEMON,
         "request has no IPVS_CMD_ATTR_DAEMON",
     )

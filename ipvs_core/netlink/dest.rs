@@ -6,8 +6,8 @@
 use super::{
     attr::{
         parse_nest,
+        policy, //
         required,
-        rule, //
     },
     check_family,
     consts::*,
@@ -16,28 +16,28 @@ use super::{
     AttrError,
     Errno,
     Kind,
-    Rule, //
+    Policy, //
 };
 use crate::net::Be16;
 
 /// Policies for the attributes of a server (C: `ip_vs_dest_policy`).
-pub const RULES: [Rule; ATTRS_DEST] = [
-    Rule::ANY,
-    rule!(IPVS_DEST_ATTR_ADDR, Kind::AtMost(16)),
-    rule!(IPVS_DEST_ATTR_PORT, Kind::U16),
-    rule!(IPVS_DEST_ATTR_FWD_METHOD, Kind::U32),
-    rule!(IPVS_DEST_ATTR_WEIGHT, Kind::U32),
-    rule!(IPVS_DEST_ATTR_U_THRESH, Kind::U32),
-    rule!(IPVS_DEST_ATTR_L_THRESH, Kind::U32),
-    rule!(IPVS_DEST_ATTR_ACTIVE_CONNS, Kind::U32),
-    rule!(IPVS_DEST_ATTR_INACT_CONNS, Kind::U32),
-    rule!(IPVS_DEST_ATTR_PERSIST_CONNS, Kind::U32),
-    rule!(IPVS_DEST_ATTR_STATS, Kind::Nested),
-    rule!(IPVS_DEST_ATTR_ADDR_FAMILY, Kind::U16),
-    Rule::ANY,
-    rule!(IPVS_DEST_ATTR_TUN_TYPE, Kind::U8),
-    rule!(IPVS_DEST_ATTR_TUN_PORT, Kind::U16),
-    rule!(IPVS_DEST_ATTR_TUN_FLAGS, Kind::U16),
+pub const POLICY: [Policy; ATTRS_DEST] = [
+    Policy::ANY,
+    policy!(IPVS_DEST_ATTR_ADDR, Kind::AtMost(16)),
+    policy!(IPVS_DEST_ATTR_PORT, Kind::U16),
+    policy!(IPVS_DEST_ATTR_FWD_METHOD, Kind::U32),
+    policy!(IPVS_DEST_ATTR_WEIGHT, Kind::U32),
+    policy!(IPVS_DEST_ATTR_U_THRESH, Kind::U32),
+    policy!(IPVS_DEST_ATTR_L_THRESH, Kind::U32),
+    policy!(IPVS_DEST_ATTR_ACTIVE_CONNS, Kind::U32),
+    policy!(IPVS_DEST_ATTR_INACT_CONNS, Kind::U32),
+    policy!(IPVS_DEST_ATTR_PERSIST_CONNS, Kind::U32),
+    policy!(IPVS_DEST_ATTR_STATS, Kind::Nested),
+    policy!(IPVS_DEST_ATTR_ADDR_FAMILY, Kind::U16),
+    Policy::ANY,
+    policy!(IPVS_DEST_ATTR_TUN_TYPE, Kind::U8),
+    policy!(IPVS_DEST_ATTR_TUN_PORT, Kind::U16),
+    policy!(IPVS_DEST_ATTR_TUN_FLAGS, Kind::U16),
 ];
 
 /// The identification of a server within its service.
@@ -157,7 +157,7 @@ pub fn parse(nest: Option<Attr<'_>>) -> Result<DestSpec, AttrError> {
 fn parse_common<'a>(nest: Option<Attr<'a>>) -> Result<(Attr<'a>, Found<'a>, DestId), AttrError> {
     let (nest, attrs) = parse_nest(
         nest,
-        &RULES,
+        &POLICY,
         IPVS_CMD_ATTR_DEST,
         "request has no IPVS_CMD_ATTR_DEST",
     )?;

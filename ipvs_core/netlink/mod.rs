@@ -21,25 +21,25 @@ pub use attr::{
     AttrError,
     Errno,
     Kind,
-    Rule, //
+    Policy, //
 };
 pub use consts::*;
 
-use attr::rule;
+use attr::policy;
 
 /// An address of either family: 16 bytes, of which an IPv4 address takes the first four (C: `union
 /// nf_inet_addr`).
 pub type Addr = [u8; 16];
 
 /// Policies for the attributes of a request itself (C: `ip_vs_cmd_policy`).
-pub const COMMAND_RULES: [Rule; ATTRS_COMMAND] = [
-    Rule::ANY,
-    rule!(IPVS_CMD_ATTR_SERVICE, Kind::Nested),
-    rule!(IPVS_CMD_ATTR_DEST, Kind::Nested),
-    rule!(IPVS_CMD_ATTR_DAEMON, Kind::Nested),
-    rule!(IPVS_CMD_ATTR_TIMEOUT_TCP, Kind::U32),
-    rule!(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, Kind::U32),
-    rule!(IPVS_CMD_ATTR_TIMEOUT_UDP, Kind::U32),
+pub const COMMAND_POLICY: [Policy; ATTRS_COMMAND] = [
+    Policy::ANY,
+    policy!(IPVS_CMD_ATTR_SERVICE, Kind::Nested),
+    policy!(IPVS_CMD_ATTR_DEST, Kind::Nested),
+    policy!(IPVS_CMD_ATTR_DAEMON, Kind::Nested),
+    policy!(IPVS_CMD_ATTR_TIMEOUT_TCP, Kind::U32),
+    policy!(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, Kind::U32),
+    policy!(IPVS_CMD_ATTR_TIMEOUT_UDP, Kind::U32),
 ];
 
 /// Checks an address family (C: `ip_vs_is_af_valid()`). `ipv6` tells whether the kernel supports

@@ -5,8 +5,8 @@
 use super::{
     attr::{
         parse_nest,
+        policy, //
         required,
-        rule, //
     },
     check_family,
     consts::*,
@@ -14,7 +14,7 @@ use super::{
     Attr,
     AttrError,
     Kind,
-    Rule, //
+    Policy, //
 };
 use crate::{
     ipv4::PROTO_TCP,
@@ -25,20 +25,20 @@ use crate::{
 };
 
 /// Policies for the attributes of a service (C: `ip_vs_svc_policy`).
-pub const RULES: [Rule; ATTRS_SERVICE] = [
-    Rule::ANY,
-    rule!(IPVS_SVC_ATTR_AF, Kind::U16),
-    rule!(IPVS_SVC_ATTR_PROTOCOL, Kind::U16),
-    rule!(IPVS_SVC_ATTR_ADDR, Kind::AtMost(16)),
-    rule!(IPVS_SVC_ATTR_PORT, Kind::U16),
-    rule!(IPVS_SVC_ATTR_FWMARK, Kind::U32),
-    rule!(IPVS_SVC_ATTR_SCHED_NAME, Kind::String(SCHED_NAME_LEN)),
-    rule!(IPVS_SVC_ATTR_FLAGS, Kind::AtMost(8)),
-    rule!(IPVS_SVC_ATTR_TIMEOUT, Kind::U32),
-    rule!(IPVS_SVC_ATTR_NETMASK, Kind::U32),
-    rule!(IPVS_SVC_ATTR_STATS, Kind::Nested),
-    rule!(IPVS_SVC_ATTR_PE_NAME, Kind::String(PE_NAME_LEN)),
-    Rule::ANY,
+pub const POLICY: [Policy; ATTRS_SERVICE] = [
+    Policy::ANY,
+    policy!(IPVS_SVC_ATTR_AF, Kind::U16),
+    policy!(IPVS_SVC_ATTR_PROTOCOL, Kind::U16),
+    policy!(IPVS_SVC_ATTR_ADDR, Kind::AtMost(16)),
+    policy!(IPVS_SVC_ATTR_PORT, Kind::U16),
+    policy!(IPVS_SVC_ATTR_FWMARK, Kind::U32),
+    policy!(IPVS_SVC_ATTR_SCHED_NAME, Kind::String(SCHED_NAME_LEN)),
+    policy!(IPVS_SVC_ATTR_FLAGS, Kind::AtMost(8)),
+    policy!(IPVS_SVC_ATTR_TIMEOUT, Kind::U32),
+    policy!(IPVS_SVC_ATTR_NETMASK, Kind::U32),
+    policy!(IPVS_SVC_ATTR_STATS, Kind::Nested),
+    policy!(IPVS_SVC_ATTR_PE_NAME, Kind::String(PE_NAME_LEN)),
+    Policy::ANY,
 ];
 
 /// The identification of a service.
@@ -157,7 +157,7 @@ fn parse_common<'a>(
 ) -> Result<(Attr<'a>, Found<'a>, ServiceId), AttrError> {
     let (nest, attrs) = parse_nest(
         nest,
-        &RULES,
+        &POLICY,
         IPVS_CMD_ATTR_SERVICE,
         "request has no IPVS_CMD_ATTR_SERVICE",
     )?;

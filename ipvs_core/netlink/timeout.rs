@@ -57,7 +57,7 @@ mod tests {
             Attrs, //
         },
         Errno,
-        COMMAND_RULES, //
+        COMMAND_POLICY, //
     };
 
     fn config(parts: &[(u16, u32)]) -> Result<TimeoutConfig, AttrError> {
@@ -65,7 +65,7 @@ mod tests {
             .iter()
             .flat_map(|(kind, value)| attr(*kind, &value.to_ne_bytes()))
             .collect();
-        let attrs = attr::parse(Attrs::new(&message, 20), &COMMAND_RULES).unwrap();
+        let attrs = attr::parse(Attrs::new(&message, 20), &COMMAND_POLICY).unwrap();
         parse(&attrs, 250)
     }
 

@@ -16,7 +16,7 @@ use ipvs_core::netlink::{
     service,
     timeout,
     Errno,
-    COMMAND_RULES, //
+    COMMAND_POLICY, //
 };
 use proptest::{
     collection::vec,
@@ -88,7 +88,7 @@ fn the_first_bad_attribute_is_the_error() {
                 4..=6 => payload.len() < 4,
                 _ => false,
             });
-        match (attr::parse(Attrs::new(&bytes, 0), &COMMAND_RULES), bad) {
+        match (attr::parse(Attrs::new(&bytes, 0), &COMMAND_POLICY), bad) {
             (Err(error), Some((at, _, _))) => {
                 prop_assert_eq!((error.at, error.errno), (Some(at), Errno::RANGE));
             }
@@ -137,7 +137,7 @@ fn whatever_is_sent_is_answered() {
             if let Ok(spec) = dest::parse(nest) {
                 let _ = spec.check();
             }
-            if let Ok(attrs) = attr::parse(Attrs::new(&bytes, 0), &COMMAND_RULES) {
+            if let Ok(attrs) = attr::parse(Attrs::new(&bytes, 0), &COMMAND_POLICY) {
                 let _ = timeout::parse(&attrs, 250);
                 let _ = timeout::parse(&attrs, 0);
             }
@@ -164,7 +164,7 @@ fn strings_are_judged_as_by_the_kernel() {
                 (true, false) => Err(Errno::RANGE),
                 (true, true) => Ok(()),
             };
-            let found = attr::parse(Attrs::new(&bytes, 0), &service::RULES);
+            let found = attr::parse(Attrs::new(&bytes, 0), &service::POLICY);
             prop_assert_eq!(found.map(drop).map_err(|error| error.errno), expected);
             Ok(())
         },

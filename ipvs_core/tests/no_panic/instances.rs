@@ -57,7 +57,7 @@ use ipvs_core::{
         timeout,
         Attr,
         AttrError,
-        COMMAND_RULES, //
+        COMMAND_POLICY, //
     },
     resize::Limits,
     sched::{
@@ -395,7 +395,7 @@ pub fn mark(dirty_bits: &DirtyBits<&[AtomicU64]>, slot: usize, sum: &mut usize) 
 #[no_mangle]
 pub fn request(data: &[u8]) -> Result<(), AttrError> {
     let attrs: [Option<Attr<'_>>; 7] =
-        ipvs_core::netlink::parse(Attrs::new(data, 0), &COMMAND_RULES)?;
+        ipvs_core::netlink::parse(Attrs::new(data, 0), &COMMAND_POLICY)?;
     let [_, service, dest, daemon, ..] = attrs;
     let service = service::parse(service, true)?;
     let dest = dest::parse(dest)?;
