@@ -253,7 +253,7 @@ impl ServiceKey {
                 protocol,
                 addr,
                 port,
-            } => hash_end(key, addr, port, protocol),
+            } => hash_endpoint(key, addr, port, protocol),
             Self::Fwmark { family, mark } => Sip::new(key)
                 .word(last_word(u64::from(mark) | (u64::from(family) << 32), 5))
                 .finish() as u32,
@@ -264,7 +264,7 @@ impl ServiceKey {
 /// Hashes an address, a port, and a `tag` that distinguishes uses of this function with the same
 /// key.
 #[inline]
-pub fn hash_end(key: &HashKey, addr: Addr, port: Be16, tag: u8) -> u32 {
+pub fn hash_endpoint(key: &HashKey, addr: Addr, port: Be16, tag: u8) -> u32 {
     let (port, tag) = (u64::from(port.raw()), u64::from(tag));
     let sip = Sip::new(key);
     let sip = match addr {

@@ -17,7 +17,7 @@ use core::sync::atomic::{
 };
 use ipvs_core::{
     flow::{
-        hash_end,
+        hash_endpoint,
         HashKey,
         ServiceKey, //
     },
@@ -143,11 +143,11 @@ pub(crate) struct Dest {
 const OWN_SLOT: usize = 1;
 
 fn tunnel_hash(addr: Addr, port: Be16, seed: &Seed) -> u32 {
-    hash_end(&HashKey::new(*seed), addr, port, PROTO_IPIP)
+    hash_endpoint(&HashKey::new(*seed), addr, port, PROTO_IPIP)
 }
 
 fn masq_hash(addr: Addr, port: Be16, seed: &Seed) -> u32 {
-    hash_end(&HashKey::new(*seed), addr, port, 0)
+    hash_endpoint(&HashKey::new(*seed), addr, port, 0)
 }
 
 impl Hashed for Dest {

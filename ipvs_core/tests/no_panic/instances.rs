@@ -11,7 +11,7 @@ use ipvs_core::{
     },
     est::Estimator,
     flow::{
-        hash_end,
+        hash_endpoint,
         Flow4,
         Flow6,
         HashKey,
@@ -189,7 +189,7 @@ pub fn hash(flow: &Flow4, service: &ServiceKey, key: &HashKey) -> u32 {
 
 #[no_mangle]
 pub fn hash6(flow: &Flow6, addr: Addr, key: &HashKey) -> u32 {
-    flow.hash(key) ^ flow.reversed().hash(key) ^ hash_end(key, addr, flow.src_port, 1)
+    flow.hash(key) ^ flow.reversed().hash(key) ^ hash_endpoint(key, addr, flow.src_port, 1)
 }
 
 /// A packet that is not in a slice.
