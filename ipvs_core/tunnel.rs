@@ -101,7 +101,7 @@ pub enum Inner {
 
 /// The encapsulation headers between an outer IP header and the inner packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Between {
+pub struct Encap {
     /// Their length in bytes.
     pub len: usize,
     /// The family of the packet behind them.
@@ -110,7 +110,7 @@ pub struct Between {
 
 /// Parses a UDP header and a GUE header. Returns the UDP destination port and the encapsulation
 /// headers. `None` unless it is GUE version 0, a data message, with an inner IPv4 or IPv6 packet.
-pub fn parse_gue(data: &[u8; UDP_LEN + GUE_LEN]) -> Option<(Be16, Between)> {
+pub fn parse_gue(data: &[u8; UDP_LEN + GUE_LEN]) -> Option<(Be16, Encap)> {
     let &[_, _, p0, p1, _, _, _, _, word, protocol, _, _] = data;
     // Version and control flag.
     if word & 0xe0 != 0 {
@@ -122,12 +122,12 @@ pub fn parse_gue(data: &[u8; UDP_LEN + GUE_LEN]) -> Option<(Be16, Between)> {
         _ => return None,
     };
     let len = UDP_LEN + GUE_LEN + usize::from(word & 0x1f) * 4;
-    Some((Be16::from_bytes([p0, p1]), Between { len, inner }))
+    Some((Be16::from_bytes([p0, p1]), Encap { len, inner }))
 }
 
 /// Parses a GRE header. `None` unless it is version 0, has no option except a checksum, and carries
 /// IPv4 or IPv6.
-pub fn parse_gre(data: &[u8; GRE_LEN]) -> Option<Between> {
+pub fn parse_gre(data: &[u8; GRE_LEN]) -> Option<Encap> {
     let &[f0, f1, p0, p1] = data;
     let len = match u16::from_be_bytes([f0, f1]) {
         0 => GRE_LEN,
@@ -139,7 +139,7 @@ pub fn parse_gre(data: &[u8; GRE_LEN]) -> Option<Between> {
         ETHERTYPE_IPV6 => Inner::V6,
         _ => return None,
     };
-    Some(Between { len, inner })
+    Some(Encap { len, inner })
 }
 
 #[cfg(test)]
@@ -172,11 +172,11 @@ mod tests {
     #[test]
     fn gue_is_known_by_version_and_protocol() {
         let header = |word, protocol| [0, 1, 0x17, 0xc0, 0, 0, 0, 0, word, protocol, 0, 0];
-        let (port, between) = parse_gue(&header(0, 4)).unwrap();
+        let (port, encap) = parse_gue(&header(0, 4)).unwrap();
         assert_eq!(port, Be16::new(6080));
-        assert_eq!((between.len, between.inner), (12, Inner::V4));
-        let (_, between) = parse_gue(&header(31, 41)).unwrap();
-        assert_eq!((between.len, between.inner), (12 + 124, Inner::V6));
+        assert_eq!((encap.len, encap.inner), (12, Inner::V4));
+        let (_, encap) = parse_gue(&header(31, 41)).unwrap();
+        assert_eq!((encap.len, encap.inner), (12 + 124, Inner::V6));
         for word in [0x20, 0x40, 0x80] {
             assert_eq!(parse_gue(&header(word, 4)), None);
         }

@@ -237,8 +237,8 @@ pub fn rewrite6(
 #[no_mangle]
 pub fn tunnels(gue: &[u8; 12], gre: &[u8; 4], kind: u8, port: Be16) -> Option<(usize, u8, Be16)> {
     let tunnel = tunnel::Tunnel::new(kind, port, 3)?;
-    let (port, between) = tunnel::parse_gue(gue)?;
-    let len = tunnel::parse_gre(gre)?.len.wrapping_add(between.len);
+    let (port, encap) = tunnel::parse_gue(gue)?;
+    let len = tunnel::parse_gre(gre)?.len.wrapping_add(encap.len);
     Some((len, tunnel.protocol(4), port))
 }
 
