@@ -31,7 +31,7 @@ pub(crate) fn put<const N: usize>(data: &mut [u8], at: usize, field: [u8; N]) {
 }
 
 /// The bytes of a packet: a slice, or an skb whose data may be in fragments.
-pub trait Source {
+pub trait PacketBytes {
     /// Returns `N` bytes at offset `at`. `None` if the packet ends before.
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
 
@@ -39,7 +39,7 @@ pub trait Source {
     fn size(&self) -> usize;
 }
 
-impl Source for [u8] {
+impl PacketBytes for [u8] {
     #[inline]
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         self.get(at..)?.first_chunk().copied()

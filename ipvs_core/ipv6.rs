@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-pub use crate::bytes::Source;
+pub use crate::bytes::PacketBytes;
 
 /// The length of a header without extension headers, in bytes.
 pub const HEADER_LEN: usize = 40;
@@ -71,7 +71,7 @@ impl Ipv6Header {
     /// Parses the header at offset `at` and skips its extension headers. `None` if it is not an
     /// IPv6 header, or if an extension header is truncated or malformed.
     #[inline]
-    pub fn parse<S: Source + ?Sized>(source: &S, at: usize) -> Option<Self> {
+    pub fn parse<S: PacketBytes + ?Sized>(source: &S, at: usize) -> Option<Self> {
         let header: [u8; HEADER_LEN] = source.read(at)?;
         let [first, second, _, _, _, _, next, hop_limit, ref addrs @ ..] = header;
         if first >> 4 != 6 {
@@ -94,7 +94,7 @@ impl Ipv6Header {
     }
 
     #[cold]
-    fn pass_extensions<S: Source + ?Sized>(mut self, source: &S, at: usize) -> Option<Self> {
+    fn pass_extensions<S: PacketBytes + ?Sized>(mut self, source: &S, at: usize) -> Option<Self> {
         for _ in 0..MAX_EXTENSIONS {
             let start = at.checked_add(self.transport_at)?;
             let [next, len, f0, f1, ..] = source.read::<EXTENSION_LEN>(start)?;

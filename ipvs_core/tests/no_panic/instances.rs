@@ -30,7 +30,7 @@ use ipvs_core::{
     ipv6::{
         self,
         Ipv6Header,
-        Source, //
+        PacketBytes, //
     },
     net::{
         Addr,
@@ -195,7 +195,7 @@ pub fn hash6(flow: &Flow6, addr: Addr, key: &HashKey) -> u32 {
 /// A packet that is not in a slice.
 pub struct Elsewhere<'a>(&'a [u8], usize);
 
-impl Source for Elsewhere<'_> {
+impl PacketBytes for Elsewhere<'_> {
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         self.0.read(at.checked_sub(self.1)?)
     }
