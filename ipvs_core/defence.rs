@@ -11,7 +11,7 @@
 pub const MODES: core::ops::RangeInclusive<i32> = 0..=3;
 
 /// Returns the new value of a mode, and whether its strategy is on.
-pub const fn next(mode: i32, memory_is_low: bool) -> (i32, bool) {
+pub const fn next_mode(mode: i32, memory_is_low: bool) -> (i32, bool) {
     match mode {
         1 | 2 if memory_is_low => (2, true),
         1 | 2 => (1, false),
@@ -52,12 +52,12 @@ mod tests {
     fn automatic_modes_follow_the_memory() {
         for mode in [0, 3] {
             for low in [false, true] {
-                assert_eq!(next(mode, low), (mode, mode == 3));
+                assert_eq!(next_mode(mode, low), (mode, mode == 3));
             }
         }
         for mode in [1, 2] {
-            assert_eq!(next(mode, true), (2, true));
-            assert_eq!(next(mode, false), (1, false));
+            assert_eq!(next_mode(mode, true), (2, true));
+            assert_eq!(next_mode(mode, false), (1, false));
         }
     }
 
