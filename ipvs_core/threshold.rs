@@ -31,14 +31,14 @@ impl Thresholds {
     /// Returns `true` if [`Thresholds::after_add`] has to be called after the number of connections
     /// was incremented to `conns`.
     #[inline]
-    pub const fn reached(self, conns: u32) -> bool {
+    pub const fn reached_upper(self, conns: u32) -> bool {
         conns == self.upper && conns != 0
     }
 
     /// Returns `true` if [`Thresholds::after_remove`] has to be called after the number of
     /// connections was decremented to `conns`.
     #[inline]
-    pub const fn left(self, conns: u32) -> bool {
+    pub const fn fell_below_lower(self, conns: u32) -> bool {
         conns.wrapping_add(1) == self.lower
     }
 
@@ -82,13 +82,13 @@ mod tests {
         fn go_to(&mut self, conns: u32) -> bool {
             while self.conns < conns {
                 self.conns += 1;
-                if self.thresholds.reached(self.conns) {
+                if self.thresholds.reached_upper(self.conns) {
                     self.overloaded = self.thresholds.after_add(self.conns);
                 }
             }
             while self.conns > conns {
                 self.conns -= 1;
-                if self.thresholds.left(self.conns) {
+                if self.thresholds.fell_below_lower(self.conns) {
                     self.overloaded = self.thresholds.after_remove(self.conns);
                 }
             }

@@ -415,7 +415,7 @@ impl Dest {
     pub(crate) fn bind(&self) {
         let conns = self.total.fetch_add(1, SeqCst).wrapping_add(1);
         self.notifier.changed(LoadInput::Connections);
-        if self.thresholds().reached(conns) {
+        if self.thresholds().reached_upper(conns) {
             self.update_overload(|thresholds, conns, _| thresholds.after_add(conns));
         }
     }
@@ -431,7 +431,7 @@ impl Dest {
         } else {
             LoadInput::Connections
         });
-        if self.thresholds().left(conns) {
+        if self.thresholds().fell_below_lower(conns) {
             self.update_overload(|thresholds, conns, _| thresholds.after_remove(conns));
         }
     }

@@ -433,8 +433,8 @@ pub fn limits(
     thresholds: Thresholds,
 ) -> Option<u32> {
     let conns = count as u32;
-    let overloaded = thresholds.after_set(conns, thresholds.left(conns))
-        || thresholds.reached(conns) && thresholds.after_add(conns)
+    let overloaded = thresholds.after_set(conns, thresholds.fell_below_lower(conns))
+        || thresholds.reached_upper(conns) && thresholds.after_add(conns)
         || thresholds.after_remove(conns);
     limits
         .wanted(count, bits, load_factor)

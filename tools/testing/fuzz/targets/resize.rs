@@ -86,13 +86,13 @@ fn overload(input: &mut Input<'_>) {
         for _ in 0..step >> 1 {
             if step & 1 == 1 {
                 conns += 1;
-                if thresholds.reached(conns) {
+                if thresholds.reached_upper(conns) {
                     overloaded = thresholds.after_add(conns);
                 }
                 expected |= upper != 0 && conns == upper;
             } else if conns > 0 {
                 conns -= 1;
-                if thresholds.left(conns) {
+                if thresholds.fell_below_lower(conns) {
                     overloaded = thresholds.after_remove(conns);
                 }
                 expected &= conns >= least;
