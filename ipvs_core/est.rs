@@ -82,7 +82,7 @@ impl Estimator {
 
     /// Returns `true` if all averages are zero, so that further calls of [`Estimator::update`] with
     /// the same counters would change nothing.
-    pub const fn is_at_rest(&self) -> bool {
+    pub const fn rates_are_zero(&self) -> bool {
         self.conns.0 == 0
             && self.inpkts.0 == 0
             && self.outpkts.0 == 0
@@ -91,7 +91,7 @@ impl Estimator {
     }
 
     /// Returns `true` if `now` differs from the counters at the last update.
-    pub fn is_behind(&self, now: &Counters) -> bool {
+    pub fn has_new_counts(&self, now: &Counters) -> bool {
         self.last != *now
     }
 
@@ -150,12 +150,12 @@ mod tests {
     fn what_is_at_rest_stays_as_it_is() {
         for n in [1, 2000, u64::MAX >> 16] {
             let mut estimator = Estimator::new(Counters::ZERO);
-            assert!(estimator.is_at_rest() && !estimator.is_behind(&Counters::ZERO));
-            assert!(estimator.is_behind(&counters(n)));
+            assert!(estimator.rates_are_zero() && !estimator.has_new_counts(&Counters::ZERO));
+            assert!(estimator.has_new_counts(&counters(n)));
             estimator.update(&counters(n));
-            assert!(!estimator.is_behind(&counters(n)));
+            assert!(!estimator.has_new_counts(&counters(n)));
             let mut updates = 0;
-            while !estimator.is_at_rest() {
+            while !estimator.rates_are_zero() {
                 assert_ne!(updates, 300);
                 estimator.update(&counters(n));
                 updates += 1;
@@ -163,7 +163,7 @@ mod tests {
             assert_ne!(updates, 0);
             assert_eq!(estimator.rates(), Rates::default());
             estimator.update(&counters(n));
-            assert!(estimator.is_at_rest());
+            assert!(estimator.rates_are_zero());
         }
     }
 
