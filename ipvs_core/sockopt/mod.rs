@@ -126,7 +126,7 @@ pub fn dests_wanted(head: &[u8; DESTS_LEN]) -> u32 {
 
 /// Returns the length in bytes of an answer with a header of `head` bytes and `wanted` entries of
 /// `entry` bytes; [`usize::MAX`] if it overflows (C: `struct_size()`).
-pub fn needed(head: usize, wanted: u32, entry: usize) -> usize {
+pub fn answer_len(head: usize, wanted: u32, entry: usize) -> usize {
     (wanted as usize).saturating_mul(entry).saturating_add(head)
 }
 
@@ -213,9 +213,9 @@ mod tests {
 
     #[test]
     fn there_has_to_be_room_for_each_entry() {
-        assert_eq!(needed(SERVICES_LEN, 0, SERVICE_ENTRY_LEN), 8);
-        assert_eq!(needed(SERVICES_LEN, 2, SERVICE_ENTRY_LEN), 8 + 2 * 104);
-        assert_eq!(needed(SERVICES_LEN, u32::MAX, usize::MAX), usize::MAX);
+        assert_eq!(answer_len(SERVICES_LEN, 0, SERVICE_ENTRY_LEN), 8);
+        assert_eq!(answer_len(SERVICES_LEN, 2, SERVICE_ENTRY_LEN), 8 + 2 * 104);
+        assert_eq!(answer_len(SERVICES_LEN, u32::MAX, usize::MAX), usize::MAX);
     }
 
     #[test]
