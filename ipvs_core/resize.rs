@@ -22,7 +22,7 @@ pub struct Limits {
     pub min_bits: u32,
     /// The maximum size as long as the table has fewer elements than that many buckets. Beyond it,
     /// a negative load factor has no effect: the table has one bucket per element.
-    pub roomy_bits: u32,
+    pub max_sparse_bits: u32,
     /// The maximum size.
     pub max_bits: u32,
 }
@@ -51,11 +51,11 @@ impl Limits {
             self.clamp(enough)
         } else if bits < enough.saturating_add(SHRINK_SHIFT) {
             return None;
-        } else if enough > self.roomy_bits {
+        } else if enough > self.max_sparse_bits {
             self.clamp(enough.saturating_add(1))
         } else {
             let double = enough.saturating_add(1);
-            self.clamp(least(double, self.roomy_bits))
+            self.clamp(least(double, self.max_sparse_bits))
         };
         if new == bits {
             None
@@ -80,11 +80,11 @@ impl Limits {
         if load_factor >= 0 {
             return count.saturating_sub(shift);
         }
-        let roomy = least(count.saturating_add(shift), self.roomy_bits);
-        if roomy < count {
+        let sparse = least(count.saturating_add(shift), self.max_sparse_bits);
+        if sparse < count {
             count
         } else {
-            roomy
+            sparse
         }
     }
 
@@ -114,14 +114,14 @@ mod tests {
     /// Limits of the connection table.
     const LIMITS: Limits = Limits {
         min_bits: 8,
-        roomy_bits: 12,
+        max_sparse_bits: 12,
         max_bits: 27,
     };
 
     /// Limits of the service table.
     const SERVICES: Limits = Limits {
         min_bits: 4,
-        roomy_bits: 20,
+        max_sparse_bits: 20,
         max_bits: 20,
     };
 
@@ -185,7 +185,7 @@ mod tests {
         }
         let fixed = Limits {
             min_bits: 8,
-            roomy_bits: 8,
+            max_sparse_bits: 8,
             max_bits: 8,
         };
         for count in [0, 1, 1 << 40, u64::MAX] {
@@ -230,7 +230,10 @@ mod tests {
         let counts = (1..=4096)
             .chain((1..=4096).rev())
             .chain([4096, 3, 1, 300, 20, 2, 4000, 15, 16, 17, 1025, 64, 1]);
-        for (limits, max_bits) in [(LIMITS, LIMITS.roomy_bits), (SERVICES, SERVICES.max_bits)] {
+        for (limits, max_bits) in [
+            (LIMITS, LIMITS.max_sparse_bits),
+            (SERVICES, SERVICES.max_bits),
+        ] {
             for factor in LOAD_FACTORS {
                 let mut bits = limits.min_bits;
                 let mut model = Model {
@@ -260,7 +263,7 @@ mod tests {
                         continue;
                     };
                     assert_eq!(LIMITS.resize(count, new, factor), None);
-                    if new < bits && new != LIMITS.roomy_bits {
+                    if new < bits && new != LIMITS.max_sparse_bits {
                         assert_eq!(LIMITS.resize(2 * count, new, factor), None);
                     }
                     assert_eq!(LIMITS.resize(count.div_ceil(4), new, factor), None);
