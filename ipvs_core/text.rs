@@ -96,9 +96,9 @@ impl fmt::Display for Hex {
 
 /// An address in the format of [`Hex`] and a port. IPv6 addresses are in brackets.
 #[derive(Clone, Copy, Debug)]
-struct End(Addr, Be16);
+struct HexEndpoint(Addr, Be16);
 
-impl fmt::Display for End {
+impl fmt::Display for HexEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(addr, port) = self;
         match addr {
@@ -172,7 +172,7 @@ pub fn write_service(
                 out,
                 "{}  {} {sched_name} ",
                 ProtocolName(protocol),
-                End(addr, port)
+                HexEndpoint(addr, port)
             )?;
             // The C module does not show the flag of IPv6 services.
             if matches!(addr, Addr::V4(_)) {
@@ -201,7 +201,7 @@ pub fn write_dest(
     writeln!(
         out,
         "  -> {}      {:<7} {:<6} {:<10} {:<10}",
-        End(addr, port),
+        HexEndpoint(addr, port),
         forward_name(fwd_method),
         weight,
         active as i32,

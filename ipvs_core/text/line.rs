@@ -9,18 +9,18 @@ use core::fmt;
 
 /// The longest line in bytes. A connection's line has at most three IPv6 addresses and about 80
 /// other bytes.
-const ROOM: usize = 200;
+const MAX_LEN: usize = 200;
 
 /// A line of ASCII text. Text that does not fit is dropped.
 pub(super) struct Line {
-    bytes: [u8; ROOM],
+    bytes: [u8; MAX_LEN],
     len: usize,
 }
 
 impl Line {
     pub(super) const fn new() -> Self {
         Self {
-            bytes: [0; ROOM],
+            bytes: [0; MAX_LEN],
             len: 0,
         }
     }
@@ -173,11 +173,11 @@ mod tests {
     #[test]
     fn what_there_is_no_room_for_is_left_out() {
         let text = line(|line| {
-            line.text(b"", ROOM - 3);
+            line.text(b"", MAX_LEN - 3);
             line.addr(Addr::V4(Be32::ZERO));
             line.text(b"abcdef", 9);
         });
         assert_eq!(text.trim_start(), "abc");
-        assert_eq!(text.len(), ROOM);
+        assert_eq!(text.len(), MAX_LEN);
     }
 }
