@@ -216,8 +216,8 @@ impl Netns {
     fn prepare_conns(&self, key: &ServiceKey, flags: u32, pe: Option<PeKind>) -> Result {
         let persistent = flags & IP_VS_SVC_F_PERSISTENT != 0 || pe.is_some();
         match key.family() {
-            AF_INET6 => self.v6().prepare(persistent),
-            _ => self.v4().prepare(persistent),
+            AF_INET6 => self.v6.prepare(persistent),
+            _ => self.v4.prepare(persistent),
         }
     }
 
