@@ -152,7 +152,7 @@ pub(super) struct LblcTable {
     settings: Arc<Settings>,
     #[pin]
     entries: Table<Entry>,
-    /// EntryRef while entries come, go, or get another set. The locks of the table are taken within.
+    /// Held while entries come, go, or get another set. The locks of the table are taken within.
     #[pin]
     writer: SpinLockBh<Sweeping>,
 }
