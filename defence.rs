@@ -96,7 +96,7 @@ impl Defence {
         let threshold = self.amemthresh.get().max(0);
         let available = i32::try_from(memory::available_pages()).unwrap_or(i32::MAX);
         let step = |mode: &Int| {
-            let (number, on) = defence::next(mode.get(), available < threshold);
+            let (number, on) = defence::next_mode(mode.get(), available < threshold);
             mode.set(number);
             on
         };

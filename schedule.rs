@@ -275,10 +275,10 @@ fn publish<'rcu, F: Family>(
         }
     };
     let flow = conn.request();
-    let way = conn.way();
     let takes_any = matches!(cause, SchedTrigger::Request | SchedTrigger::Error);
+    let way = (!takes_any).then(|| conn.way());
     let published = conn.publish(rcu, |other| {
-        other.takes(&flow) && (takes_any || other.way() == way)
+        other.takes(&flow) && way.is_none_or(|way| other.way() == way)
     });
     if conns.unbalanced(rcu) {
         state.conn_resize.hurry();

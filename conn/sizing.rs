@@ -33,13 +33,13 @@ pub(crate) fn set_max_bits(bits: i32) {
 
 /// Returns how large a table of connections or templates may be.
 fn limits(min_bits: u32) -> Limits {
-    let (roomy_bits, max_bits) = match MAX_BITS.load(Relaxed) {
+    let (max_sparse_bits, max_bits) = match MAX_BITS.load(Relaxed) {
         0 => (ROOMY_BITS, *TAB_BITS.end()),
         bits => (bits, bits),
     };
     Limits {
         min_bits,
-        roomy_bits,
+        max_sparse_bits,
         max_bits,
     }
 }

@@ -21,7 +21,7 @@ use ipvs_core::{
         self,
         decrement_hop_limit,
         Ipv6Header,
-        Source,
+        PacketBytes,
         HEADER_LEN,
         PROTO_ICMPV6,
         PROTO_IPV6, //
@@ -62,7 +62,7 @@ const LOOPBACK: Be128 = Be128::new(1);
 /// A packet as the parser reads it.
 struct Bytes<'a>(&'a Skb);
 
-impl Source for Bytes<'_> {
+impl PacketBytes for Bytes<'_> {
     #[inline]
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         self.0.header(at)

@@ -33,7 +33,7 @@ use ipvs_core::{
     tunnel::{
         parse_gre,
         parse_gue,
-        Between,
+        Encap,
         Inner,
         Tunnel,
         PROTO_GRE, //
@@ -106,7 +106,7 @@ fn of_tunnel<F: Family>(cx: &Context<'_, F>, skb: Skb, error: &Error<F>) -> Resu
 }
 
 /// What there is between the header of the tunnel and the packet in it, if it is a tunnel to a server.
-fn look_into<F: Family>(cx: &Context<'_, F>, skb: &Skb, error: &Error<F>) -> Option<Between> {
+fn look_into<F: Family>(cx: &Context<'_, F>, skb: &Skb, error: &Error<F>) -> Option<Encap> {
     let at = error.between_at();
     let (between, port, is_like): (_, _, fn(Tunnel) -> bool) = match error.outer.protocol() {
         PROTO_UDP => {
@@ -122,7 +122,7 @@ fn look_into<F: Family>(cx: &Context<'_, F>, skb: &Skb, error: &Error<F>) -> Opt
             } else {
                 Inner::V6
             };
-            (Between { len: 0, inner }, Be16::ZERO, |tunnel| {
+            (Encap { len: 0, inner }, Be16::ZERO, |tunnel| {
                 tunnel == Tunnel::Ipip
             })
         }

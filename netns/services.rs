@@ -146,7 +146,7 @@ const MAX_BITS: u32 = 20;
 const fn limits(min_bits: u32) -> Limits {
     Limits {
         min_bits,
-        roomy_bits: MAX_BITS,
+        max_sparse_bits: MAX_BITS,
         max_bits: MAX_BITS,
     }
 }

@@ -167,6 +167,19 @@ impl<F: Family> PerFamily<F> {
         })
     }
 
+    /// Creates the caches that connections come from, and templates if there will be any. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn prepare(&self, persistent: bool) -> Result {
+        self.conns.prepare()?;
+        if persistent {
+            self.templates.prepare()?;
+        }
+        Ok(())
+    }
+
     /// Returns its tables, to be kept.
     pub(crate) fn tables(&self) -> Tables<F> {
         Tables {
@@ -186,8 +199,8 @@ impl<F: Family> Caches<F> {
     /// Makes caches of these names, without anything in them.
     pub(crate) fn new(conns: &'static CStr, templates: &'static CStr) -> Result<Self> {
         Ok(Self {
-            conns: Arc::new(slab::Cache::new(conns)?, GFP_KERNEL)?,
-            templates: Arc::new(slab::Cache::new(templates)?, GFP_KERNEL)?,
+            conns: Arc::pin_init(slab::Cache::new(conns), GFP_KERNEL)?,
+            templates: Arc::pin_init(slab::Cache::new(templates), GFP_KERNEL)?,
         })
     }
 }

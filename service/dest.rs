@@ -17,7 +17,7 @@ use core::sync::atomic::{
 };
 use ipvs_core::{
     flow::{
-        hash_end,
+        hash_endpoint,
         HashKey,
         ServiceKey, //
     },
@@ -139,11 +139,11 @@ pub(crate) struct Dest {
 const OWN_SLOT: usize = 1;
 
 fn tunnel_hash(addr: Addr, port: Be16, seed: &Seed) -> u32 {
-    hash_end(&HashKey::new(*seed), addr, port, PROTO_IPIP)
+    hash_endpoint(&HashKey::new(*seed), addr, port, PROTO_IPIP)
 }
 
 fn masq_hash(addr: Addr, port: Be16, seed: &Seed) -> u32 {
-    hash_end(&HashKey::new(*seed), addr, port, 0)
+    hash_endpoint(&HashKey::new(*seed), addr, port, 0)
 }
 
 impl Hashed for Dest {
@@ -408,7 +408,7 @@ impl Dest {
     pub(crate) fn bind(&self) {
         let conns = self.total.fetch_add(1, SeqCst).wrapping_add(1);
         self.notifier.changed(LoadInput::Connections);
-        if self.thresholds().reached(conns) {
+        if self.thresholds().reached_upper(conns) {
             self.update_overload(|thresholds, conns, _| thresholds.after_add(conns));
         }
     }
@@ -424,7 +424,7 @@ impl Dest {
         } else {
             LoadInput::Connections
         });
-        if self.thresholds().left(conns) {
+        if self.thresholds().fell_below_lower(conns) {
             self.update_overload(|thresholds, conns, _| thresholds.after_remove(conns));
         }
     }

@@ -41,13 +41,13 @@ use linux::{
     },
 };
 
-/// How many empty places are passed before others get a chance to run.
+/// The number of empty buckets after which the reader reschedules.
 const PATIENCE: usize = 256;
 
 pub(super) struct Conns;
 
-/// Where a reader is: before the head, among the IPv4 connections, among those of IPv6, or among the
-/// templates of either.
+/// The position of a reader: before the header, or among the IPv4 connections, the IPv6 connections
+/// or the templates of either family.
 #[derive(Clone, Copy, Zeroable)]
 pub(super) struct Position {
     begun: bool,
