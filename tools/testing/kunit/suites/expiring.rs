@@ -39,20 +39,20 @@ use linux::{
 /// Counts what happens to the items of a case.
 #[derive(Default)]
 struct Events {
-    /// How often an item was notified that it had left the table.
+    /// The number of times an item was notified that it had left the table.
     retired: AtomicUsize,
-    /// How often a timer asked an item that refused to end.
+    /// The number of times a timer asked an item that refused to end.
     refused: AtomicUsize,
-    /// How often an item was notified before its deadline.
+    /// The number of times an item was notified before its deadline.
     early: AtomicUsize,
-    /// How often an item was notified after its drop, or more than once.
+    /// The number of times an item was notified after its drop, or more than once.
     wrong: AtomicUsize,
 }
 
 struct Item {
     keys: Keys,
     deadline: AtomicUsize,
-    /// How often the item refuses to end, by setting a later deadline.
+    /// The number of times the item refuses to end, by setting a later deadline.
     refusals: AtomicU32,
     told: AtomicU32,
     /// The item must not end before its deadline.

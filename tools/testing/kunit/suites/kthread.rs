@@ -27,7 +27,7 @@ use linux::kthread::{
     NICE, //
 };
 
-/// What the thread is to do, and has done.
+/// The orders and the record of the thread.
 #[derive(Default)]
 struct Doings {
     /// The ticks that it sleeps between two rounds. If 0, it returns after the first round.

@@ -25,10 +25,10 @@ use linux::work::{
     Work, //
 };
 
-/// What the work is to do, and has done.
+/// The orders and the record of the work.
 #[derive(Default)]
 struct Doings {
-    /// How often it asks to run again.
+    /// The number of times it asks to run again.
     again: AtomicUsize,
     /// It takes some time.
     slow: AtomicBool,

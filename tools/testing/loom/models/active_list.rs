@@ -32,7 +32,7 @@ use std::{
     },
 };
 
-/// What happens to an object, for the assertions of the models.
+/// The record of what happens to an object, for the assertions of the models.
 #[derive(Default)]
 struct Log {
     visits: AtomicUsize,

@@ -46,7 +46,7 @@ use std::sync::{
     Arc,
 };
 
-/// How often an object went through each step of its life.
+/// The number of times an object went through each step of its life.
 #[derive(Default)]
 struct Life {
     retired: Count,
