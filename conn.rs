@@ -24,12 +24,6 @@ use bits::{
     F_FORCED,
     F_HASHED, //
 };
-use core::sync::atomic::{
-    AtomicU32,
-    AtomicU8,
-    AtomicUsize,
-    Ordering::Relaxed, //
-};
 use ipvs_core::{
     defence::FEW_PACKETS,
     flow::{
@@ -45,10 +39,14 @@ use ipvs_core::{
     resize::Limits, //
 };
 use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
     expiring::{
         self,
-        Expiring, //
-        TableRef,
+        Expiring,
+        TableRef, //
     },
     jiffies,
     rcu::{
@@ -81,9 +79,9 @@ pub(crate) struct Conn<F: Family> {
     vport: Be16,
     dport: Be16,
     protocol: u8,
-    packets: AtomicU8,
+    packets: Atomic<u8>,
     bits: AtomicBits,
-    deadline: AtomicUsize,
+    deadline: Atomic<usize>,
     dest: Option<Shared<Dest>>,
     control: Option<Control<F>>,
 }
@@ -183,9 +181,9 @@ impl<F: Family> Conn<F> {
             vport: new.flow.dst_port,
             dport: new.dport,
             protocol: new.flow.protocol,
-            packets: AtomicU8::new(0),
+            packets: Atomic::new(0),
             bits: AtomicBits::new(Bits((new.flags & !CONN_F_ONE_PACKET) | bits)),
-            deadline: AtomicUsize::new(jiffies::now().wrapping_add(new.timeout as usize)),
+            deadline: Atomic::new(jiffies::now().wrapping_add(new.timeout as usize)),
             dest: new.dest,
             control: new.control,
         }
@@ -486,7 +484,7 @@ const TAB_BITS: core::ops::RangeInclusive<u32> = 8..=27;
 const ROOMY_BITS: u32 = 12;
 
 /// The largest table that the user allows, or 0 if that is open.
-static MAX_BITS: AtomicU32 = AtomicU32::new(0);
+static MAX_BITS: Atomic<u32> = Atomic::new(0);
 
 /// Takes the module parameter `conn_tab_bits`: tables grow up to that, into the range that C allows;
 /// 0 leaves it open. When the module is loaded.

@@ -21,12 +21,6 @@ use crate::{
     proto,
     settings::Settings, //
 };
-use core::sync::atomic::{
-    AtomicBool,
-    AtomicI32,
-    AtomicU8,
-    Ordering::Relaxed, //
-};
 use ipvs_core::{
     defence::{
         self,
@@ -48,6 +42,11 @@ use kernel::{
     },
 };
 use linux::{
+    atomic::{
+        Atomic,
+        InlineAtomic,
+        Relaxed, //
+    },
     jiffies::HZ,
     memory, random, rcu,
     sched::cond_resched,
@@ -74,12 +73,12 @@ pub(crate) struct Defence {
     /// EntryRef while modes change, or what is in force.
     #[pin]
     update: Mutex<()>,
-    drops_entries: AtomicBool,
+    drops_entries: Atomic<bool>,
     /// Of how many first packets one is dropped; 0 for none.
-    drop_rate: AtomicI32,
+    drop_rate: Atomic<i32>,
     /// How many are left until one is.
-    drop_counter: AtomicI32,
-    is_careful: AtomicBool,
+    drop_counter: InlineAtomic<i32>,
+    is_careful: Atomic<bool>,
 }
 
 impl Defence {
@@ -91,10 +90,10 @@ impl Defence {
             drop_packet: Int::new(0),
             secure_tcp: Int::new(0),
             update <- new_mutex!((), "ipvs_defence"),
-            drops_entries: AtomicBool::new(false),
-            drop_rate: AtomicI32::new(0),
-            drop_counter: AtomicI32::new(0),
-            is_careful: AtomicBool::new(false),
+            drops_entries: Atomic::new(false),
+            drop_rate: Atomic::new(0),
+            drop_counter: InlineAtomic::new(0),
+            is_careful: Atomic::new(false),
         })
     }
 
@@ -176,7 +175,7 @@ pub(crate) struct DefenceWork {
     timeouts: Arc<Timeouts>,
     conns: ConnTables,
     /// Of the connections with one packet and more, how many are spared until one is dropped.
-    spared: [AtomicU8; FEW_PACKETS as usize],
+    spared: [Atomic<u8>; FEW_PACKETS as usize],
 }
 
 /// How often.
@@ -191,7 +190,7 @@ impl DefenceWork {
             settings,
             timeouts,
             conns,
-            spared: [const { AtomicU8::new(0) }; FEW_PACKETS as usize],
+            spared: [const { Atomic::new(0) }; FEW_PACKETS as usize],
         }
     }
 

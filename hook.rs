@@ -42,10 +42,7 @@ use crate::{
     service::dest,
     stats::packet::PacketStats,
 };
-use core::{
-    marker::PhantomData,
-    sync::atomic::Ordering::Relaxed, //
-};
+use core::marker::PhantomData;
 use ipvs_core::{
     flow::Flow,
     ipv4::PROTO_UDP,
@@ -57,6 +54,7 @@ use ipvs_core::{
 };
 use kernel::prelude::*;
 use linux::{
+    atomic::Relaxed,
     netfilter::{
         DefragUser,
         Hook,

@@ -50,10 +50,6 @@ use crate::{
         Stats, //
     },
 };
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::Relaxed, //
-};
 use ipvs_core::{
     flow::HashKey,
     resize::Limits,
@@ -69,6 +65,10 @@ use kernel::{
     },
 };
 use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
     expiring::{
         Quota,
         TableRef, //
@@ -100,15 +100,15 @@ use linux::{
 
 /// Timeouts by state, in ticks.
 pub(crate) struct Timeouts {
-    tcp: [AtomicU32; tcp::STATES],
-    udp: AtomicU32,
+    tcp: [Atomic<u32>; tcp::STATES],
+    udp: Atomic<u32>,
 }
 
 impl Timeouts {
     fn new() -> Self {
         Self {
-            tcp: tcp::DEFAULT_TIMEOUTS.map(|secs| AtomicU32::new(secs.wrapping_mul(HZ))),
-            udp: AtomicU32::new(udp::DEFAULT_TIMEOUT.wrapping_mul(HZ)),
+            tcp: tcp::DEFAULT_TIMEOUTS.map(|secs| Atomic::new(secs.wrapping_mul(HZ))),
+            udp: Atomic::new(udp::DEFAULT_TIMEOUT.wrapping_mul(HZ)),
         }
     }
 
@@ -143,15 +143,15 @@ impl Timeouts {
 #[derive(Default)]
 pub(crate) struct ServiceCounts {
     /// By firewall mark.
-    pub(crate) fwmark: AtomicU32,
+    pub(crate) fwmark: Atomic<u32>,
     /// By address.
-    pub(crate) addr: AtomicU32,
+    pub(crate) addr: Atomic<u32>,
     /// By address, with port 0.
-    pub(crate) any_port: AtomicU32,
+    pub(crate) any_port: Atomic<u32>,
     /// With a persistence engine, which makes connections of servers' packets.
-    pub(crate) conn_out: AtomicU32,
+    pub(crate) conn_out: Atomic<u32>,
     /// By address, with the port of FTP, whose data connections go to others.
-    pub(crate) ftp: AtomicU32,
+    pub(crate) ftp: Atomic<u32>,
 }
 
 impl ServiceCounts {
@@ -401,7 +401,7 @@ pub(crate) struct Common {
     v4: Caches<V4>,
     v6: Caches<V6>,
     /// How many namespaces there have been (C: `ipvs_netns_cnt`).
-    born: AtomicU32,
+    born: Atomic<u32>,
 }
 
 impl Common {
@@ -410,7 +410,7 @@ impl Common {
         Ok(Self {
             v4: Caches::new(c"ip_vs_conn", c"ip_vs_template")?,
             v6: Caches::new(c"ip_vs_conn6", c"ip_vs_template6")?,
-            born: AtomicU32::new(0),
+            born: Atomic::new(0),
         })
     }
 }

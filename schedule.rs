@@ -20,7 +20,6 @@ use crate::{
     service::Service,
     stats::packet::PacketStats,
 };
-use core::sync::atomic::Ordering::Relaxed;
 use ipvs_core::{
     flow::{
         Flow,
@@ -37,7 +36,8 @@ use ipvs_core::{
     sched::SchedRequest, //
 };
 use linux::{
-    expiring::Refused, //
+    atomic::Relaxed,
+    expiring::Refused,
     icmp::{
         self,
         Problem, //
@@ -48,7 +48,7 @@ use linux::{
         Borrowed,
         ReadLocked, //
     },
-    skb::Skb,
+    skb::Skb, //
 };
 
 /// Where FTP servers send data from (C: `FTPDATA`).

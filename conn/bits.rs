@@ -2,19 +2,17 @@
 
 //! Flags and state of a connection, in one word. C: `IP_VS_CONN_F_*`, `cp->state`.
 
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::{
-        AcqRel,
-        Relaxed, //
-    },
-};
 use ipvs_core::netlink::{
     FWD_BYPASS,
     FWD_DROUTE,
     FWD_LOCALNODE,
     FWD_MASK,
     FWD_TUNNEL, //
+};
+use linux::atomic::{
+    Full,
+    InlineAtomic,
+    Relaxed, //
 };
 
 /// How packets get to a server (C: `IP_VS_CONN_F_MASQ` and so on).
@@ -137,11 +135,11 @@ impl Bits {
 }
 
 /// [`Bits`] that any packet of the connection may change.
-pub(super) struct AtomicBits(AtomicU32);
+pub(super) struct AtomicBits(InlineAtomic<u32>);
 
 impl AtomicBits {
     pub(super) const fn new(bits: Bits) -> Self {
-        Self(AtomicU32::new(bits.0))
+        Self(InlineAtomic::new(bits.0))
     }
 
     #[inline]
@@ -164,7 +162,7 @@ impl AtomicBits {
             if new == old || !old.hashed() {
                 return old;
             }
-            match self.0.compare_exchange_weak(old.0, new.0, AcqRel, Relaxed) {
+            match self.0.cmpxchg(old.0, new.0, Full) {
                 Ok(_) => {
                     if new.active() != old.active() {
                         activity(new.active());

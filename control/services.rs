@@ -20,10 +20,6 @@ use crate::{
     service::trash::Open, //
     service::Service,
 };
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::Relaxed, //
-};
 use ipvs_core::{
     flow::ServiceKey,
     ipv4::{
@@ -47,6 +43,10 @@ use ipvs_core::{
 };
 use kernel::prelude::*;
 use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
     module::ModuleRef,
     netfilter::{
         self,
@@ -158,7 +158,7 @@ impl Netns {
     }
 
     /// The counters that a service with this key counts for.
-    fn counters(&self, key: &ServiceKey) -> (&AtomicU32, Option<&AtomicU32>) {
+    fn counters(&self, key: &ServiceKey) -> (&Atomic<u32>, Option<&Atomic<u32>>) {
         let counts = self.counts(key);
         match *key {
             ServiceKey::Fwmark { .. } => (&counts.fwmark, None),

@@ -4,15 +4,17 @@
 //!
 //! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h)
 
-use crate::bindings;
+use crate::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    bindings, //
+};
 use core::{
     marker::PhantomData,
     mem::MaybeUninit,
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicBool,
-        Ordering::Relaxed, //
-    },
+    ptr::NonNull, //
 };
 use kernel::prelude::*;
 
@@ -24,7 +26,7 @@ use kernel::prelude::*;
 pub struct Cache<T> {
     cache: NonNull<bindings::kmem_cache>,
     /// Whether there has been an object.
-    used: AtomicBool,
+    used: Atomic<bool>,
     _objects: PhantomData<T>,
 }
 
@@ -47,7 +49,7 @@ impl<T> Cache<T> {
         // INVARIANT: Just created.
         Ok(Self {
             cache: NonNull::new(cache).ok_or(ENOMEM)?,
-            used: AtomicBool::new(false),
+            used: Atomic::new(false),
             _objects: PhantomData,
         })
     }

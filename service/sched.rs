@@ -28,7 +28,6 @@ use crate::{
     settings::Settings, //
 };
 use by_hash::LookupTable;
-use core::sync::atomic::Ordering::Relaxed;
 use dests_view::DestsView;
 use ipvs_core::sched::{
     RoundRobin,
@@ -41,6 +40,7 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
+    atomic::Relaxed,
     rcu::{
         Borrowed,
         ReadLocked,
@@ -50,7 +50,7 @@ use linux::{
     rcu_slots::{
         RcuSlots,
         View, //
-    }, //
+    },
 };
 use server_tree::ServerTree;
 use state::{

@@ -15,14 +15,7 @@ use crate::{
     stats::packet::NetnsStats,
     walk::Cursor, //
 };
-use core::{
-    ops::ControlFlow,
-    sync::atomic::{
-        AtomicBool,
-        AtomicUsize,
-        Ordering::Relaxed, //
-    },
-};
+use core::ops::ControlFlow;
 use ipvs_core::est::PERIOD_SECS;
 use kernel::{
     new_mutex,
@@ -34,6 +27,10 @@ use kernel::{
     },
 };
 use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
     cpumask::{
         self,
         Cpus, //
@@ -94,8 +91,8 @@ impl Estimation {
         let rates = Arc::new(
             Rates {
                 service_tables,
-                due: AtomicUsize::new(jiffies::now()),
-                unused: AtomicBool::new(false),
+                due: Atomic::new(jiffies::now()),
+                unused: Atomic::new(false),
             },
             GFP_KERNEL,
         )?;
@@ -246,9 +243,9 @@ impl State {
 struct Rates {
     service_tables: Arc<ServiceTables>,
     /// When the next step is due.
-    due: AtomicUsize,
+    due: Atomic<usize>,
     /// The namespace ends: by the time that the thread does, nobody counts any more.
-    unused: AtomicBool,
+    unused: Atomic<bool>,
 }
 
 impl Rates {
