@@ -11,8 +11,8 @@ mod services;
 
 use crate::{
     netns::{
+        services::ServiceTables,
         Netns, //
-        ServiceTables,
     },
     service::Service,
     walk::Cursor, //

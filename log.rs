@@ -9,10 +9,6 @@
 //!
 //! All of this is cold: established connections have nothing to say.
 
-use crate::{
-    conn,
-    service::Service, //
-};
 use ipvs_core::{
     flow::ServiceKey,
     log::{
@@ -24,6 +20,7 @@ use ipvs_core::{
         RoundRobin,
         SchedulerKind, //
     },
+    text::ServiceLabel, //
 };
 use kernel::{
     fmt,
@@ -34,18 +31,18 @@ use linux::{
         Log,
         Permit, //
     },
-    rcu::ReadLocked,
     table::BUCKET_BYTES, //
 };
 
 static LOG: Log = Log::new(c"IPVS");
 
-/// Says that the module is there, and what it offers.
+/// Says that the module is there, and what it offers; `buckets` are those of a table of connections,
+/// at the start and at most.
 #[cold]
-pub(crate) fn loaded() {
+pub(crate) fn loaded(buckets: [usize; 2]) {
     let say = |line: fmt::Arguments<'_>| LOG.info(Permit::unlimited(), line);
     say(format_args!("Registered protocols (TCP, UDP)"));
-    let [first, most] = conn::table_sizes();
+    let [first, most] = buckets;
     let kbytes = |buckets: usize| buckets.saturating_mul(BUCKET_BYTES) / 1024;
     say(format_args!(
         "Connection hash table configured (size={first}, memory={}Kbytes) for each family of a \
@@ -91,21 +88,19 @@ pub(crate) fn not_loaded(what: &str, error: Error) {
     );
 }
 
-fn name(service: &Service) -> ServiceName {
-    ServiceName(service.label())
-}
-
-/// Says that a scheduler has no server for a new connection. C: `ip_vs_scheduler_err()`.
+/// Says that a scheduler has no server for a new connection; `has_weight` says whether any server of
+/// the service has a weight above 0. C: `ip_vs_scheduler_err()`.
 #[cold]
-pub(crate) fn no_destination(service: &Service, rcu: ReadLocked<'_>) {
-    let Some(scheduler) = service.scheduler.kind() else {
-        return;
-    };
+pub(crate) fn no_destination(
+    scheduler: SchedulerKind,
+    service: ServiceLabel,
+    has_weight: impl FnOnce() -> bool,
+) {
     let Some(permit) = Permit::for_packet() else {
         return;
     };
     let why = match scheduler {
-        SchedulerKind::RoundRobin(RoundRobin::Wrr) if service.has_weight(rcu) => {
+        SchedulerKind::RoundRobin(RoundRobin::Wrr) if has_weight() => {
             ": all destinations are overloaded"
         }
         _ => "",
@@ -115,7 +110,7 @@ pub(crate) fn no_destination(service: &Service, rcu: ReadLocked<'_>) {
         format_args!(
             "{}: {} - no destination available{why}",
             scheduler.name(),
-            name(service)
+            ServiceName(service)
         ),
     );
 }
@@ -123,13 +118,13 @@ pub(crate) fn no_destination(service: &Service, rcu: ReadLocked<'_>) {
 /// Says that a packet came to a service for all ports that is not persistent, and so has no server
 /// for it.
 #[cold]
-pub(crate) fn port_zero(service: &Service) {
+pub(crate) fn port_zero(service: ServiceLabel) {
     if let Some(permit) = Permit::for_packet() {
         LOG.error(
             permit,
             format_args!(
                 "Schedule: port zero needs a persistent service: {}",
-                name(service)
+                ServiceName(service)
             ),
         );
     }
@@ -190,11 +185,11 @@ pub(crate) fn scheduler_failed(
 
 /// Says why values of a server are refused.
 #[cold]
-pub(crate) fn dest_refused(service: &Service, dest: Endpoint, why: &str) {
+pub(crate) fn dest_refused(service: ServiceLabel, dest: Endpoint, why: &str) {
     if let Some(permit) = LOG.permit_for_request() {
         LOG.error(
             permit,
-            format_args!("{}: server {dest}: {why}", name(service)),
+            format_args!("{}: server {dest}: {why}", ServiceName(service)),
         );
     }
 }

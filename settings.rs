@@ -5,10 +5,7 @@
 //!
 //! Packets read them without any lock: a setting is one number, and takes effect by itself.
 
-use crate::{
-    defence::Defence,
-    netns::Netns, //
-};
+use crate::defence::Defence;
 use ipvs_core::sched::{
     locality::EXPIRATION_SECS,
     Locality, //
@@ -21,16 +18,11 @@ use kernel::{
 use linux::{
     capability,
     jiffies::HZ,
-    net::{
-        Net,
-        OwnNet, //
-    },
-    rcu,
     sysctl::Int, //
 };
 
 /// The most connections that there may be at all (C: `IP_VS_CONN_MAX`).
-const CONN_MAX: i32 = if cfg!(target_pointer_width = "64") {
+pub(crate) const CONN_MAX: i32 = if cfg!(target_pointer_width = "64") {
     1 << 30
 } else {
     1 << 24
@@ -87,22 +79,16 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Those of a new namespace. The limit of connections is that of the first namespace.
-    pub(crate) fn new(net: &OwnNet) -> impl PinInit<Self, Error> {
-        let limit = if net.is_init() {
-            CONN_MAX
-        } else {
-            rcu::read(|rcu| {
-                Netns::of(Net::init(), rcu).map_or(CONN_MAX, |first| first.settings.conn_max.get())
-            })
-        };
+    /// Makes those of a new namespace, with at most `most_conns` connections; `is_init` says whether it
+    /// is the first one.
+    pub(crate) fn new(most_conns: i32, is_init: bool) -> impl PinInit<Self, Error> {
         // C: `ip_vs_conn_default_load_factor()`, `ip_vs_svc_default_load_factor()`.
-        let (conn_lfactor, svc_lfactor) = if net.is_init() { (-4, -3) } else { (-2, -2) };
+        let (conn_lfactor, svc_lfactor) = if is_init { (-4, -3) } else { (-2, -2) };
         try_pin_init!(Self {
             cache_bypass: Int::new(0),
             conn_lfactor: Int::new(conn_lfactor),
-            conn_max: Int::new(limit),
-            conn_max_limit <- new_mutex!(limit, "ipvs_conn_max"),
+            conn_max: Int::new(most_conns),
+            conn_max_limit <- new_mutex!(most_conns, "ipvs_conn_max"),
             conn_reuse_mode: Int::new(1),
             defence <- Defence::new(),
             est_nice: Int::new(0),

@@ -108,12 +108,12 @@ impl Stats {
         let mut base = self.base.lock();
         let total = self.total();
         base.estimator.update(&total);
-        !base.estimator.is_at_rest()
+        !base.estimator.rates_are_zero()
     }
 
     /// Whether another step would change nothing.
     pub(crate) fn is_at_rest(&self) -> bool {
         let estimator = &self.base.lock().estimator;
-        estimator.is_at_rest() && !estimator.is_behind(&self.total())
+        estimator.rates_are_zero() && !estimator.has_new_counts(&self.total())
     }
 }

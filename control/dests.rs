@@ -9,7 +9,6 @@ use super::{
     NO_DEST, //
 };
 use crate::{
-    conn::FwdMethod,
     log,
     netns::Netns,
     service::dest::{
@@ -24,6 +23,7 @@ use core::net::{
     Ipv6Addr, //
 };
 use ipvs_core::{
+    forward::FwdMethod,
     log::Endpoint,
     net::Addr,
     netlink::{
@@ -61,7 +61,7 @@ fn check_dest(service: &Service, spec: &DestSpec) -> ControlResult {
     spec.check_mixed(family, service.family(), false)?;
     spec.check().inspect_err(|error| {
         let dest = Endpoint(address(family, &spec.id.addr), spec.id.port);
-        log::dest_refused(service, dest, error.message);
+        log::dest_refused(service.label(), dest, error.message);
     })?;
     if FwdMethod::from_flags(spec.fwd_method).number() != spec.fwd_method & FWD_MASK {
         return Err(ControlError::about(

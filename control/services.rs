@@ -9,16 +9,16 @@ use super::{
     NO_SERVICE, //
 };
 use crate::{
-    hook,
-    log,
+    hook, log,
     netns::{
+        services::ServiceCounts,
         Config,
-        Netns,
-        ServiceCounts, //
+        Netns, //
     },
-    schedule::FTPPORT,
-    service::trash::Open, //
-    service::Service,
+    service::{
+        trash::Open,
+        Service, //
+    },
 };
 use ipvs_core::{
     flow::ServiceKey,
@@ -26,8 +26,8 @@ use ipvs_core::{
         PROTO_TCP,
         PROTO_UDP, //
     },
-    net::Be16,
     netlink::{
+        consts::IP_VS_SVC_F_PERSISTENT,
         service::{
             ServiceId,
             ServiceSpec, //
@@ -43,10 +43,6 @@ use ipvs_core::{
 };
 use kernel::prelude::*;
 use linux::{
-    atomic::{
-        Atomic,
-        Relaxed, //
-    },
     module::ModuleRef,
     netfilter::{
         self,
@@ -54,7 +50,6 @@ use linux::{
     },
     rcu::{
         self,
-        ReadLocked,
         Shared, //
     },
 };
@@ -124,52 +119,14 @@ impl Netns {
     /// The service that users refer to by `id`.
     pub(super) fn service(&self, id: &ServiceId) -> ControlResult<Shared<Service>> {
         let key = service_key(id).ok_or(NO_SERVICE)?;
-        rcu::read(|rcu| self.find_service(&key, rcu)?.share()).ok_or(NO_SERVICE)
-    }
-
-    /// The service with exactly this key. Under RCU.
-    #[inline]
-    pub(crate) fn find_service<'rcu>(
-        &self,
-        key: &ServiceKey,
-        rcu: ReadLocked<'rcu>,
-    ) -> Option<rcu::Borrowed<'rcu, Service>> {
-        self.find_hashed(key, key.hash(self.service_key()), rcu)
-    }
-
-    /// The same if its hash is known.
-    fn find_hashed<'rcu>(
-        &self,
-        key: &ServiceKey,
-        hash: u32,
-        rcu: ReadLocked<'rcu>,
-    ) -> Option<rcu::Borrowed<'rcu, Service>> {
-        self.service_tables()
-            .services
-            .find(rcu, hash, |service, _| service.key() == key)
+        rcu::read(|rcu| self.service_tables().find_service(&key, rcu)?.share()).ok_or(NO_SERVICE)
     }
 
     /// How many services of the key's family there are.
     fn counts(&self, key: &ServiceKey) -> &ServiceCounts {
         match key.family() {
-            AF_INET6 => &self.v6().service_counts,
-            _ => &self.v4().service_counts,
-        }
-    }
-
-    /// The counters that a service with this key counts for.
-    fn counters(&self, key: &ServiceKey) -> (&Atomic<u32>, Option<&Atomic<u32>>) {
-        let counts = self.counts(key);
-        match *key {
-            ServiceKey::Fwmark { .. } => (&counts.fwmark, None),
-            ServiceKey::Addr { port, .. } => {
-                let also = match port {
-                    Be16::ZERO => Some(&counts.any_port),
-                    FTPPORT => Some(&counts.ftp),
-                    _ => None,
-                };
-                (&counts.addr, also)
-            }
+            AF_INET6 => &self.v6.service_counts,
+            _ => &self.v4.service_counts,
         }
     }
 
@@ -207,10 +164,10 @@ impl Netns {
         if config.closed {
             return Err(ControlError::new(ENODEV, "the namespace is going away"));
         }
-        let key = service_key(&spec.id).map(|key| (key, key.hash(self.service_key())));
-        if key
-            .is_some_and(|(key, hash)| rcu::read(|rcu| self.find_hashed(&key, hash, rcu).is_some()))
-        {
+        let tables = self.service_tables();
+        let key = service_key(&spec.id).map(|key| (key, tables.hash(&key)));
+        let exists = |(key, hash)| rcu::read(|rcu| tables.find_hashed(&key, hash, rcu).is_some());
+        if key.is_some_and(exists) {
             return Err(ControlError::new(EEXIST, "the service exists"));
         }
         let (kind, pe) = check_service(spec)?;
@@ -231,6 +188,7 @@ impl Netns {
             address(spec.id.family, &spec.id.addr),
             spec.id.port,
         );
+        self.prepare_conns(&key, spec.flags.apply(0), pe)?;
         let service = Service::new(key, hash, named, kind, self.settings.clone())
             .inspect_err(|&error| log::scheduler_failed(kind, &key, error))?;
         let service = Shared::pin_init(service, GFP_KERNEL)?;
@@ -248,20 +206,19 @@ impl Netns {
         // Nothing fails from here on.
         self.sweep_later(&service);
         let _ = config.uses.push_within_capacity(in_use);
-        let (counter, also) = self.counters(&key);
-        counter.fetch_add(1, Relaxed);
-        if let Some(counter) = also {
-            counter.fetch_add(1, Relaxed);
-        }
-        if pe.is_some() {
-            self.counts(&key).conn_out.fetch_add(1, Relaxed);
-        }
-        let _ = self
-            .service_tables()
-            .services
-            .insert(service, |other| other.key() == &key);
+        self.counts(&key).add(&key, pe.is_some());
+        let _ = tables.services.insert(service, |other| other.key() == &key);
         self.resize_later();
         Ok(())
+    }
+
+    /// Creates what the connections of a service with these flags come from. May sleep.
+    fn prepare_conns(&self, key: &ServiceKey, flags: u32, pe: Option<PeKind>) -> Result {
+        let persistent = flags & IP_VS_SVC_F_PERSISTENT != 0 || pe.is_some();
+        match key.family() {
+            AF_INET6 => self.v6.prepare(persistent),
+            _ => self.v4.prepare(persistent),
+        }
     }
 
     /// Changes a service.
@@ -271,6 +228,7 @@ impl Netns {
         let _config = self.config.lock();
         let service = self.service(&spec.id)?;
         let (kind, pe) = check_service(spec)?;
+        self.prepare_conns(service.key(), spec.flags.apply(service.flags()), pe)?;
         service
             .scheduler
             .set(kind, &service.dests)
@@ -278,12 +236,7 @@ impl Netns {
         self.sweep_later(&service);
         let had_pe = service.pe().is_some();
         service.configure(spec, pe);
-        let conn_out = &self.counts(service.key()).conn_out;
-        match (had_pe, pe) {
-            (false, Some(_)) => _ = conn_out.fetch_add(1, Relaxed),
-            (true, None) => _ = conn_out.fetch_sub(1, Relaxed),
-            _ => (),
-        }
+        self.counts(service.key()).change_pe(had_pe, pe.is_some());
         Ok(())
     }
 
@@ -304,14 +257,7 @@ impl Netns {
     /// Ends a service that was removed from the table.
     fn retire_service(&self, config: &mut Config, trash: &mut Open<'_>, service: &Service) {
         let key = service.key();
-        let (counter, also) = self.counters(key);
-        counter.fetch_sub(1, Relaxed);
-        if let Some(counter) = also {
-            counter.fetch_sub(1, Relaxed);
-        }
-        if service.pe().is_some() {
-            self.counts(key).conn_out.fetch_sub(1, Relaxed);
-        }
+        self.counts(key).remove(key, service.pe().is_some());
         self.unhook(config, key);
         service.scheduler.retire();
         // Each keeps its service as long as it is in the trash.

@@ -18,7 +18,7 @@ use ipvs_core::netlink::{
     attr::Attrs,
     Attr,
     AttrError,
-    COMMAND_RULES,
+    COMMAND_POLICY,
     *, //
 };
 use kernel::{
@@ -57,7 +57,7 @@ impl Handler for Ipvs {
     const VERSION: u32 = FAMILY_VERSION as u32;
     const RESV_START_OP: u8 = IPVS_CMD_FLUSH + 1;
 
-    /// Stands for the same rules as [`COMMAND_RULES`].
+    /// Stands for the same rules as [`COMMAND_POLICY`].
     const POLICY: &'static [Policy] = &[
         Policy::UNSPEC,
         Policy::NESTED,
@@ -112,5 +112,5 @@ impl Handler for Ipvs {
 #[inline(always)]
 fn attributes<'a>(request: &Request<'a>) -> Result<[Option<Attr<'a>>; ATTRS_COMMAND], AttrError> {
     let attrs = Attrs::new(request.attrs(), Request::ATTRS_OFFSET);
-    netlink::parse(attrs, &COMMAND_RULES)
+    netlink::parse(attrs, &COMMAND_POLICY)
 }

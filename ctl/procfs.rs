@@ -25,24 +25,15 @@ const MODE: u16 = 0o444;
 /// Who may read what takes its time: the owner of the namespace.
 const ROOT_MODE: u16 = 0o440;
 
-/// The files of one namespace; removed when dropped, which waits for their readers.
-pub(crate) struct ProcFiles {
-    _entries: [ProcEntry; 5],
-}
-
-impl ProcFiles {
-    /// Makes the files. They show the namespace's state: nobody may read them before it is there.
-    pub(crate) fn new(net: &OwnNet) -> Result<Self> {
-        Ok(Self {
-            _entries: [
-                ProcEntry::records::<info::Info>(net, c"ip_vs", MODE)?,
-                ProcEntry::records::<conn::Conns>(net, c"ip_vs_conn", MODE)?,
-                ProcEntry::single::<stats::Total>(net, c"ip_vs_stats", MODE)?,
-                ProcEntry::single::<stats::PerCpu>(net, c"ip_vs_stats_percpu", MODE)?,
-                ProcEntry::single::<status::Status>(net, c"ip_vs_status", ROOT_MODE)?,
-            ],
-        })
-    }
+/// Makes the files of a namespace. They show its state: nobody may read them before it is there.
+pub(crate) fn files(net: &OwnNet) -> Result<[ProcEntry; 5]> {
+    Ok([
+        ProcEntry::records::<info::Info>(net, c"ip_vs", MODE)?,
+        ProcEntry::records::<conn::Conns>(net, c"ip_vs_conn", MODE)?,
+        ProcEntry::single::<stats::Total>(net, c"ip_vs_stats", MODE)?,
+        ProcEntry::single::<stats::PerCpu>(net, c"ip_vs_stats_percpu", MODE)?,
+        ProcEntry::single::<status::Status>(net, c"ip_vs_status", ROOT_MODE)?,
+    ])
 }
 
 /// Writes text into a file.

@@ -3,7 +3,7 @@
 //! `net.ipv4.vs.*`: the [`Settings`] as files. C: `vs_vars`.
 
 use crate::{
-    defence::{
+    defence::drop_entry::{
         self,
         DefenceWork, //
     },
@@ -12,11 +12,11 @@ use crate::{
         V6, //
     },
     netns::{
-        ConnResize,
-        ServiceTablesResize, //
+        services::ServiceTablesResize,
+        tables::ConnResize, //
     },
-    settings::Settings, //
-    stats::est::Estimation,
+    settings::Settings,
+    stats::est::Estimation, //
 };
 use ipvs_core::resize::LOAD_FACTORS;
 use kernel::{
@@ -36,8 +36,8 @@ use linux::{
 /// What the files change.
 pub(crate) struct SysctlCtx {
     pub(crate) settings: Arc<Settings>,
-    /// To be woken when a defence is wanted.
-    pub(crate) watch: Arc<Work<DefenceWork>>,
+    /// Looks at the memory, while a defence may be wanted.
+    pub(crate) watch: Work<DefenceWork>,
     /// What lets rates go on.
     pub(crate) estimation: Arc<Estimation>,
     /// What gives the tables of connections another size.
@@ -131,7 +131,7 @@ impl SysctlCtx {
     /// C: `proc_do_defense_mode()`.
     fn set_mode(&self, mode: &Int, number: i32) -> Result {
         self.settings.defence.set_mode(mode, number)?;
-        self.watch.schedule(defence::PERIOD);
+        self.watch.schedule(drop_entry::PERIOD);
         Ok(())
     }
 

@@ -489,6 +489,15 @@ impl<T: Entry> TableRef<T> {
             cache,
         })
     }
+
+    /// Creates what [`Table::alloc`] takes memory from, unless it was created before. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn prepare(&self) -> Result {
+        self.cache.prepare()
+    }
 }
 
 impl<T: Entry> Deref for TableRef<T> {
@@ -544,7 +553,7 @@ impl<T: Entry> Table<T> {
     }
 
     /// A new object of `table` that nobody sees yet; unless there is no memory, or there are `most` in
-    /// the quota. Any context.
+    /// the quota. Any context, after [`TableRef::prepare`].
     pub fn alloc(table: &TableRef<T>, value: T, most: usize) -> Result<New<'_, T>, Refused> {
         if !table.quota.take(most) {
             return Err(Refused::Full);

@@ -67,8 +67,29 @@ pub fn synchronize() {
     unsafe { bindings::synchronize_rcu() };
 }
 
-/// How many [`Shared`] objects wait for their grace period.
+/// How many callbacks of [`call`] have not come to their end.
 static PENDING: Atomic<usize> = Atomic::new(0);
+
+/// Calls `callback` after a grace period, in softirq context; its last step is to call [`called`].
+/// [`drain`] waits for it.
+///
+/// # Safety
+///
+/// `head` must be unused, and stay valid until the callback uses it. `callback` must be safe to call with it.
+pub(crate) unsafe fn call(
+    head: *mut bindings::callback_head,
+    callback: unsafe extern "C" fn(*mut bindings::callback_head),
+) {
+    PENDING.fetch_add(1, Relaxed);
+    // SAFETY: By the safety requirement.
+    unsafe { bindings::call_rcu(head, Some(callback)) };
+}
+
+/// Ends a callback of [`call`].
+pub(crate) fn called() {
+    // What it released is counted by now.
+    PENDING.fetch_sub(1, Release);
+}
 
 /// Waits until everything whose last reference is gone is freed, with all that it held references
 /// to. Nothing may take or release references meanwhile. May sleep.
@@ -226,11 +247,10 @@ impl<T: Send + Sync> Shared<T> {
     #[cold]
     #[inline(never)]
     fn retire(&self) {
-        PENDING.fetch_add(1, Relaxed);
         let rcu = self.memory().rcu.get();
         // SAFETY: No reference is left and none can be taken, since the count is zero; `rcu` is
         // used by nobody else, and is the first field, as `free` expects.
-        unsafe { bindings::call_rcu(rcu, Some(free::<T>)) };
+        unsafe { call(rcu, free::<T>) };
     }
 }
 
@@ -243,8 +263,7 @@ unsafe extern "C" fn free<T: 'static>(rcu: *mut bindings::callback_head) {
     // SAFETY: The memory came from a `KBox` in `Shared::pin_init`; by the safety requirement it is
     // ours alone.
     drop(unsafe { KBox::from_raw(rcu.cast::<SharedInner<T>>()) });
-    // What it released is counted by now.
-    PENDING.fetch_sub(1, Release);
+    called();
 }
 
 /// A [`Shared`] object as a reader sees it: without a reference, for as long as the read-side

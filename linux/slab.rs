@@ -6,27 +6,41 @@
 
 use crate::{
     atomic::{
+        Acquire,
         Atomic,
-        Relaxed, //
+        Relaxed,
+        Release, //
     },
     bindings, //
 };
 use core::{
     marker::PhantomData,
     mem::MaybeUninit,
-    ptr::NonNull, //
+    ptr::{
+        self,
+        NonNull, //
+    },
 };
-use kernel::prelude::*;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
+};
 
-/// A cache of memory for objects of type `T`, aligned to cache lines and never merged with another.
+/// A slab cache for objects of type `T`, aligned to cache lines and never merged with another.
+///
+/// The kernel's cache is created by the first [`Self::prepare`]: to destroy one takes several grace
+/// periods, which a module that was loaded and not used need not wait for.
 ///
 /// # Invariants
 ///
-/// `cache` was created for the layout of `T` and is destroyed by `drop` alone.
+/// `cache` is null or was created for the layout of `T`, and is destroyed by `drop` alone.
+#[pin_data(PinnedDrop)]
 pub struct Cache<T> {
-    cache: NonNull<bindings::kmem_cache>,
-    /// Whether there has been an object.
-    used: Atomic<bool>,
+    name: &'static CStr,
+    cache: Atomic<*mut bindings::kmem_cache>,
+    #[pin]
+    creating: Mutex<()>,
     _objects: PhantomData<T>,
 }
 
@@ -36,44 +50,68 @@ unsafe impl<T> Send for Cache<T> {}
 unsafe impl<T> Sync for Cache<T> {}
 
 impl<T> Cache<T> {
-    /// Creates a cache; `name` is what `/proc/slabinfo` shows. May sleep.
-    pub fn new(name: &'static CStr) -> Result<Self> {
-        // SAFETY: `name` is a C string that outlives the cache.
-        let cache = unsafe {
-            bindings::linux_kmem_cache_create(
-                name.as_char_ptr(),
-                size_of::<T>() as u32,
-                align_of::<T>() as u32,
-            )
-        };
-        // INVARIANT: Just created.
-        Ok(Self {
-            cache: NonNull::new(cache).ok_or(ENOMEM)?,
-            used: Atomic::new(false),
+    /// Returns an initialiser; `name` is what `/proc/slabinfo` shows once there is memory.
+    pub fn new(name: &'static CStr) -> impl PinInit<Self> {
+        // INVARIANT: Null.
+        pin_init!(Self {
+            name,
+            cache: Atomic::new(ptr::null_mut()),
+            creating <- new_mutex!((), "slab_cache"),
             _objects: PhantomData,
         })
     }
 
-    /// Memory for one object, or `None`. Any context.
+    /// Creates the kernel's cache, unless it was created before. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn prepare(&self) -> Result {
+        let _creating = self.creating.lock();
+        if !self.cache.load(Relaxed).is_null() {
+            return Ok(());
+        }
+        // SAFETY: `name` is a C string that outlives the cache.
+        let cache = unsafe {
+            bindings::linux_kmem_cache_create(
+                self.name.as_char_ptr(),
+                size_of::<T>() as u32,
+                align_of::<T>() as u32,
+            )
+        };
+        if cache.is_null() {
+            return Err(ENOMEM);
+        }
+        // INVARIANT: Just created. Who sees the address sees a complete cache.
+        self.cache.store(cache, Release);
+        Ok(())
+    }
+
+    /// Allocates memory for one object; `None` if there is no memory, or was no [`Self::prepare`]. Any
+    /// context.
     #[inline]
     pub(crate) fn alloc(&self) -> Option<NonNull<MaybeUninit<T>>> {
-        if !self.used.load(Relaxed) {
-            self.used.store(true, Relaxed);
+        let cache = self.cache.load(Acquire);
+        if cache.is_null() {
+            return None;
         }
         // SAFETY: By the type invariant.
-        let ptr = unsafe { bindings::linux_kmem_cache_alloc_atomic(self.cache.as_ptr()) };
+        let ptr = unsafe { bindings::linux_kmem_cache_alloc_atomic(cache) };
         NonNull::new(ptr.cast())
     }
 }
 
-impl<T> Drop for Cache<T> {
-    fn drop(&mut self) {
-        if *self.used.get_mut() {
-            // Objects that wait for their readers come back first.
-            crate::rcu::drain();
+#[pinned_drop]
+impl<T> PinnedDrop for Cache<T> {
+    fn drop(self: Pin<&mut Self>) {
+        let cache = self.cache.load(Relaxed);
+        if cache.is_null() {
+            return;
         }
+        // Objects that wait for their readers come back first.
+        crate::rcu::drain();
         // SAFETY: By the type invariant. An object that is still out is reported by the allocator.
-        unsafe { bindings::kmem_cache_destroy(self.cache.as_ptr()) };
+        unsafe { bindings::kmem_cache_destroy(cache) };
     }
 }
 

@@ -234,8 +234,8 @@ impl Scheduler {
         *tree = None;
         current.has_tree.store(false, Relaxed);
         match turn {
-            Rotation::Rr(state) => state.closed_up(&DestsView(view)),
-            Rotation::Wrr(state) => state.closed_up(&DestsView(view)),
+            Rotation::Rr(state) => state.compacted(&DestsView(view)),
+            Rotation::Wrr(state) => state.compacted(&DestsView(view)),
             Rotation::Nowhere => {}
         }
     }

@@ -10,7 +10,7 @@
 //! limits it.
 
 use crate::{
-    netns::ServiceTables,
+    netns::services::ServiceTables,
     settings::Settings,
     stats::packet::NetnsStats,
     walk::Cursor, //
@@ -271,6 +271,7 @@ impl Rates {
             services,
             dests,
             stats,
+            ..
         } = &*self.service_tables;
 
         stats.services.open();

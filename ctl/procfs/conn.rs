@@ -92,7 +92,7 @@ impl Records for Conns {
 }
 
 fn show_conns<F: Family>(netns: &Netns, rcu: ReadLocked<'_>, cursor: &mut Cursor, seq: &SeqFile) {
-    show_some(cursor, &*F::state(netns).conns, rcu, |conn| {
+    show_some(cursor, &*netns.state::<F>().conns, rcu, |conn| {
         print(seq, |f| line(conn).write(f, None));
     });
 }
@@ -103,7 +103,7 @@ fn show_templates<F: Family>(
     cursor: &mut Cursor,
     seq: &SeqFile,
 ) {
-    show_some(cursor, &*F::state(netns).templates, rcu, |template| {
+    show_some(cursor, &*netns.state::<F>().templates, rcu, |template| {
         let pe = template.pe().map(|data| data.shown());
         print(seq, |f| template_line(template).write(f, pe));
     });

@@ -3,9 +3,9 @@
 //! `/proc/net/ip_vs_status`: how full the tables are, and the thread. C: `ip_vs_status_show()`.
 
 use super::print;
-use crate::{
-    conn,
-    netns::Netns, //
+use crate::netns::{
+    tables::conn_buckets,
+    Netns, //
 };
 use core::fmt::Write;
 use ipvs_core::status::{
@@ -28,7 +28,7 @@ impl Single for Status {
             let netns = Netns::of(net, rcu)?;
             Some((
                 netns.conn_tables(),
-                netns.shared_service_tables().clone(),
+                netns.service_tables.clone(),
                 netns.settings.clone(),
                 netns.estimation.clone(),
             ))
@@ -55,7 +55,7 @@ impl Single for Status {
         add(v4.count(), v4.chain_lengths(), v4.size());
         add(v6.count(), v6.chain_lengths(), v6.size());
         if buckets == 0 {
-            buckets = conn::table_size(&conns.v4.conns, &conns.v6.conns);
+            buckets = conn_buckets(&conns.v4.conns, &conns.v6.conns);
         }
         let services = &service_tables.services;
         let present = services.count() != 0;

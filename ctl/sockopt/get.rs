@@ -71,7 +71,7 @@ fn services(answer: &mut Answer<'_>, netns: &Netns) -> Result {
     let wanted = sockopt::services_wanted(&head);
     check_length(
         answer,
-        sockopt::needed(SERVICES_LEN, wanted, SERVICE_ENTRY_LEN),
+        sockopt::answer_len(SERVICES_LEN, wanted, SERVICE_ENTRY_LEN),
     )?;
     let entries = netns.list_services(wanted as usize, |service| {
         ipv4_service(service).map(|()| service_entry(service))
@@ -83,7 +83,10 @@ fn services(answer: &mut Answer<'_>, netns: &Netns) -> Result {
 fn dests(answer: &mut Answer<'_>, netns: &Netns) -> Result {
     let head: [u8; DESTS_LEN] = answer.read()?;
     let wanted = sockopt::dests_wanted(&head);
-    check_length(answer, sockopt::needed(DESTS_LEN, wanted, DEST_ENTRY_LEN))?;
+    check_length(
+        answer,
+        sockopt::answer_len(DESTS_LEN, wanted, DEST_ENTRY_LEN),
+    )?;
     let id = sockopt::parse_id(head.first_chunk::<ID_LEN>().ok_or(EINVAL)?);
     let entries = netns
         .list_dests(&id, wanted as usize, |dest| {

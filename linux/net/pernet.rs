@@ -64,7 +64,7 @@ pub trait PerNet: Send + Sync + Sized + 'static {
 struct Place<T: 'static> {
     slot: Slot<T>,
     users: Users,
-    rcu: Opaque<bindings::kvfree_rcu_head>,
+    rcu: Opaque<bindings::callback_head>,
 }
 
 /// The identity of a [`PerNet`] type among all that the kernel knows.
@@ -212,9 +212,9 @@ impl<T: PerNet> Drop for Registration<T> {
         registry.id.store(0, Relaxed);
         // SAFETY: Registered in `new`.
         unsafe { bindings::unregister_pernet_subsys(registry.ops.get()) };
-        // Hooks that a value had until its drop may still be running.
-        rcu::synchronize();
-        // What the namespaces had may refer to what they had in common.
+        // What the namespaces had may refer to what they had in common. Hooks that a value had until
+        // its drop may still be running, but not for longer than there are readers of its place,
+        // which this waits for as well.
         rcu::drain();
         registry.in_use.store(false, Release);
     }
@@ -321,11 +321,18 @@ unsafe extern "C" fn exit<T: PerNet>(net: *mut bindings::net) {
     if let Some(entry) = unsafe { registry.own_entry(net) } {
         entry.store(core::ptr::null_mut(), Relaxed);
     }
-    // SAFETY: The kernel has allocated the place with `kzalloc()`, and does not find it any more.
-    unsafe {
-        bindings::kvfree_call_rcu(
-            place.rcu.get(),
-            core::ptr::from_ref(place).cast_mut().cast(),
-        )
-    };
+    // SAFETY: `rcu` is used by nobody else. The kernel does not find the place any more.
+    unsafe { rcu::call(place.rcu.get(), free_place::<T>) };
+}
+
+/// Frees a place after its readers.
+///
+/// # Safety
+///
+/// `rcu` must be that field of a [`Place<T>`] that nobody finds or uses any more.
+unsafe extern "C" fn free_place<T: PerNet>(rcu: *mut bindings::callback_head) {
+    let offset = core::mem::offset_of!(Place<T>, rcu);
+    // SAFETY: By the safety requirement; the kernel has allocated the place with `kzalloc()`.
+    unsafe { bindings::kfree(rcu.byte_sub(offset).cast()) };
+    rcu::called();
 }

@@ -10,7 +10,7 @@ use crate::service::dest::Dest;
 use ipvs_core::sched::{
     by_hash::{
         Member,
-        NOBODY, //
+        NO_SERVER, //
     },
     ByHash,
     SchedRequest,
@@ -26,11 +26,11 @@ use linux::{
     rcu_slots::RcuSlots, //
 };
 
-/// Whom each place belongs to. Never changed: a reader sees one table or the next.
+/// Whom each bucket belongs to. Never changed: a reader sees one table or the next.
 pub(super) struct LookupTable {
     dests: KVVec<SharedCell<Dest>>,
-    /// For each place the number of a server in `dests`.
-    places: KVVec<u32>,
+    /// For each bucket the number of a server in `dests`.
+    buckets: KVVec<u32>,
 }
 
 fn member(dest: &Dest, change: Option<Change<'_>>) -> Member {
@@ -84,11 +84,11 @@ impl LookupTable {
         });
         taken?;
 
-        let mut places = KVVec::from_elem(NOBODY, kind.places(), GFP_KERNEL)?;
-        if kind.fill(&mut members, &mut places).is_err() {
+        let mut buckets = KVVec::from_elem(NO_SERVER, kind.table_size(), GFP_KERNEL)?;
+        if kind.fill(&mut members, &mut buckets).is_err() {
             return Ok(None);
         }
-        let map = Shared::pin_init(try_init!(Self { dests, places }? Error), GFP_KERNEL)?;
+        let map = Shared::pin_init(try_init!(Self { dests, buckets }? Error), GFP_KERNEL)?;
         Ok(Some(map))
     }
 
@@ -101,8 +101,8 @@ impl LookupTable {
         flags: u32,
         rcu: ReadLocked<'rcu>,
     ) -> Option<DestView<'rcu>> {
-        kind.pick(arrival, flags, |place| {
-            let number = *self.places.get(place)?;
+        kind.pick(arrival, flags, |bucket| {
+            let number = *self.buckets.get(bucket)?;
             self.dests.get(number as usize)?.get(rcu).map(DestView)
         })
     }

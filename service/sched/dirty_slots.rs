@@ -47,19 +47,19 @@ impl dirty_bits::Word for Word {
 pub(crate) struct DirtySlots {
     pub(super) slots: dirty_bits::DirtyBits<KVVec<Word>>,
     /// What they look at.
-    looks_at: LoadInput,
+    load_input: LoadInput,
 }
 
 impl DirtySlots {
     /// Sleeps.
-    pub(super) fn new(slots: usize, looks_at: LoadInput) -> Result<Shared<Self>> {
+    pub(super) fn new(slots: usize, load_input: LoadInput) -> Result<Shared<Self>> {
         let count = dirty_bits::DirtyBits::<KVVec<Word>>::words_for(slots);
         let mut words = KVVec::with_capacity(count, GFP_KERNEL)?;
         for _ in 0..count {
             words.push_within_capacity(Word(InlineAtomic::new(0)))?;
         }
         let slots = dirty_bits::DirtyBits::new(words, slots);
-        Shared::pin_init(try_init!(Self { slots, looks_at }? Error), GFP_KERNEL)
+        Shared::pin_init(try_init!(Self { slots, load_input }? Error), GFP_KERNEL)
     }
 }
 
@@ -91,7 +91,7 @@ impl DestNotifier {
         };
         linux::rcu::read(|rcu| {
             if let Some(marks) = self.marks.get(rcu) {
-                if detail <= marks.looks_at {
+                if detail <= marks.load_input {
                     marks.slots.mark(slot as usize);
                 }
             }

@@ -20,7 +20,7 @@ use ipvs_core::{
             self,
             is_crowded,
             Sweep,
-            Sweeps,
+            SweepSchedule,
             MAX_ENTRIES,
             STALE_SECS, //
         },
@@ -139,7 +139,7 @@ const SIZING: Sizing = Sizing {
 
 /// Where sweeping is.
 struct Sweeping {
-    sweeps: Sweeps,
+    sweeps: SweepSchedule,
     /// The place in the table.
     cursor: usize,
 }
@@ -152,7 +152,7 @@ pub(super) struct LblcTable {
     settings: Arc<Settings>,
     #[pin]
     entries: Table<Entry>,
-    /// EntryRef while entries come, go, or get another set. The locks of the table are taken within.
+    /// Held while entries come, go, or get another set. The locks of the table are taken within.
     #[pin]
     writer: SpinLockBh<Sweeping>,
 }
@@ -167,7 +167,7 @@ impl LblcTable {
                 entries <- Table::new(SIZING),
                 writer <- new_spinlock_bh!(
                     Sweeping {
-                        sweeps: Sweeps::new(),
+                        sweeps: SweepSchedule::new(),
                         cursor: 0,
                     },
                     "sched_memories"
@@ -217,9 +217,9 @@ impl LblcTable {
             Locality::Lblc => set
                 .iter(rcu)
                 .next()
-                .filter(|server| lblc::keeps(server, servers)),
+                .filter(|server| lblc::is_usable(server, servers)),
             Locality::Lblcr => {
-                let least = lblcr::least(set.iter(rcu));
+                let least = lblcr::least_loaded(set.iter(rcu));
                 if self.shrinks(set) {
                     self.shrink(entry, rcu);
                 }
@@ -230,7 +230,7 @@ impl LblcTable {
 
     fn shrinks(&self, set: &DestSet) -> bool {
         let age = jiffies::now().wrapping_sub(set.since);
-        lblcr::shrinks(set.dests.len(), age, self.settings.expiration(self.kind))
+        lblcr::should_shrink(set.dests.len(), age, self.settings.expiration(self.kind))
     }
 
     /// Takes the most loaded server out of an old set.
@@ -240,7 +240,7 @@ impl LblcTable {
         let Some(set) = entry.set.get(rcu).filter(|set| self.shrinks(set)) else {
             return;
         };
-        if let Some(most) = lblcr::most(set.iter(rcu)) {
+        if let Some(most) = lblcr::most_loaded(set.iter(rcu)) {
             if let Some(smaller) = set.with(Some(most), None, rcu) {
                 entry.set.replace(smaller);
             }

@@ -13,10 +13,10 @@ use crate::service::dest::Dest;
 use ipvs_core::sched::{
     least::Load,
     tree::{
-        Heaviest,
+        MaxWeight,
         Node,
-        Sum,
         Tree, //
+        WeightSum,
     },
     twos,
     wrr,
@@ -38,8 +38,8 @@ const FEW: usize = 32;
 
 enum Kind {
     LeastLoad(LeastLoad, Tree<KVVec<Load>>),
-    Heaviest(Tree<KVVec<Heaviest>>),
-    Sum(Tree<KVVec<Sum>>),
+    MaxWeight(Tree<KVVec<MaxWeight>>),
+    WeightSum(Tree<KVVec<WeightSum>>),
 }
 
 /// A tree of the servers of a service, and who of them has changed.
@@ -57,16 +57,18 @@ impl Kind {
     fn new(kind: SchedulerKind, slots: usize) -> Result<Option<(Self, LoadInput)>> {
         Ok(Some(match kind {
             SchedulerKind::LeastLoad(kind) => {
-                (Self::LeastLoad(kind, tree(slots)?), kind.looks_at())
+                (Self::LeastLoad(kind, tree(slots)?), kind.load_input())
             }
             SchedulerKind::Locality(_) => (
                 Self::LeastLoad(LeastLoad::Wlc, tree(slots)?),
-                LeastLoad::Wlc.looks_at(),
+                LeastLoad::Wlc.load_input(),
             ),
             SchedulerKind::RoundRobin(RoundRobin::Wrr) => {
-                (Self::Heaviest(tree(slots)?), LoadInput::Weight)
+                (Self::MaxWeight(tree(slots)?), LoadInput::Weight)
             }
-            SchedulerKind::Random(Random::Twos) => (Self::Sum(tree(slots)?), LoadInput::Weight),
+            SchedulerKind::Random(Random::Twos) => {
+                (Self::WeightSum(tree(slots)?), LoadInput::Weight)
+            }
             SchedulerKind::RoundRobin(RoundRobin::Rr) | SchedulerKind::ByHash(_) => {
                 return Ok(None)
             }
@@ -80,13 +82,13 @@ impl Kind {
                 slot,
                 server.map_or(Load::EMPTY, |server| kind.load(&server, slot)),
             ),
-            Self::Heaviest(tree) => tree.set(
+            Self::MaxWeight(tree) => tree.set(
                 slot,
-                server.map_or(Heaviest::EMPTY, |server| wrr::weight_of(&server)),
+                server.map_or(MaxWeight::EMPTY, |server| wrr::weight_of(&server)),
             ),
-            Self::Sum(tree) => tree.set(
+            Self::WeightSum(tree) => tree.set(
                 slot,
-                server.map_or(Sum::EMPTY, |server| twos::weight_of(&server)),
+                server.map_or(WeightSum::EMPTY, |server| twos::weight_of(&server)),
             ),
         }
     }
@@ -99,11 +101,11 @@ impl ServerTree {
         if slots <= FEW {
             return Ok(None);
         }
-        let Some((kind, looks_at)) = Kind::new(kind, slots)? else {
+        let Some((kind, load_input)) = Kind::new(kind, slots)? else {
             return Ok(None);
         };
         Ok(Some(Self {
-            marks: DirtySlots::new(slots, looks_at)?,
+            marks: DirtySlots::new(slots, load_input)?,
             kind,
         }))
     }
@@ -136,17 +138,17 @@ impl ServerTree {
     }
 
     /// The weights.
-    pub(super) fn heaviest(&self) -> Option<&Tree<KVVec<Heaviest>>> {
+    pub(super) fn max_weight(&self) -> Option<&Tree<KVVec<MaxWeight>>> {
         match &self.kind {
-            Kind::Heaviest(tree) => Some(tree),
+            Kind::MaxWeight(tree) => Some(tree),
             _ => None,
         }
     }
 
     /// The sums of weights.
-    pub(super) fn sum(&self) -> Option<&Tree<KVVec<Sum>>> {
+    pub(super) fn sum(&self) -> Option<&Tree<KVVec<WeightSum>>> {
         match &self.kind {
-            Kind::Sum(tree) => Some(tree),
+            Kind::WeightSum(tree) => Some(tree),
             _ => None,
         }
     }

@@ -173,7 +173,7 @@ impl SchedState {
             (Rotation::Wrr(state), None) => state.pick(&servers),
             (Rotation::Wrr(state), Some(tree)) => {
                 tree.catch_up(&servers);
-                state.pick_with(&servers, tree.heaviest()?)
+                state.pick_with(&servers, tree.max_weight()?)
             }
             (Rotation::Nowhere, _) => None,
         }

@@ -3,7 +3,7 @@
 //! Once a minute, schedulers forget what has not been of use for long.
 
 use crate::{
-    netns::ServiceTables,
+    netns::services::ServiceTables,
     walk::for_each_shared, //
 };
 use core::ops::ControlFlow;

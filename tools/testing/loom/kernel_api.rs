@@ -212,6 +212,7 @@ pub mod prelude {
     };
     pub use pin_init::{
         pin_data,
+        pin_init,
         pinned_drop,
         PinInit,
         PinnedDrop, //

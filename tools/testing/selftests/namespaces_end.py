@@ -23,6 +23,8 @@ from lib.tap import equal, eventually, main, note, test
 
 UDP = 17
 MANY = 40
+# Those of the C module in Linux 7.3.
+WAITS_TO_UNLOAD = 9
 WAITS = {"wait": "p synchronize_rcu", "expedited": "p synchronize_rcu_expedited",
          "barrier": "p rcu_barrier"}
 
@@ -150,6 +152,7 @@ def unloading(_lab):
     with spaces(MANY):
         many_waits = unload()
     note(f"waits: {few_waits} with few namespaces, {many_waits} with {MANY} more")
+    assert few_waits <= WAITS_TO_UNLOAD, f"{few_waits} waits, C has {WAITS_TO_UNLOAD}"
     assert many_waits <= few_waits + MANY // 4, \
         f"{many_waits} waits, {few_waits} with few namespaces"
 

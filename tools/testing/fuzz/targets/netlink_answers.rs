@@ -26,7 +26,7 @@ use ipvs_core::{
         service,
         service::ServiceId,
         timeout,
-        COMMAND_RULES, //
+        COMMAND_POLICY, //
     },
     stats::{
         Counters,
@@ -173,7 +173,7 @@ pub(crate) fn run(data: &[u8]) {
     assert!(out.bytes.len() <= out.room);
 
     let message = std::mem::take(&mut out.bytes);
-    let attrs = parse(Attrs::new(&message, 0), &COMMAND_RULES).unwrap();
+    let attrs = parse(Attrs::new(&message, 0), &COMMAND_POLICY).unwrap();
     assert_eq!(attrs[1].is_some(), wrote_service);
     assert_eq!(attrs[2].is_some(), wrote_dest);
     if wrote_service {

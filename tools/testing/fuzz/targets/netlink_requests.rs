@@ -15,7 +15,7 @@ use ipvs_core::netlink::{
     dest,
     service,
     timeout,
-    COMMAND_RULES, //
+    COMMAND_POLICY, //
 };
 
 /// Offset, type and payload of each attribute, found the slow way.
@@ -70,7 +70,7 @@ pub(crate) fn run(data: &[u8]) {
             assert!((base..base + message.len()).contains(&at));
         }
     };
-    let attrs = match parse(Attrs::new(message, base), &COMMAND_RULES) {
+    let attrs = match parse(Attrs::new(message, base), &COMMAND_POLICY) {
         Ok(attrs) => attrs,
         Err(error) => return inside(error),
     };

@@ -12,10 +12,10 @@ pub(crate) fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let mut bits = [0; 3].map(|_: u32| u32::from(input.u8() % 32));
     bits.sort_unstable();
-    let [min_bits, roomy_bits, max_bits] = bits;
+    let [min_bits, max_sparse_bits, max_bits] = bits;
     let limits = Limits {
         min_bits,
-        roomy_bits,
+        max_sparse_bits,
         max_bits,
     };
     any_numbers(input.u32(), input.u32(), input.u32(), input.u64());
@@ -35,7 +35,7 @@ pub(crate) fn run(data: &[u8]) {
         assert!((min_bits..=max_bits).contains(&new));
         // There is room for all, unless there may be none; and as much as the factor asks for.
         assert!(new == max_bits || count <= load(new, load_factor.max(0)));
-        assert!(new >= roomy_bits || count <= load(new, load_factor));
+        assert!(new >= max_sparse_bits || count <= load(new, load_factor));
         // It has its size for a reason.
         let part = if anew || new > bits {
             2
@@ -62,14 +62,14 @@ fn load(bits: u32, load_factor: i32) -> u64 {
 }
 
 /// Nonsense is answered too.
-fn any_numbers(min_bits: u32, roomy_bits: u32, max_bits: u32, count: u64) {
+fn any_numbers(min_bits: u32, max_sparse_bits: u32, max_bits: u32, count: u64) {
     let limits = Limits {
         min_bits,
-        roomy_bits,
+        max_sparse_bits,
         max_bits,
     };
     for bits in [Some(min_bits), Some(max_bits), None] {
-        limits.wanted(count, bits, roomy_bits as i32);
+        limits.wanted(count, bits, max_sparse_bits as i32);
     }
 }
 
@@ -86,13 +86,13 @@ fn overload(input: &mut Input<'_>) {
         for _ in 0..step >> 1 {
             if step & 1 == 1 {
                 conns += 1;
-                if thresholds.reached(conns) {
+                if thresholds.reached_upper(conns) {
                     overloaded = thresholds.after_add(conns);
                 }
                 expected |= upper != 0 && conns == upper;
             } else if conns > 0 {
                 conns -= 1;
-                if thresholds.left(conns) {
+                if thresholds.fell_below_lower(conns) {
                     overloaded = thresholds.after_remove(conns);
                 }
                 expected &= conns >= least;

@@ -123,8 +123,8 @@ impl Service {
             }
             3 => self.change(input, |dest, input| dest.overloaded = input.u8() & 1 != 0),
             4 => {
-                self.rr.closed_up(&self.slots);
-                self.wrr.closed_up(&self.slots);
+                self.rr.compacted(&self.slots);
+                self.wrr.compacted(&self.slots);
                 self.slots.0.retain(Option::is_some);
             }
             5 => {

@@ -30,7 +30,7 @@ pub(crate) fn run(data: &[u8]) {
     let (_, head) = (input.u32(), usize::from(input.u8()));
     let (wanted, entry) = (input.u32(), usize::from(input.u8()));
     let need = u128::from(wanted) * entry as u128 + head as u128;
-    assert_eq!(sockopt::needed(head, wanted, entry) as u128, need);
+    assert_eq!(sockopt::answer_len(head, wanted, entry) as u128, need);
 
     let service: [u8; sockopt::SERVICE_LEN] = input.array();
     let parsed = Service::parse(&service);

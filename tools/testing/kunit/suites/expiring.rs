@@ -119,7 +119,8 @@ struct Stage {
 
 impl Stage {
     fn new(items: usize) -> Result<Self> {
-        let cache = Arc::new(slab::Cache::new(c"linux_kunit_timed")?, GFP_KERNEL)?;
+        let cache = Arc::pin_init(slab::Cache::new(c"linux_kunit_expiring"), GFP_KERNEL)?;
+        cache.prepare()?;
         let quota = Arc::new(Quota::new(), GFP_KERNEL)?;
         Ok(Self {
             table: TableRef::new(item::SMALL, cache, quota.clone())?,

@@ -111,17 +111,8 @@ fn table() -> Mortals {
         initial_bits: 1,
         wanted: |_, _, _| None,
     };
-    let init = slab::Cache::new(c"mortals").unwrap();
-    // SAFETY: Writes all of it.
-    let cache = unsafe {
-        pin_init::pin_init_from_closure::<_, Error>(
-            move |slot: *mut slab::Cache<Expiring<Mortal>>| {
-                slot.write(init);
-                Ok(())
-            },
-        )
-    };
-    let cache = sync::Arc::pin_init(cache, GFP_KERNEL).unwrap();
+    let cache = sync::Arc::pin_init(slab::Cache::new(c"mortals"), GFP_KERNEL).unwrap();
+    cache.prepare().unwrap();
     let quota = sync::Arc::new(Quota::new(), GFP_KERNEL).unwrap();
     TableRef::new(sizing, cache, quota).unwrap()
 }
