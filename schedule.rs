@@ -36,7 +36,7 @@ use ipvs_core::{
     sched::SchedRequest, //
 };
 use linux::{
-    expiring::Refused, //
+    expiring::Refused,
     icmp::{
         self,
         Problem, //
@@ -47,7 +47,7 @@ use linux::{
         Borrowed,
         ReadLocked, //
     },
-    skb::Skb,
+    skb::Skb, //
 };
 
 /// How long a connection lasts until its protocol says something (C: `3 * HZ`).
