@@ -30,6 +30,7 @@ use kernel::{
     prelude::*, //
 };
 use linux::{
+    net::Net,
     printk::{
         Log,
         Permit, //
@@ -97,11 +98,11 @@ fn name(service: &Service) -> ServiceName {
 
 /// Says that a scheduler has no server for a new connection. C: `ip_vs_scheduler_err()`.
 #[cold]
-pub(crate) fn no_destination(service: &Service, rcu: ReadLocked<'_>) {
+pub(crate) fn no_destination(net: &Net, service: &Service, rcu: ReadLocked<'_>) {
     let Some(scheduler) = service.scheduler.kind() else {
         return;
     };
-    let Some(permit) = Permit::for_packet() else {
+    let Some(permit) = LOG.permit_for_packet(net) else {
         return;
     };
     let why = match scheduler {
@@ -123,8 +124,8 @@ pub(crate) fn no_destination(service: &Service, rcu: ReadLocked<'_>) {
 /// Says that a packet came to a service for all ports that is not persistent, and so has no server
 /// for it.
 #[cold]
-pub(crate) fn port_zero(service: &Service) {
-    if let Some(permit) = Permit::for_packet() {
+pub(crate) fn port_zero(net: &Net, service: &Service) {
+    if let Some(permit) = LOG.permit_for_packet(net) {
         LOG.error(
             permit,
             format_args!(
@@ -137,8 +138,8 @@ pub(crate) fn port_zero(service: &Service) {
 
 /// Says that a packet had to be dropped for want of memory, which is needed for `what`.
 #[cold]
-pub(crate) fn no_memory(what: &str) {
-    if let Some(permit) = Permit::for_packet() {
+pub(crate) fn no_memory(net: &Net, what: &str) {
+    if let Some(permit) = LOG.permit_for_packet(net) {
         LOG.error(permit, format_args!("no memory for {what}"));
     }
 }
@@ -146,8 +147,8 @@ pub(crate) fn no_memory(what: &str) {
 /// Says that a user wants a scheduler that there is not. What the user wrote is shown with all that
 /// is not printable escaped.
 #[cold]
-pub(crate) fn no_scheduler(name: &[u8]) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn no_scheduler(net: &Net, name: &[u8]) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         let name = name.escape_ascii();
         LOG.info(
             permit,
@@ -158,8 +159,8 @@ pub(crate) fn no_scheduler(name: &[u8]) {
 
 /// The same of a persistence engine.
 #[cold]
-pub(crate) fn no_engine(name: &[u8]) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn no_engine(net: &Net, name: &[u8]) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         let name = name.escape_ascii();
         LOG.info(
             permit,
@@ -171,11 +172,12 @@ pub(crate) fn no_engine(name: &[u8]) {
 /// Says that a scheduler can't be had for a service.
 #[cold]
 pub(crate) fn scheduler_failed(
+    net: &Net,
     scheduler: Option<SchedulerKind>,
     service: &ServiceKey,
     error: Error,
 ) {
-    if let Some(permit) = LOG.permit_for_request() {
+    if let Some(permit) = LOG.permit_for_request(net) {
         LOG.error(
             permit,
             format_args!(
@@ -190,8 +192,8 @@ pub(crate) fn scheduler_failed(
 
 /// Says why values of a server are refused.
 #[cold]
-pub(crate) fn dest_refused(service: &Service, dest: Endpoint, why: &str) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn dest_refused(net: &Net, service: &Service, dest: Endpoint, why: &str) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         LOG.error(
             permit,
             format_args!("{}: server {dest}: {why}", name(service)),
@@ -201,8 +203,8 @@ pub(crate) fn dest_refused(service: &Service, dest: Endpoint, why: &str) {
 
 /// Says that a socket option names a service of a protocol that none can have.
 #[cold]
-pub(crate) fn invalid_protocol(protocol: u16, service: Endpoint) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn invalid_protocol(net: &Net, protocol: u16, service: Endpoint) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         LOG.error(
             permit,
             format_args!("socket option: invalid protocol: {protocol} {service}"),
@@ -212,8 +214,8 @@ pub(crate) fn invalid_protocol(protocol: u16, service: Endpoint) {
 
 /// Says that a socket option has another length than what it asks for.
 #[cold]
-pub(crate) fn wrong_length(length: i32, needed: usize) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn wrong_length(net: &Net, length: i32, needed: usize) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         LOG.error(
             permit,
             format_args!("socket option: length: {length} != {needed}"),

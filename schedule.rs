@@ -140,11 +140,11 @@ fn schedule<'rcu, F: Family>(
     }
     if service.fwmark() == 0 && service.port() != flow.dst_port {
         if service.port() == Be16::ZERO {
-            log::port_zero(&service);
+            log::port_zero(netns.net(), &service);
         }
         return leave(netns, skb, flow, service, cause, rcu);
     }
-    let Some(dest) = service.schedule(&arrival(flow, cause), rcu) else {
+    let Some(dest) = service.schedule(netns.net(), &arrival(flow, cause), rcu) else {
         return leave(netns, skb, flow, service, cause, rcu);
     };
 
@@ -272,7 +272,7 @@ fn publish<'rcu, F: Family>(
         Ok(conn) => conn,
         Err(Refused::Full) => return None,
         Err(Refused::NoMemory) => {
-            log::no_memory("a connection");
+            log::no_memory(netns.net(), "a connection");
             return None;
         }
     };

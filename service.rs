@@ -46,6 +46,7 @@ use kernel::{
 };
 use linux::{
     jiffies::HZ,
+    net::Net,
     rcu::{
         Borrowed,
         ReadLocked, //
@@ -231,16 +232,17 @@ impl Service {
         &self.stats
     }
 
-    /// The server for a new connection.
+    /// The server for a new connection in `net`, which is the service's namespace.
     pub(crate) fn schedule<'rcu>(
         &self,
+        net: &Net,
         arrival: &SchedRequest,
         rcu: ReadLocked<'rcu>,
     ) -> Option<Borrowed<'rcu, Dest>> {
         let flags = self.flags.load(Relaxed);
         let dest = self.scheduler.pick(&self.dests, arrival, flags, rcu);
         if dest.is_none() {
-            log::no_destination(self, rcu);
+            log::no_destination(net, self, rcu);
         }
         dest
     }

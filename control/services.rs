@@ -48,6 +48,7 @@ use ipvs_core::{
 use kernel::prelude::*;
 use linux::{
     module::ModuleRef,
+    net::Net,
     netfilter::{
         self,
         Defrag6, //
@@ -76,12 +77,12 @@ fn service_key(id: &ServiceId) -> Option<ServiceKey> {
 }
 
 /// The scheduler of this name; `None` is the one called "none".
-fn scheduler(name: &[u8]) -> ControlResult<Option<SchedulerKind>> {
+fn scheduler(net: &Net, name: &[u8]) -> ControlResult<Option<SchedulerKind>> {
     if name == b"none" {
         return Ok(None);
     }
     SchedulerKind::from_name(name).map(Some).ok_or_else(|| {
-        log::no_scheduler(name);
+        log::no_scheduler(net, name);
         ControlError::about(
             IPVS_SVC_ATTR_SCHED_NAME,
             ENOENT,
@@ -91,11 +92,11 @@ fn scheduler(name: &[u8]) -> ControlResult<Option<SchedulerKind>> {
 }
 
 /// The persistence engine of this name; an empty one names none.
-fn persistence_engine(name: Option<&[u8]>) -> ControlResult<Option<PeKind>> {
+fn persistence_engine(net: &Net, name: Option<&[u8]>) -> ControlResult<Option<PeKind>> {
     match name {
         None | Some([]) => Ok(None),
         Some(name) => PeKind::from_name(name).map(Some).ok_or_else(|| {
-            log::no_engine(name);
+            log::no_engine(net, name);
             ControlError::about(
                 IPVS_SVC_ATTR_PE_NAME,
                 ENOENT,
@@ -106,9 +107,12 @@ fn persistence_engine(name: Option<&[u8]>) -> ControlResult<Option<PeKind>> {
 }
 
 /// Refuses what makes no sense.
-fn check_service(spec: &ServiceSpec<'_>) -> ControlResult<(Option<SchedulerKind>, Option<PeKind>)> {
-    let kind = scheduler(spec.sched_name)?;
-    let pe = persistence_engine(spec.pe_name)?;
+fn check_service(
+    net: &Net,
+    spec: &ServiceSpec<'_>,
+) -> ControlResult<(Option<SchedulerKind>, Option<PeKind>)> {
+    let kind = scheduler(net, spec.sched_name)?;
+    let pe = persistence_engine(net, spec.pe_name)?;
     // For IPv6 it is the length of a prefix.
     if spec.id.family == AF_INET6 && !matches!(spec.netmask.raw(), 1..=128) {
         return Err(ControlError::about(
@@ -213,7 +217,7 @@ impl Netns {
         {
             return Err(ControlError::new(EEXIST, "the service exists"));
         }
-        let (kind, pe) = check_service(spec)?;
+        let (kind, pe) = check_service(self.net(), spec)?;
         const PROTOCOL: ControlError = ControlError::about(
             IPVS_SVC_ATTR_PROTOCOL,
             EPROTONOSUPPORT,
@@ -232,7 +236,7 @@ impl Netns {
             spec.id.port,
         );
         let service = Service::new(key, hash, named, kind, self.settings.clone())
-            .inspect_err(|&error| log::scheduler_failed(kind, &key, error))?;
+            .inspect_err(|&error| log::scheduler_failed(self.net(), kind, &key, error))?;
         let service = Shared::pin_init(service, GFP_KERNEL)?;
         service.configure(spec, pe);
         let in_use = ModuleRef::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(
@@ -270,11 +274,11 @@ impl Netns {
     pub(crate) fn edit_service(&self, spec: &ServiceSpec<'_>) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(&spec.id)?;
-        let (kind, pe) = check_service(spec)?;
+        let (kind, pe) = check_service(self.net(), spec)?;
         service
             .scheduler
             .set(kind, &service.dests)
-            .inspect_err(|&error| log::scheduler_failed(kind, service.key(), error))?;
+            .inspect_err(|&error| log::scheduler_failed(self.net(), kind, service.key(), error))?;
         self.sweep_later(&service);
         let had_pe = service.pe().is_some();
         service.configure(spec, pe);

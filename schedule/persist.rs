@@ -26,6 +26,7 @@ use crate::{
         NewConn, //
     },
     family::Family,
+    log,
     netns::Netns,
     pe::PeData,
     service::dest::Dest,
@@ -39,6 +40,7 @@ use ipvs_core::{
     },
 };
 use linux::{
+    expiring::Refused,
     netfilter::Verdict,
     rcu::{
         Borrowed,
@@ -153,7 +155,9 @@ fn template<'rcu, F: Family>(
         }
     }
     let arrival = arrival(flow, cause);
-    let dest = service.schedule(&arrival, rcu).ok_or(Missing::NoServer)?;
+    let dest = service
+        .schedule(netns.net(), &arrival, rcu)
+        .ok_or(Missing::NoServer)?;
     let dport = if is_for_its_port(service, flow) {
         dest.port()
     } else {
@@ -200,7 +204,14 @@ fn make<'rcu, F: Family>(
 ) -> Option<TemplateRef<'rcu, F>> {
     let state = F::state(netns);
     let (most, settings) = (netns.conn_max(), &netns.settings);
-    let template = Template::publish(&state.templates, rcu, new, most, settings, wanted)?;
+    let template = Template::publish(&state.templates, rcu, new, most, settings, wanted)
+        .inspect_err(|refused| {
+            if matches!(refused, Refused::NoMemory) {
+                log::no_memory(netns.net(), "a template");
+            }
+        })
+        .ok()
+        .flatten()?;
     if state.templates.unbalanced(rcu) {
         state.conn_resize.hurry();
     }

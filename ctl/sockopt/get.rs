@@ -70,6 +70,7 @@ fn services(answer: &mut Answer<'_>, netns: &Netns) -> Result {
     let head: [u8; SERVICES_LEN] = answer.read()?;
     let wanted = sockopt::services_wanted(&head);
     check_length(
+        netns,
         answer,
         sockopt::needed(SERVICES_LEN, wanted, SERVICE_ENTRY_LEN),
     )?;
@@ -83,7 +84,11 @@ fn services(answer: &mut Answer<'_>, netns: &Netns) -> Result {
 fn dests(answer: &mut Answer<'_>, netns: &Netns) -> Result {
     let head: [u8; DESTS_LEN] = answer.read()?;
     let wanted = sockopt::dests_wanted(&head);
-    check_length(answer, sockopt::needed(DESTS_LEN, wanted, DEST_ENTRY_LEN))?;
+    check_length(
+        netns,
+        answer,
+        sockopt::needed(DESTS_LEN, wanted, DEST_ENTRY_LEN),
+    )?;
     let id = sockopt::parse_id(head.first_chunk::<ID_LEN>().ok_or(EINVAL)?);
     let entries = netns
         .list_dests(&id, wanted as usize, |dest| {
@@ -95,11 +100,11 @@ fn dests(answer: &mut Answer<'_>, netns: &Netns) -> Result {
 }
 
 /// Refuses a caller who has more or less room than for what he asks.
-fn check_length(answer: &Answer<'_>, needed: usize) -> Result {
+fn check_length(netns: &Netns, answer: &Answer<'_>, needed: usize) -> Result {
     if usize::try_from(answer.len()) == Ok(needed) {
         return Ok(());
     }
-    log::wrong_length(answer.len(), needed);
+    log::wrong_length(netns.net(), answer.len(), needed);
     Err(EINVAL)
 }
 
