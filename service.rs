@@ -45,6 +45,7 @@ use linux::{
         Relaxed, //
     },
     jiffies::HZ,
+    net::Net,
     rcu::{
         Borrowed,
         ReadLocked, //
@@ -232,9 +233,10 @@ impl Service {
         &self.stats
     }
 
-    /// Returns the server for a new connection.
+    /// Returns the server for a new connection in `net`, which is the service's namespace.
     pub(crate) fn schedule<'rcu>(
         &self,
+        net: &Net,
         arrival: &SchedRequest,
         rcu: ReadLocked<'rcu>,
     ) -> Option<Borrowed<'rcu, Dest>> {
@@ -242,7 +244,7 @@ impl Service {
         let dest = self.scheduler.pick(&self.dests, arrival, flags, rcu);
         if dest.is_none() {
             if let Some(scheduler) = self.scheduler.kind() {
-                log::no_destination(scheduler, self.label(), || self.has_weight(rcu));
+                log::no_destination(net, scheduler, self.label(), || self.has_weight(rcu));
             }
         }
         dest

@@ -19,7 +19,6 @@ use super::lifetime::{
 };
 use crate::{
     family::Family,
-    log,
     pe::PeData,
     service::dest::Dest,
     settings::Settings, //
@@ -162,8 +161,11 @@ impl<F: Family> Template<F> {
     }
 
     /// Makes a template; or finds that another packet has just made one that is as good: see
-    /// [`Template::check`]. Under RCU. `None` if there is no memory, or there are `most` connections
-    /// in the namespace.
+    /// [`Template::check`]. Under RCU. `None` if that one has just ended.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory, or there are `most` connections in the namespace.
     pub(crate) fn publish<'rcu>(
         table: &TableRef<Self>,
         rcu: ReadLocked<'rcu>,
@@ -171,7 +173,7 @@ impl<F: Family> Template<F> {
         most: usize,
         settings: &Settings,
         wanted: Option<&Dest>,
-    ) -> Option<TemplateRef<'rcu, F>> {
+    ) -> Result<Option<TemplateRef<'rcu, F>>, Refused> {
         let NewTemplate {
             key,
             pe,
@@ -196,23 +198,16 @@ impl<F: Family> Template<F> {
             timeout: Atomic::new(timeout),
             deadline: Deadline::after(timeout),
         };
-        let new = match TemplateTable::alloc(table, template, most) {
-            Ok(new) => new,
-            Err(Refused::Full) => return None,
-            Err(Refused::NoMemory) => {
-                log::no_memory("a template");
-                return None;
-            }
-        };
+        let new = TemplateTable::alloc(table, template, most)?;
         let same = |other: &Self| other.takes(&key, pe.as_ref()) && other.check(settings, wanted);
-        match new.publish(rcu, same) {
+        Ok(match new.publish(rcu, same) {
             Ok(template) => {
                 template.dest.bind_template();
                 Some(TemplateRef(template))
             }
             // It may have ended by now: then the client's next packet makes another one.
             Err(other) => begin(other),
-        }
+        })
     }
 
     /// Whether it is the one of that key, and may be asked where to go. One of a persistence engine
