@@ -4,12 +4,10 @@
 
 mod bits;
 pub(crate) mod expire_nodest;
+pub(crate) mod sizing;
 pub(crate) mod template;
 
-pub(crate) use bits::{
-    Bits,
-    FwdMethod, //
-};
+pub(crate) use bits::Bits;
 
 use crate::{
     family::{
@@ -25,7 +23,6 @@ use bits::{
     F_HASHED, //
 };
 use core::sync::atomic::{
-    AtomicU32,
     AtomicU8,
     AtomicUsize,
     Ordering::Relaxed, //
@@ -36,13 +33,13 @@ use ipvs_core::{
         Flow,
         HashKey, //
     },
+    forward::FwdMethod,
     net::{
         Addr,
         Address,
         Be16, //
     },
-    netlink::CONN_F_ONE_PACKET,
-    resize::Limits, //
+    netlink::CONN_F_ONE_PACKET, //
 };
 use linux::{
     expiring::{
@@ -58,14 +55,10 @@ use linux::{
     },
     table::{
         Hashed,
-        Seed,
-        Sizing, //
+        Seed, //
     },
 };
-use template::{
-    Control,
-    Template, //
-};
+use template::Control;
 
 /// A connection of a client with a real server, by way of a virtual service.
 ///
@@ -93,41 +86,6 @@ const MANY_PACKETS: u8 = FEW_PACKETS + 1;
 
 /// The table of a namespace's connections of a family.
 pub(crate) type ConnTable<F> = expiring::Table<Conn<F>>;
-
-/// The tables of a family in a namespace.
-pub(crate) struct Tables<F: Family> {
-    pub(crate) conns: TableRef<Conn<F>>,
-    pub(crate) templates: TableRef<Template<F>>,
-}
-
-impl<F: Family> Tables<F> {
-    /// How many connections there are, as users count them: with templates.
-    #[inline]
-    pub(crate) fn count(&self) -> usize {
-        self.conns.count().saturating_add(self.templates.count())
-    }
-}
-
-impl<F: Family> Clone for Tables<F> {
-    fn clone(&self) -> Self {
-        Self {
-            conns: self.conns.clone(),
-            templates: self.templates.clone(),
-        }
-    }
-}
-
-/// The tables of both families in a namespace.
-#[derive(Clone)]
-pub(crate) struct ConnTables {
-    pub(crate) v4: Tables<V4>,
-    pub(crate) v6: Tables<V6>,
-}
-
-/// The number of buckets for connections, as users are told: that of the larger of the tables.
-pub(crate) fn table_size(v4: &ConnTable<V4>, v6: &ConnTable<V6>) -> usize {
-    v4.size().max(v6.size())
-}
 
 /// A connection in its table.
 pub(crate) type PublishedConn<F> = Expiring<Conn<F>>;
@@ -476,56 +434,6 @@ impl<F: Family> expiring::Entry for Conn<F> {
             template::release(control, last.forced());
         }
     }
-}
-
-/// The smallest and the largest table, as powers of two (C: `IP_VS_CONN_TAB_MIN_BITS`, `_MAX_BITS`).
-const TAB_BITS: core::ops::RangeInclusive<u32> = 8..=27;
-
-/// The largest table that has fewer connections than buckets, unless the user says how large it may
-/// be (C: `CONFIG_IP_VS_TAB_BITS`).
-const ROOMY_BITS: u32 = 12;
-
-/// The largest table that the user allows, or 0 if that is open.
-static MAX_BITS: AtomicU32 = AtomicU32::new(0);
-
-/// Takes the module parameter `conn_tab_bits`: tables grow up to that, into the range that C allows;
-/// 0 leaves it open. When the module is loaded.
-pub(crate) fn set_max_bits(bits: i32) {
-    let bits = match u32::try_from(bits) {
-        Ok(0) => 0,
-        Ok(bits) => bits.clamp(*TAB_BITS.start(), *TAB_BITS.end()),
-        Err(_) => *TAB_BITS.start(),
-    };
-    MAX_BITS.store(bits, Relaxed);
-}
-
-/// How large a table of connections or templates may be.
-fn limits(min_bits: u32) -> Limits {
-    let (roomy_bits, max_bits) = match MAX_BITS.load(Relaxed) {
-        0 => (ROOMY_BITS, *TAB_BITS.end()),
-        bits => (bits, bits),
-    };
-    Limits {
-        min_bits,
-        roomy_bits,
-        max_bits,
-    }
-}
-
-/// How the table grows and shrinks.
-pub(crate) const SIZING: Sizing = Sizing {
-    initial_bits: *TAB_BITS.start(),
-    wanted: |conns, bits, load_factor| {
-        limits(*TAB_BITS.start()).wanted(conns as u64, bits, load_factor)
-    },
-};
-
-/// The number of buckets of a table of connections: at the start, and at most.
-pub(crate) fn table_sizes() -> [usize; 2] {
-    let Limits {
-        min_bits, max_bits, ..
-    } = limits(SIZING.initial_bits);
-    [min_bits, max_bits].map(|bits| 1usize.wrapping_shl(bits))
 }
 
 // Less than half of what the C module takes: two cache lines, and three; lock debugging makes each

@@ -1,61 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Defence against floods: dropping first packets, dropping connections, and TCP states that do not
-//! take a client's word. C: `update_defense_level()`, `ip_vs_random_dropentry()`.
+//! Defence against floods: what users set, what is in force, and what of it packets ask for: dropping
+//! first packets, and TCP states that do not take a client's word. C: `update_defense_level()`.
 //!
-//! Once a second it is looked whether memory is low, as long as a defence may be wanted.
+//! [`drop_entry`] looks at the memory once a second, and drops connections.
 
-use crate::{
-    conn::{
-        self,
-        template::{
-            expire_template,
-            PublishedTemplate, //
-        },
-        ConnTables,
-        PublishedConn,
-        Tables, //
-    },
-    family::Family,
-    netns::Timeouts,
-    proto,
-    settings::Settings, //
-};
+pub(crate) mod drop_entry;
+
 use core::sync::atomic::{
     AtomicBool,
     AtomicI32,
-    AtomicU8,
     Ordering::Relaxed, //
 };
 use ipvs_core::{
     defence::{
         self,
-        FEW_PACKETS,
         MODES, //
     },
-    ipv4::PROTO_TCP,
-    tcp::{
-        self,
-        TcpState, //
-    },
+    tcp, //
 };
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    },
+    sync::Mutex, //
 };
 use linux::{
-    jiffies::HZ,
-    memory, random, rcu,
-    sched::cond_resched,
-    sysctl::Int,
-    work::{
-        Next,
-        Run, //
-    },
+    memory,
+    sysctl::Int, //
 };
 
 /// What users set, and what is in force.
@@ -71,7 +42,7 @@ pub(crate) struct Defence {
     pub(crate) drop_packet: Int,
     /// Mode of careful TCP states.
     pub(crate) secure_tcp: Int,
-    /// EntryRef while modes change, or what is in force.
+    /// Held while modes change, or what is in force.
     #[pin]
     update: Mutex<()>,
     drops_entries: AtomicBool,
@@ -111,9 +82,9 @@ impl Defence {
         Ok(())
     }
 
-    /// Looks at the memory, and puts in force what the modes say. Whether a defence may be wanted
-    /// later.
-    fn update(&self) -> bool {
+    /// Looks at the memory, and puts in force what the modes say. Returns whether a defence may be
+    /// wanted later.
+    pub(crate) fn update(&self) -> bool {
         let _update = self.update.lock();
         self.update_locked();
         [&self.drop_entry, &self.drop_packet, &self.secure_tcp]
@@ -125,7 +96,7 @@ impl Defence {
         let threshold = self.amemthresh.get().max(0);
         let available = i32::try_from(memory::available_pages()).unwrap_or(i32::MAX);
         let step = |mode: &Int| {
-            let (number, on) = defence::next(mode.get(), available < threshold);
+            let (number, on) = defence::next_mode(mode.get(), available < threshold);
             mode.set(number);
             on
         };
@@ -150,6 +121,11 @@ impl Defence {
         rate != 0 && self.counts_to_drop(rate)
     }
 
+    /// Returns whether connections are to be dropped at present.
+    pub(crate) fn drops_entries(&self) -> bool {
+        self.drops_entries.load(Relaxed)
+    }
+
     #[cold]
     fn counts_to_drop(&self, rate: i32) -> bool {
         if self.drop_counter.fetch_sub(1, Relaxed) > 1 {
@@ -166,121 +142,6 @@ impl Defence {
             tcp::Table::Secure
         } else {
             tcp::Table::Normal
-        }
-    }
-}
-
-/// Looks after the memory once a second.
-pub(crate) struct DefenceWork {
-    settings: Arc<Settings>,
-    timeouts: Arc<Timeouts>,
-    conns: ConnTables,
-    /// Of the connections with one packet and more, how many are spared until one is dropped.
-    spared: [AtomicU8; FEW_PACKETS as usize],
-}
-
-/// How often.
-pub(crate) const PERIOD: usize = HZ as usize;
-
-/// How long a connection must have been idle to be dropped, in ticks.
-const LONG_IDLE: u32 = 60 * HZ;
-
-impl DefenceWork {
-    pub(crate) fn new(settings: Arc<Settings>, timeouts: Arc<Timeouts>, conns: ConnTables) -> Self {
-        Self {
-            settings,
-            timeouts,
-            conns,
-            spared: [const { AtomicU8::new(0) }; FEW_PACKETS as usize],
-        }
-    }
-
-    /// Drops connections that are not worth much, in one part of 32 of a table, at random.
-    fn drop_entries<F: Family>(&self, tables: &Tables<F>) {
-        let mut random = [0; size_of::<usize>()];
-        random::fill(&mut random);
-        let start = usize::from_ne_bytes(random);
-        let mut cursor = start;
-        for _ in 0..tables.conns.size() / 32 {
-            cursor = rcu::read(|rcu| {
-                tables.conns.scan(rcu, cursor, |conn| {
-                    if self.is_expendable(conn) {
-                        conn::expire_forced(conn);
-                    }
-                })
-            });
-            cond_resched();
-        }
-        cursor = start;
-        for _ in 0..tables.templates.size() / 32 {
-            cursor = rcu::read(|rcu| {
-                tables.templates.scan(rcu, cursor, |template| {
-                    if !template.has_conns() && self.is_expendable_template(template) {
-                        expire_template(template);
-                    }
-                })
-            });
-            cond_resched();
-        }
-    }
-
-    /// Templates without connections are worth much if a client has shown that it is there; those for
-    /// packets one by one, if many came.
-    fn is_expendable_template<F: Family>(&self, template: &PublishedTemplate<F>) -> bool {
-        if template.is_one_packet() {
-            let idle = idle(template.timeout(), template.remaining());
-            return self.is_sampled(idle, template.packets());
-        }
-        !template.is_assured()
-    }
-
-    fn is_expendable<F: Family>(&self, conn: &PublishedConn<F>) -> bool {
-        let is_sampled = || {
-            let timeout = proto::timeout(conn.protocol(), conn.bits(), &self.timeouts);
-            self.is_sampled(idle(timeout, conn.remaining()), conn.packets())
-        };
-        if conn.protocol() != PROTO_TCP {
-            return is_sampled();
-        }
-        match TcpState::from_number(conn.bits().state()) {
-            Some(TcpState::SynRecv | TcpState::SynAck) => true,
-            Some(TcpState::Established) => is_sampled(),
-            _ => false,
-        }
-    }
-
-    /// C: `todrop_entry()`.
-    fn is_sampled(&self, idle: usize, packets: u8) -> bool {
-        if idle < LONG_IDLE as usize {
-            return false;
-        }
-        let place = usize::from(packets).checked_sub(1);
-        let Some(spared) = place.and_then(|place| self.spared.get(place)) else {
-            return false;
-        };
-        let (drop, left) = defence::sample(packets, spared.load(Relaxed));
-        spared.store(left, Relaxed);
-        drop
-    }
-}
-
-/// How long something has been idle, in ticks, if it lasts `timeout` after its last packet.
-fn idle(timeout: u32, remaining: usize) -> usize {
-    (timeout as usize).saturating_sub(remaining)
-}
-
-impl Run for DefenceWork {
-    fn run(&self) -> Next {
-        let defence = &self.settings.defence;
-        let goes_on = defence.update();
-        if defence.drops_entries.load(Relaxed) {
-            self.drop_entries(&self.conns.v4);
-            self.drop_entries(&self.conns.v6);
-        }
-        if goes_on {
-            Next::After(PERIOD)
-        } else {
-            Next::Done
         }
     }
 }

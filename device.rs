@@ -23,8 +23,7 @@ impl Handler for DeviceEvents {
     fn gone(net: &Net, device: &Device) {
         // The table outlives the namespace's state as long as it is walked over: that may take its
         // time.
-        let service_tables =
-            rcu::read(|rcu| Some(Netns::of(net, rcu)?.shared_service_tables().clone()));
+        let service_tables = rcu::read(|rcu| Some(Netns::of(net, rcu)?.service_tables.clone()));
         let Some(service_tables) = service_tables else {
             return;
         };

@@ -6,17 +6,12 @@
 //! for each family, and IPv4 pays nothing for the other. A server's address may be of the other
 //! family, if its packets are tunnelled: that is looked at where they are.
 
+mod mode;
 mod v4;
 mod v6;
 
-use crate::{
-    ipvs_xmit::Mode,
-    netns::{
-        Netns,
-        PerFamily, //
-    },
-    service::dest::Dest,
-};
+pub(crate) use mode::Mode;
+
 use ipvs_core::{
     flow::FlowAddress,
     forward::Outer,
@@ -26,14 +21,18 @@ use ipvs_core::{
 use kernel::prelude::*;
 use linux::{
     net::Net,
+    netdevice::Device,
     netfilter::{
         DefragUser,
         Protocol, //
     },
+    rcu::ReadLocked,
     route::{
         Found,
         Route,
-        RouteCache, //
+        RouteCache,
+        Rt6Info,
+        Rtable, //
     },
     skb::{
         Encapsulation,
@@ -73,6 +72,51 @@ pub(crate) trait Header: Copy {
     fn dont_fragment(&self) -> bool;
 }
 
+/// Names a type that there is one of for each family, so that [`Family::select`] can find the one
+/// that a generic function needs: what has both need not be known here.
+pub(crate) trait ForEach {
+    /// The type for a family.
+    type For<F: Family>;
+}
+
+/// The cached routes to a host, which has an address of one of the families.
+pub(crate) struct RouteCaches {
+    v4: RouteCache<Rtable>,
+    v6: RouteCache<Rt6Info>,
+}
+
+impl ForEach for RouteCaches {
+    type For<F: Family> = RouteCache<F::Route>;
+}
+
+impl RouteCaches {
+    /// Makes both, empty.
+    pub(crate) const fn new() -> Self {
+        Self {
+            v4: RouteCache::new(),
+            v6: RouteCache::new(),
+        }
+    }
+
+    /// Returns the place for the route to an address of a family.
+    #[inline]
+    pub(crate) fn of<F: Family>(&self) -> &RouteCache<F::Route> {
+        F::select::<Self>(&self.v4, &self.v6)
+    }
+
+    /// Forgets the route. Any context.
+    pub(crate) fn reset(&self) {
+        self.v4.reset();
+        self.v6.reset();
+    }
+
+    /// Forgets the route if it refers to `device`, or is out of date in `net`. Any context.
+    pub(crate) fn reset_if_uses(&self, device: &Device, net: &Net, rcu: ReadLocked<'_>) {
+        self.v4.reset_if_uses(device, net, rcu);
+        self.v6.reset_if_uses(device, net, rcu);
+    }
+}
+
 /// What became of a fragment.
 pub(crate) enum Defrag<H> {
     /// The packet, to be looked at as a whole.
@@ -110,11 +154,8 @@ pub(crate) trait Family: Copy + Send + Sync + 'static {
     /// all packets through tunnels if path MTUs don't matter.
     const ROUTERS_FRAGMENT: bool;
 
-    /// What a namespace has for the family.
-    fn state(netns: &Netns) -> &PerFamily<Self>;
-
-    /// The place for the route to a server of the family.
-    fn route_cache(dest: &Dest) -> &RouteCache<Self::Route>;
+    /// Returns the one of both that is for this family.
+    fn select<'a, T: ForEach>(v4: &'a T::For<V4>, v6: &'a T::For<V6>) -> &'a T::For<Self>;
 
     /// Looks up the way to `addr`. `with_source` says whether the source address matters.
     fn look_up(
@@ -172,7 +213,7 @@ pub(crate) trait Family: Copy + Send + Sync + 'static {
     fn is_from_loopback(skb: &Skb) -> bool;
 
     /// Whether a packet, which has the route that it came with, came from another host.
-    fn is_from_outside(skb: &Skb, rcu: linux::rcu::ReadLocked<'_>) -> bool;
+    fn is_from_outside(skb: &Skb, rcu: ReadLocked<'_>) -> bool;
 
     /// Whether there are hops left for a packet.
     fn has_hops(skb: &Skb) -> bool;

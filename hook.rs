@@ -14,7 +14,6 @@ use crate::{
         self,
         Conn,
         Found,
-        FwdMethod,
         PublishedConn, //
     },
     family::{
@@ -26,8 +25,8 @@ use crate::{
     },
     ipvs_xmit,
     netns::{
-        Netns,
-        PerFamily, //
+        tables::PerFamily,
+        Netns, //
     },
     proto::{
         self,
@@ -42,12 +41,10 @@ use crate::{
     service::dest,
     stats::packet::PacketStats,
 };
-use core::{
-    marker::PhantomData,
-    sync::atomic::Ordering::Relaxed, //
-};
+use core::marker::PhantomData;
 use ipvs_core::{
     flow::Flow,
+    forward::FwdMethod,
     ipv4::PROTO_UDP,
     sched::Server,
     tcp::{
@@ -186,7 +183,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     /// What the namespace has for the family.
     #[inline]
     fn state(&self) -> &'rcu PerFamily<F> {
-        F::state(self.netns)
+        self.netns.state()
     }
 
     #[inline]
@@ -267,7 +264,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         if let Some(Found::Answer(conn)) = found {
             return self.answer(skb, &packet, conn);
         }
-        let skb = if state.service_counts.conn_out.load(Relaxed) != 0 {
+        let skb = if state.service_counts.any_conn_out() {
             match self.started_by_server(skb, &packet) {
                 Ok(verdict) => return verdict,
                 Err(skb) => skb,

@@ -20,6 +20,7 @@ mod ipvs_xmit;
 mod log;
 mod netns;
 mod pe;
+mod pernet;
 mod proto;
 mod schedule;
 mod service;
@@ -57,7 +58,7 @@ struct Announced;
 
 impl Announced {
     fn new() -> Self {
-        log::loaded();
+        log::loaded(conn::sizing::table_sizes());
         Self
     }
 }
@@ -82,9 +83,9 @@ struct IpVs {
 
 impl kernel::Module for IpVs {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        conn::set_max_bits(module_parameters::conn_tab_bits.value());
+        conn::sizing::set_max_bits(module_parameters::conn_tab_bits.value());
         let without = |what| move |&error: &Error| log::not_loaded(what, error);
-        let common = netns::Common::new().inspect_err(without("caches of connections"))?;
+        let common = pernet::Common::new().inspect_err(without("caches of connections"))?;
         let namespaces =
             net::Registration::new(common).inspect_err(without("network namespaces"))?;
         let namespaces = Arc::new(namespaces, GFP_KERNEL)?;

@@ -22,13 +22,9 @@ pub(crate) use icmp::{
     IcmpError, //
 };
 pub(crate) use nat::snat;
-pub(crate) use route::Mode;
 
 use crate::{
-    conn::{
-        Conn,
-        FwdMethod, //
-    },
+    conn::Conn,
     family::{
         Family,
         Header, //
@@ -36,6 +32,7 @@ use crate::{
     netns::Netns,
     settings::Settings, //
 };
+use ipvs_core::forward::FwdMethod;
 use linux::{
     net::Net,
     netfilter::{

@@ -17,8 +17,8 @@ use crate::{
         Header, //
     },
     netns::{
-        Netns,
-        Timeouts, //
+        timeouts::Timeouts,
+        Netns, //
     },
     settings::Settings, //
 };

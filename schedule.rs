@@ -8,28 +8,27 @@ mod persist;
 use crate::{
     conn::{
         Conn,
-        FwdMethod,
         NewConn,
         PublishedConn, //
     },
     family::Family,
     hook::Packet,
     log,
-    netns::Netns,
+    netns::{
+        services::{
+            FTPDATA,
+            FTPPORT, //
+        },
+        Netns, //
+    },
     service::dest::Dest,
     service::Service,
     stats::packet::PacketStats,
 };
-use core::sync::atomic::Ordering::Relaxed;
 use ipvs_core::{
-    flow::{
-        Flow,
-        ServiceKey, //
-    },
-    ipv4::{
-        PROTO_TCP,
-        PROTO_UDP, //
-    },
+    flow::Flow,
+    forward::FwdMethod,
+    ipv4::PROTO_UDP,
     net::{
         Address,
         Be16, //
@@ -50,12 +49,6 @@ use linux::{
     },
     skb::Skb,
 };
-
-/// Where FTP servers send data from (C: `FTPDATA`).
-const FTPDATA: Be16 = Be16::new(20);
-
-/// Where FTP servers listen (C: `FTPPORT`).
-pub(crate) const FTPPORT: Be16 = Be16::new(21);
 
 /// How long a connection lasts until its protocol says something (C: `3 * HZ`).
 const INITIAL_TIMEOUT: u32 = 3 * HZ;
@@ -119,7 +112,10 @@ fn schedule<'rcu, F: Family>(
     cause: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
-    let Some(service) = find_service::<F>(netns, skb.mark(), flow, rcu) else {
+    let (tables, state) = (netns.service_tables(), netns.state::<F>());
+    let counts = &state.service_counts;
+    let Some(service) = tables.find_for_packet::<F>(counts, netns.net(), skb.mark(), flow, rcu)
+    else {
         return Scheduled::Verdict(Verdict::Accept(skb));
     };
     if netns.settings.defence.drops_packet() {
@@ -131,7 +127,6 @@ fn schedule<'rcu, F: Family>(
     }
     // Nor is an answer of a server on this host a request.
     let is_of_this_host = skb.device().is_none_or(|device| device.is_loopback());
-    let state = F::state(netns);
     if is_of_this_host && Conn::is_reply_of_service(&state.conns, &state.conn_key, rcu, flow) {
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
@@ -140,7 +135,7 @@ fn schedule<'rcu, F: Family>(
     }
     if service.fwmark() == 0 && service.port() != flow.dst_port {
         if service.port() == Be16::ZERO {
-            log::port_zero(&service);
+            log::port_zero(service.label());
         }
         return leave(netns, skb, flow, service, cause, rcu);
     }
@@ -266,7 +261,7 @@ fn publish<'rcu, F: Family>(
     cause: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
-    let state = F::state(netns);
+    let state = netns.state::<F>();
     let conns = &state.conns;
     let conn = match Conn::new(conns, new, netns.conn_max()) {
         Ok(conn) => conn,
@@ -294,53 +289,6 @@ fn publish<'rcu, F: Family>(
         }
         Err(conn) => Some((conn, false)),
     }
-}
-
-/// The service for a packet: by its firewall mark, by its address and port, by its address and the
-/// port of FTP, whose data connections may go to any that needs no privilege, by its address alone.
-/// C: `ip_vs_service_find()`.
-fn find_service<'rcu, F: Family>(
-    netns: &'rcu Netns,
-    mark: u32,
-    flow: &Flow<F::Addr>,
-    rcu: ReadLocked<'rcu>,
-) -> Option<Borrowed<'rcu, Service>> {
-    let counts = &F::state(netns).service_counts;
-    if mark != 0 && counts.fwmark.load(Relaxed) != 0 {
-        let key = ServiceKey::Fwmark {
-            family: F::AF as u8,
-            mark,
-        };
-        if let Some(service) = netns.find_service(&key, rcu) {
-            return Some(service);
-        }
-    }
-    if counts.addr.load(Relaxed) == 0 {
-        return None;
-    }
-    let by_port = |port| {
-        let key = ServiceKey::Addr {
-            protocol: flow.protocol,
-            addr: flow.dst.into(),
-            port,
-        };
-        netns.find_service(&key, rcu)
-    };
-    let port = flow.dst_port;
-    if let Some(service) = by_port(port) {
-        return Some(service);
-    }
-    if counts.ftp.load(Relaxed) != 0
-        && flow.protocol == PROTO_TCP
-        && (port == FTPDATA || port.host() >= netns.net().first_unprivileged_port())
-    {
-        if let Some(service) = by_port(FTPPORT) {
-            return Some(service);
-        }
-    }
-    (counts.any_port.load(Relaxed) != 0)
-        .then(|| by_port(Be16::ZERO))
-        .flatten()
 }
 
 /// What becomes of a packet whose service has no server for it. C: `ip_vs_leave()`.

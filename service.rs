@@ -240,13 +240,15 @@ impl Service {
         let flags = self.flags.load(Relaxed);
         let dest = self.scheduler.pick(&self.dests, arrival, flags, rcu);
         if dest.is_none() {
-            log::no_destination(self, rcu);
+            if let Some(scheduler) = self.scheduler.kind() {
+                log::no_destination(scheduler, self.label(), || self.has_weight(rcu));
+            }
         }
         dest
     }
 
     /// Whether any server has a weight above 0. Walks over them.
-    pub(crate) fn has_weight(&self, rcu: ReadLocked<'_>) -> bool {
+    fn has_weight(&self, rcu: ReadLocked<'_>) -> bool {
         let view = self.dests.view(rcu);
         (0..view.len()).any(|slot| view.get(slot).is_some_and(|dest| dest.weight() > 0))
     }

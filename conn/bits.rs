@@ -9,71 +9,16 @@ use core::sync::atomic::{
         Relaxed, //
     },
 };
-use ipvs_core::netlink::{
-    FWD_BYPASS,
-    FWD_DROUTE,
-    FWD_LOCALNODE,
-    FWD_MASK,
-    FWD_TUNNEL, //
+use ipvs_core::{
+    forward::FwdMethod,
+    netlink::{
+        CONN_F_INACTIVE,
+        CONN_F_NOOUTPUT, //
+    },
 };
-
-/// How packets get to a server (C: `IP_VS_CONN_F_MASQ` and so on).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FwdMethod {
-    /// By translating addresses, both ways.
-    Masq,
-    /// Not at all: the server is this host.
-    LocalNode,
-    /// In a tunnel.
-    Tunnel,
-    /// Unchanged, to the server's link-layer address.
-    DRoute,
-    /// Unchanged, to where the client sent them.
-    Bypass,
-}
-
-impl FwdMethod {
-    /// The method in the flags of a server or connection; unknown ones count as translation, as
-    /// control interfaces refuse them.
-    #[inline]
-    pub(crate) const fn from_flags(flags: u32) -> Self {
-        match flags & FWD_MASK {
-            FWD_LOCALNODE => Self::LocalNode,
-            FWD_TUNNEL => Self::Tunnel,
-            FWD_DROUTE => Self::DRoute,
-            FWD_BYPASS => Self::Bypass,
-            _ => Self::Masq,
-        }
-    }
-
-    /// The method's number (C: `IP_VS_CONN_F_FWD_MASK`).
-    pub(crate) const fn number(self) -> u32 {
-        match self {
-            Self::Masq => 0,
-            Self::LocalNode => FWD_LOCALNODE,
-            Self::Tunnel => FWD_TUNNEL,
-            Self::DRoute => FWD_DROUTE,
-            Self::Bypass => FWD_BYPASS,
-        }
-    }
-
-    /// The flags of new connections by this method: not active yet, and without answers that pass
-    /// here, except for translation.
-    pub(crate) const fn conn_flags(self) -> u32 {
-        let no_output = match self {
-            Self::Masq => 0,
-            _ => F_NOOUTPUT,
-        };
-        self.number() | no_output | F_INACTIVE
-    }
-}
 
 /// The connection is to be found in the table (C: `IP_VS_CONN_F_HASHED`).
 pub(super) const F_HASHED: u32 = 0x40;
-/// Answers don't pass here (C: `IP_VS_CONN_F_NOOUTPUT`).
-const F_NOOUTPUT: u32 = 0x80;
-/// It does not count as active (C: `IP_VS_CONN_F_INACTIVE`).
-const F_INACTIVE: u32 = 0x100;
 
 /// Nobody waited for its end: users never see this one.
 pub(super) const F_FORCED: u32 = 1 << 23;
@@ -103,22 +48,22 @@ impl Bits {
 
     #[inline]
     pub(crate) const fn no_output(self) -> bool {
-        self.0 & F_NOOUTPUT != 0
+        self.0 & CONN_F_NOOUTPUT != 0
     }
 
     #[inline]
     pub(crate) const fn with_no_output(self, no_output: bool) -> Self {
-        self.with(F_NOOUTPUT, no_output)
+        self.with(CONN_F_NOOUTPUT, no_output)
     }
 
     #[inline]
     pub(crate) const fn active(self) -> bool {
-        self.0 & F_INACTIVE == 0
+        self.0 & CONN_F_INACTIVE == 0
     }
 
     #[inline]
     pub(crate) const fn with_active(self, active: bool) -> Self {
-        self.with(F_INACTIVE, !active)
+        self.with(CONN_F_INACTIVE, !active)
     }
 
     #[inline]

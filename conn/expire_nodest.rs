@@ -6,11 +6,13 @@
 use crate::{
     conn::{
         self,
-        template::expire_template,
+        template::expire_template, //
+    },
+    family::Family,
+    netns::tables::{
         ConnTables,
         Tables, //
     },
-    family::Family,
 };
 use linux::{
     rcu,

@@ -13,10 +13,7 @@
 //! other times than deadlines are set, so a template that still has a connection waits until the C
 //! module's timer would have fired at the latest, and ends with its last connection up to then.
 
-use super::{
-    limits,
-    MANY_PACKETS, //
-};
+use super::MANY_PACKETS;
 use crate::{
     family::Family,
     log,
@@ -59,8 +56,7 @@ use linux::{
     },
     table::{
         Hashed,
-        Seed,
-        Sizing, //
+        Seed, //
     },
 };
 
@@ -423,14 +419,3 @@ impl<F: Family> expiring::Entry for Template<F> {
         self.dest.unbind_template();
     }
 }
-
-/// The smallest table, as a power of two.
-const MIN_BITS: u32 = 6;
-
-/// How the table grows and shrinks.
-pub(crate) const TEMPLATE_SIZING: Sizing = Sizing {
-    initial_bits: MIN_BITS,
-    wanted: |templates, bits, load_factor| {
-        limits(MIN_BITS).wanted(templates as u64, bits, load_factor)
-    },
-};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files in `/proc/net`. Their lines are made by [`ipvs_core::text`].
+//! The files in `/proc/net`. [`ipvs_core::text`] formats their lines.
 
 mod conn;
 mod info;
@@ -20,33 +20,25 @@ use linux::{
     }, //
 };
 
-/// Who may read most files: everyone.
+/// The mode of most files: readable by everyone.
 const MODE: u16 = 0o444;
-/// Who may read what takes its time: the owner of the namespace.
+/// The mode of files that take time to read: readable by the owner of the namespace.
 const ROOT_MODE: u16 = 0o440;
 
-/// The files of one namespace; removed when dropped, which waits for their readers.
-pub(crate) struct ProcFiles {
-    _entries: [ProcEntry; 5],
+/// Creates the files of a namespace. They show its state, so they must not be read before it
+/// exists.
+pub(crate) fn files(net: &OwnNet) -> Result<[ProcEntry; 5]> {
+    Ok([
+        ProcEntry::records::<info::Info>(net, c"ip_vs", MODE)?,
+        ProcEntry::records::<conn::Conns>(net, c"ip_vs_conn", MODE)?,
+        ProcEntry::single::<stats::Total>(net, c"ip_vs_stats", MODE)?,
+        ProcEntry::single::<stats::PerCpu>(net, c"ip_vs_stats_percpu", MODE)?,
+        ProcEntry::single::<status::Status>(net, c"ip_vs_status", ROOT_MODE)?,
+    ])
 }
 
-impl ProcFiles {
-    /// Makes the files. They show the namespace's state: nobody may read them before it is there.
-    pub(crate) fn new(net: &OwnNet) -> Result<Self> {
-        Ok(Self {
-            _entries: [
-                ProcEntry::records::<info::Info>(net, c"ip_vs", MODE)?,
-                ProcEntry::records::<conn::Conns>(net, c"ip_vs_conn", MODE)?,
-                ProcEntry::single::<stats::Total>(net, c"ip_vs_stats", MODE)?,
-                ProcEntry::single::<stats::PerCpu>(net, c"ip_vs_stats_percpu", MODE)?,
-                ProcEntry::single::<status::Status>(net, c"ip_vs_status", ROOT_MODE)?,
-            ],
-        })
-    }
-}
-
-/// Writes text into a file.
+/// Writes text to a file.
 fn print(seq: &SeqFile, write: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-    // What does not fit is asked for again.
+    // If it does not fit, it is called again with a larger buffer.
     let _ = write(&mut Writer(seq));
 }

@@ -6,16 +6,11 @@ use super::{
     Defrag,
     Family,
     Fits,
+    ForEach,
     Header,
-    V4, //
-};
-use crate::{
-    ipvs_xmit::Mode,
-    netns::{
-        Netns,
-        PerFamily, //
-    },
-    service::dest::Dest,
+    Mode,
+    V4,
+    V6, //
 };
 use core::net::Ipv4Addr;
 use ipvs_core::{
@@ -51,7 +46,6 @@ use linux::{
         Dst,
         Found,
         Lookup,
-        RouteCache,
         Rtable, //
     },
     skb::{
@@ -143,13 +137,8 @@ impl Family for V4 {
     const ROUTERS_FRAGMENT: bool = true;
 
     #[inline]
-    fn state(netns: &Netns) -> &PerFamily<Self> {
-        netns.v4()
-    }
-
-    #[inline]
-    fn route_cache(dest: &Dest) -> &RouteCache<Rtable> {
-        &dest.route4
+    fn select<'a, T: ForEach>(v4: &'a T::For<V4>, _v6: &'a T::For<V6>) -> &'a T::For<Self> {
+        v4
     }
 
     fn look_up(net: &Net, addr: Be32, mode: Mode, with_source: bool) -> Result<Found<Rtable>> {

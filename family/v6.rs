@@ -6,16 +6,11 @@ use super::{
     Defrag,
     Family,
     Fits,
+    ForEach,
     Header,
+    Mode,
+    V4,
     V6, //
-};
-use crate::{
-    ipvs_xmit::Mode,
-    netns::{
-        Netns,
-        PerFamily, //
-    },
-    service::dest::Dest,
 };
 use core::net::Ipv6Addr;
 use ipvs_core::{
@@ -26,7 +21,7 @@ use ipvs_core::{
         self,
         decrement_hop_limit,
         Ipv6Header,
-        Source,
+        PacketBytes,
         HEADER_LEN,
         PROTO_ICMPV6,
         PROTO_IPV6, //
@@ -48,7 +43,6 @@ use linux::{
         self,
         Found,
         Lookup6,
-        RouteCache,
         Rt6Info, //
     },
     skb::{
@@ -68,7 +62,7 @@ const LOOPBACK: Be128 = Be128::new(1);
 /// A packet as the parser reads it.
 struct Bytes<'a>(&'a Skb);
 
-impl Source for Bytes<'_> {
+impl PacketBytes for Bytes<'_> {
     #[inline]
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         self.0.header(at)
@@ -150,13 +144,8 @@ impl Family for V6 {
     const ROUTERS_FRAGMENT: bool = false;
 
     #[inline]
-    fn state(netns: &Netns) -> &PerFamily<Self> {
-        netns.v6()
-    }
-
-    #[inline]
-    fn route_cache(dest: &Dest) -> &RouteCache<Rt6Info> {
-        &dest.route6
+    fn select<'a, T: ForEach>(_v4: &'a T::For<V4>, v6: &'a T::For<V6>) -> &'a T::For<Self> {
+        v6
     }
 
     fn look_up(net: &Net, addr: Be128, mode: Mode, with_source: bool) -> Result<Found<Rt6Info>> {

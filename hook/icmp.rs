@@ -11,7 +11,6 @@ use crate::{
     conn::{
         Conn,
         Found,
-        FwdMethod,
         PublishedConn, //
     },
     family::{
@@ -31,6 +30,7 @@ use crate::{
 };
 use ipvs_core::{
     flow::Flow,
+    forward::FwdMethod,
     icmp::{
         IcmpHeader,
         HEADER_LEN, //

@@ -33,7 +33,7 @@ use ipvs_core::{
     tunnel::{
         parse_gre,
         parse_gue,
-        Between,
+        Encap,
         Inner,
         Tunnel,
         PROTO_GRE, //
@@ -106,7 +106,7 @@ fn of_tunnel<F: Family>(cx: &Context<'_, F>, skb: Skb, error: &Error<F>) -> Resu
 }
 
 /// What there is between the header of the tunnel and the packet in it, if it is a tunnel to a server.
-fn look_into<F: Family>(cx: &Context<'_, F>, skb: &Skb, error: &Error<F>) -> Option<Between> {
+fn look_into<F: Family>(cx: &Context<'_, F>, skb: &Skb, error: &Error<F>) -> Option<Encap> {
     let at = error.between_at();
     let (between, port, is_like): (_, _, fn(Tunnel) -> bool) = match error.outer.protocol() {
         PROTO_UDP => {
@@ -122,7 +122,7 @@ fn look_into<F: Family>(cx: &Context<'_, F>, skb: &Skb, error: &Error<F>) -> Opt
             } else {
                 Inner::V6
             };
-            (Between { len: 0, inner }, Be16::ZERO, |tunnel| {
+            (Encap { len: 0, inner }, Be16::ZERO, |tunnel| {
                 tunnel == Tunnel::Ipip
             })
         }
@@ -144,7 +144,7 @@ fn concerns<F: Family, I: Family>(
     };
     // The packet in the tunnel is a request, and embedded in the direction that it travelled in.
     let flow = inner.flow();
-    let state = I::state(cx.netns);
+    let state = cx.netns.state::<I>();
     let Some(Found::Request(conn)) = Conn::find(&state.conns, &state.conn_key, cx.rcu, &flow)
     else {
         return Verdict::Accept(skb);
@@ -205,7 +205,7 @@ fn inner_mtu<F: Family, I: Family>(
     // What routing has made of it counts.
     let mtu = conn
         .dest()
-        .and_then(|dest| F::route_cache(dest).get(cx.netns.net(), cx.rcu))
+        .and_then(|dest| dest.routes.of::<F>().get(cx.netns.net(), cx.rcu))
         .map_or(mtu, |cached| cached.rt.mtu());
     match mtu.checked_sub(overhead) {
         Some(left) if left > I::MIN_MTU => left,

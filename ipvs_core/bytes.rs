@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fixed-size fields inside headers.
+//! Reads and writes fixed-size fields of headers.
 //!
-//! On arrays and constant offsets, which is how the packet path uses them, the bounds checks are
-//! decided at compile time and one load or store remains.
+//! The packet path calls these with arrays and constant offsets, for which the compiler resolves
+//! the bounds checks: a single load or store remains.
 
 use crate::net::{
     Be16,
     Be32, //
 };
 
-/// The 16-bit field at byte `at`.
+/// Reads the 16-bit field at byte `at`. `None` if it is out of bounds.
 #[inline(always)]
 pub(crate) fn be16(data: &[u8], at: usize) -> Option<Be16> {
     Some(Be16::from_bytes(*data.get(at..)?.first_chunk()?))
 }
 
-/// The 32-bit field at byte `at`.
+/// Reads the 32-bit field at byte `at`. `None` if it is out of bounds.
 #[inline(always)]
 pub(crate) fn be32(data: &[u8], at: usize) -> Option<Be32> {
     Some(Be32::from_bytes(*data.get(at..)?.first_chunk()?))
 }
 
-/// Writes the field at byte `at`; nothing if it is out of bounds.
+/// Writes `field` at byte `at`. Does nothing if it is out of bounds.
 #[inline(always)]
 pub(crate) fn put<const N: usize>(data: &mut [u8], at: usize, field: [u8; N]) {
     if let Some(place) = data.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
@@ -30,16 +30,16 @@ pub(crate) fn put<const N: usize>(data: &mut [u8], at: usize, field: [u8; N]) {
     }
 }
 
-/// The bytes of a packet, wherever they lie.
-pub trait Source {
-    /// `N` bytes at offset `at`; `None` if the packet ends before.
+/// The bytes of a packet: a slice, or an skb whose data may be in fragments.
+pub trait PacketBytes {
+    /// Returns `N` bytes at offset `at`. `None` if the packet ends before.
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
 
-    /// Bytes of the packet.
+    /// Returns the length of the packet in bytes.
     fn size(&self) -> usize;
 }
 
-impl Source for [u8] {
+impl PacketBytes for [u8] {
     #[inline]
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         self.get(at..)?.first_chunk().copied()

@@ -2,12 +2,12 @@
 
 //! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
 //!
-//! Stands for `csum_partial()`, `csum_fold()`, `csum_replace2()`, `csum_replace4()` and
+//! C: `csum_partial()`, `csum_fold()`, `csum_replace2()`, `csum_replace4()` and
 //! `inet_proto_csum_replace4()`. One's complement sums do not depend on the byte order, so all
-//! arithmetic is on the integers that the bytes form in memory.
+//! arithmetic is on integers as they are in memory (network byte order).
 //!
-//! Of the two representations of zero, the functions here give the one that the C functions give:
-//! an update never yields a stored checksum of 0xffff.
+//! Zero has two representations in one's complement. The functions return the same one as their C
+//! counterparts: an update never results in a stored checksum of 0xffff.
 
 use crate::net::{
     Address,
@@ -17,17 +17,17 @@ use crate::net::{
 
 /// A one's complement sum that has not been folded to 16 bits yet.
 ///
-/// There is room for 2^32 words of 32 bits before it could wrap.
+/// Up to 2^32 words of 32 bits can be added before it could overflow.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum(u64);
 
 impl Sum {
-    /// The sum of nothing.
+    /// The empty sum.
     pub const ZERO: Self = Self(0);
 
-    /// What the covered words must have summed up to for `check` to be stored with them.
+    /// Returns the sum of the data that `check` covers, without `check` itself.
     ///
-    /// It is never the zero sum, so that adding nothing gives `check` back, except that 0xffff
+    /// The result is never 0, so that finishing it unchanged returns `check`, except that 0xffff
     /// becomes 0.
     #[inline]
     const fn of_stored(check: Be16) -> Self {
@@ -46,20 +46,20 @@ impl Sum {
         Self(self.0.wrapping_add(words.raw() as u64))
     }
 
-    /// Takes a 16-bit word away.
+    /// Subtracts a 16-bit word.
     #[inline]
     pub const fn sub16(self, word: Be16) -> Self {
         Self(self.0.wrapping_add(!word.raw() as u64))
     }
 
-    /// Takes two 16-bit words away.
+    /// Subtracts two 16-bit words at once.
     #[inline]
     pub const fn sub32(self, words: Be32) -> Self {
         Self(self.0.wrapping_add(!words.raw() as u64))
     }
 
-    /// Adds bytes that start at an even offset of the data. An odd last byte is the upper half of
-    /// its word.
+    /// Adds bytes that start at an even offset of the data. An odd last byte counts as the upper
+    /// half of a word, as if a zero byte followed.
     #[inline]
     pub fn add_bytes(self, bytes: &[u8]) -> Self {
         let mut sum = self.0;
@@ -78,7 +78,8 @@ impl Sum {
         Self(sum)
     }
 
-    /// Folds to 16 bits, with the carries added back in.
+    /// Folds the sum to 16 bits, adding the carries back in (C: `csum_fold()`, which also
+    /// complements).
     #[inline]
     pub const fn fold(self) -> Be16 {
         let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
@@ -88,21 +89,21 @@ impl Sum {
         Be16::from_raw(sum as u16)
     }
 
-    /// The checksum to store: the complement of the folded sum.
+    /// Returns the checksum to store: the complement of the folded sum.
     #[inline]
     pub const fn finish(self) -> Be16 {
         Be16::from_raw(!self.fold().raw())
     }
 
-    /// Whether the data, stored checksum included, is intact.
+    /// Returns `true` if the sum is that of intact data, the stored checksum included.
     #[inline]
     pub const fn is_valid(self) -> bool {
         self.fold().raw() == 0xffff
     }
 }
 
-/// The sum over the pseudo header of either family, of TCP, UDP and ICMPv6. `len` is the length in
-/// bytes of the transport header and its payload.
+/// Returns the sum over the TCP, UDP or ICMPv6 pseudo header of either family. `len` is the length
+/// of the transport header and its payload in bytes.
 #[inline]
 pub fn pseudo_header<A: Address>(src: A, dst: A, protocol: u8, len: u32) -> Sum {
     dst.add_to(src.add_to(Sum::ZERO))
@@ -110,25 +111,28 @@ pub fn pseudo_header<A: Address>(src: A, dst: A, protocol: u8, len: u32) -> Sum 
         .add32(Be32::new(len))
 }
 
-/// The checksum of `bytes`, in which the checksum's own place must be zero.
+/// Computes the checksum of `bytes`. The checksum field among them must be zero.
 #[inline]
 pub fn checksum(bytes: &[u8]) -> Be16 {
     Sum::ZERO.add_bytes(bytes).finish()
 }
 
-/// The stored checksum `check` after the word `old` of the data became `new`.
+/// Returns the checksum to store instead of `check` after one word of the data changed from `old`
+/// to `new` (C: `csum_replace2()`).
 #[inline]
 pub const fn replace16(check: Be16, old: Be16, new: Be16) -> Be16 {
     Sum::of_stored(check).sub16(old).add16(new).finish()
 }
 
-/// The stored checksum `check` after the two words `old` of the data became `new`.
+/// Returns the checksum to store instead of `check` after two words of the data changed from `old`
+/// to `new` (C: `csum_replace4()`).
 #[inline]
 pub const fn replace32(check: Be16, old: Be32, new: Be32) -> Be16 {
     Sum::of_stored(check).sub32(old).add32(new).finish()
 }
 
-/// [`replace32`] for an address of either family and [`replace16`] for a port in one folding.
+/// Returns the checksum to store instead of `check` after an address of either family and a port
+/// changed; as [`replace32`] and [`replace16`], but folds once.
 #[inline]
 pub fn replace_addr_port<A: Address>(
     check: Be16,
@@ -144,19 +148,19 @@ pub fn replace_addr_port<A: Address>(
         .finish()
 }
 
-/// What a transport header's checksum field must hold after an address of the pseudo header
-/// changed, while the device is still to compute the checksum (`CHECKSUM_PARTIAL`).
+/// Returns the new value of a transport header's checksum field after an address of the pseudo
+/// header changed, if the checksum is still to be computed by the device (`CHECKSUM_PARTIAL`).
 ///
-/// The field then holds the folded sum of the pseudo header alone, not complemented; ports are not
-/// in it.
+/// In that case the field holds the folded sum of the pseudo header, not complemented. It does not
+/// cover the ports.
 #[inline]
 pub fn replace_pseudo<A: Address>(partial: Be16, old: A, new: A) -> Be16 {
     let sum = Sum::ZERO.add16(Be16::from_raw(0xffff)).add16(partial);
     new.add_to(old.take_from(sum)).fold()
 }
 
-/// UDP says "no checksum" by 0, so a checksum that comes out as 0 is sent as its other
-/// representation, 0xffff (C: `CSUM_MANGLED_0`).
+/// Replaces a UDP checksum of 0, which would mean "no checksum", by its other representation 0xffff
+/// (C: `CSUM_MANGLED_0`).
 #[inline]
 pub const fn udp_nonzero(check: Be16) -> Be16 {
     if check.raw() == 0 {
@@ -180,7 +184,7 @@ mod tests {
 
     #[test]
     fn agrees_with_the_example_of_rfc1624() {
-        // Section 4: the case that the formula of RFC 1141 gets wrong.
+        // The example of RFC 1624, section 4, which the formula of RFC 1141 gets wrong.
         let check = replace16(Be16::new(0xdd2f), Be16::new(0x5555), Be16::new(0x3285));
         assert_eq!(check, Be16::new(0x0000));
     }

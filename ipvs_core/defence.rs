@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! When a director defends itself against floods, and how hard.
+//! The decisions of the defence strategies against floods: `drop_entry`, `drop_packet` and
+//! `secure_tcp`. The module's `defence.rs` has their state and carries them out.
 //!
-//! Each defence has a mode: 0 never, 1 and 2 whenever memory is low, 3 always. 1 becomes 2 while
-//! memory is low and 2 becomes 1 again, so that users see which it is. Stands for the decisions of
-//! `update_defense_level()`.
+//! Each strategy has a sysctl with its mode: 0 is always off, 1 and 2 are on while memory is low, 3
+//! is always on. 1 becomes 2 while memory is low and 2 becomes 1 again, so users can read which it
+//! is. C: `update_defense_level()`.
 
 /// The modes that users may set.
 pub const MODES: core::ops::RangeInclusive<i32> = 0..=3;
 
-/// What becomes of a mode, and whether the defence is on.
-pub const fn next(mode: i32, memory_is_low: bool) -> (i32, bool) {
+/// Returns the new value of a mode, and whether its strategy is on.
+pub const fn next_mode(mode: i32, memory_is_low: bool) -> (i32, bool) {
     match mode {
         1 | 2 if memory_is_low => (2, true),
         1 | 2 => (1, false),
@@ -19,20 +20,23 @@ pub const fn next(mode: i32, memory_is_low: bool) -> (i32, bool) {
     }
 }
 
-/// Of how many new connections one is dropped, with fewer pages `available` than the `threshold`:
-/// the more the fewer they are. 0 for none, where there are enough.
+/// Returns the rate at which new connections are dropped: every n-th one. The fewer pages are
+/// `available` in comparison to the `threshold`, the more are dropped. 0 for none, if enough pages
+/// are available.
 pub fn drop_rate(threshold: i32, available: i32) -> i32 {
     let lack = threshold.checked_sub(available).filter(|&lack| lack > 0);
     lack.and_then(|lack| threshold.checked_div(lack))
         .unwrap_or(0)
 }
 
-/// The most packets of a connection that may be dropped although it is established: one of which
-/// more have come is worth keeping.
+/// The number of packets up to which `drop_entry` considers a connection. One that has received
+/// more packets is kept. C has this number in `todrop_entry()`.
 pub const FEW_PACKETS: u8 = 8;
 
-/// Whether a connection of so many packets is dropped, if `left` more of its kind are to be spared
-/// first, and how many are then. Of those with `packets` packets every `packets`th is.
+/// Decides for `drop_entry` about a connection that has received `packets` packets, of which it
+/// drops every `packets`-th. `left` counts down to the next connection of this kind to drop.
+/// Returns `true` if the connection is to be dropped, and the new value of `left` (C:
+/// `todrop_entry()`, `dropentry_counters`).
 pub fn sample(packets: u8, left: u8) -> (bool, u8) {
     match left.saturating_sub(1) {
         0 => (true, packets),
@@ -48,12 +52,12 @@ mod tests {
     fn automatic_modes_follow_the_memory() {
         for mode in [0, 3] {
             for low in [false, true] {
-                assert_eq!(next(mode, low), (mode, mode == 3));
+                assert_eq!(next_mode(mode, low), (mode, mode == 3));
             }
         }
         for mode in [1, 2] {
-            assert_eq!(next(mode, true), (2, true));
-            assert_eq!(next(mode, false), (1, false));
+            assert_eq!(next_mode(mode, true), (2, true));
+            assert_eq!(next_mode(mode, false), (1, false));
         }
     }
 

@@ -1,40 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rates per second from counters that are looked at every [`PERIOD_SECS`] seconds.
+//! Estimates rates per second from counters that are read every [`PERIOD_SECS`] seconds.
 //!
-//! Stands for the arithmetic of `ip_vs_est.c`: a moving average in which a period weighs a quarter,
-//! in fixed point.
+//! C: the arithmetic of `ip_vs_est.c`, an exponential moving average in fixed point in which each
+//! period has a weight of a quarter.
 
 use crate::stats::{
     Counters,
     Rates, //
 };
 
-/// Seconds from one [`Estimator::update`] to the next.
+/// The seconds between two calls of [`Estimator::update`].
 pub const PERIOD_SECS: u32 = 2;
 
-/// Binary digits after the point of averages of connections and packets.
+/// Fractional bits of the averages of connections and packets.
 const PACKET_BITS: u32 = 10;
-/// Binary digits after the point of averages of bytes.
+/// Fractional bits of the averages of bytes.
 const BYTE_BITS: u32 = 5;
-/// A period weighs 1 / 2^2.
+/// A period has a weight of 1 / 2^2.
 const WEIGHT_BITS: u32 = 2;
 
-/// An average per second with `BITS` binary digits after the point.
+/// An average per second in fixed point with `BITS` fractional bits.
 #[derive(Clone, Copy, Debug, Default)]
 struct Average<const BITS: u32>(u64);
 
 impl<const BITS: u32> Average<BITS> {
-    /// Takes in what was counted in one period.
+    /// Updates the average with the count of one period.
     #[inline]
     fn update(&mut self, counted: u64) {
-        // A period is two seconds, hence one digit less.
+        // A period is two seconds, hence one bit less.
         let rate = counted.wrapping_shl(BITS.wrapping_sub(1));
         let change = (rate.wrapping_sub(self.0) as i64) >> WEIGHT_BITS;
         self.0 = self.0.wrapping_add_signed(change);
     }
 
-    /// The average as a whole number; a half is rounded down.
+    /// Returns the average rounded to an integer; a half is rounded down.
     #[inline]
     const fn rounded(self) -> u64 {
         let below_half = (1u64 << (BITS - 1)) - 1;
@@ -42,7 +42,8 @@ impl<const BITS: u32> Average<BITS> {
     }
 }
 
-/// Estimates rates. It belongs to a server, a service or the total.
+/// The rate estimator of a server, of a service or of the network namespace (C:
+/// `struct ip_vs_estimator`).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Estimator {
     last: Counters,
@@ -54,8 +55,8 @@ pub struct Estimator {
 }
 
 impl Estimator {
-    /// All rates zero, with `counters` as the point to count from: for a new object, and when its
-    /// statistics are zeroed.
+    /// Creates an estimator whose rates are zero and that counts from `counters` on. Used for a new
+    /// object, and when its statistics are zeroed.
     pub const fn new(counters: Counters) -> Self {
         Self {
             last: counters,
@@ -67,7 +68,7 @@ impl Estimator {
         }
     }
 
-    /// Ends a period: `now` are the counters, never zeroed.
+    /// Ends a period. `now` are the raw counters, which zeroing does not reset.
     pub fn update(&mut self, now: &Counters) {
         let counted = now.wrapping_sub(self.last);
 
@@ -79,8 +80,9 @@ impl Estimator {
         self.outbytes.update(counted.outbytes);
     }
 
-    /// Whether another [`Estimator::update`] with the same counters would change nothing.
-    pub const fn is_at_rest(&self) -> bool {
+    /// Returns `true` if all averages are zero, so that further calls of [`Estimator::update`] with
+    /// the same counters would change nothing.
+    pub const fn rates_are_zero(&self) -> bool {
         self.conns.0 == 0
             && self.inpkts.0 == 0
             && self.outpkts.0 == 0
@@ -88,12 +90,12 @@ impl Estimator {
             && self.outbytes.0 == 0
     }
 
-    /// Whether something was counted since the last update.
-    pub fn is_behind(&self, now: &Counters) -> bool {
+    /// Returns `true` if `now` differs from the counters at the last update.
+    pub fn has_new_counts(&self, now: &Counters) -> bool {
         self.last != *now
     }
 
-    /// The rates to show.
+    /// Returns the rates as they are shown to users.
     pub const fn rates(&self) -> Rates {
         Rates {
             cps: self.conns.rounded(),
@@ -148,12 +150,12 @@ mod tests {
     fn what_is_at_rest_stays_as_it_is() {
         for n in [1, 2000, u64::MAX >> 16] {
             let mut estimator = Estimator::new(Counters::ZERO);
-            assert!(estimator.is_at_rest() && !estimator.is_behind(&Counters::ZERO));
-            assert!(estimator.is_behind(&counters(n)));
+            assert!(estimator.rates_are_zero() && !estimator.has_new_counts(&Counters::ZERO));
+            assert!(estimator.has_new_counts(&counters(n)));
             estimator.update(&counters(n));
-            assert!(!estimator.is_behind(&counters(n)));
+            assert!(!estimator.has_new_counts(&counters(n)));
             let mut updates = 0;
-            while !estimator.is_at_rest() {
+            while !estimator.rates_are_zero() {
                 assert_ne!(updates, 300);
                 estimator.update(&counters(n));
                 updates += 1;
@@ -161,7 +163,7 @@ mod tests {
             assert_ne!(updates, 0);
             assert_eq!(estimator.rates(), Rates::default());
             estimator.update(&counters(n));
-            assert!(estimator.is_at_rest());
+            assert!(estimator.rates_are_zero());
         }
     }
 

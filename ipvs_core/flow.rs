@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What connections and services are found by, and the keyed hash over it.
+//! The lookup keys of connections and services, and the keyed hash over them.
 //!
-//! Stands for `ip_vs_conn_hashkey()` and `ip_vs_svc_hashval()`. Whoever sends packets chooses what
-//! is hashed, so the hash is SipHash-1-3 (C: `hsiphash()`) under a random key: collisions can't be
-//! computed from outside. An IPv4 5-tuple fits into two of its words, an IPv6 one into five, a service
-//! into one or three.
+//! C: `ip_vs_conn_hashkey()` and `ip_vs_svc_hashval()`. Remote hosts choose what is hashed, so the
+//! hash is SipHash-1-3 (C: `hsiphash()`) with a random key, and collisions can't be computed
+//! remotely. The hash input of an IPv4 5-tuple is two 64-bit words, that of an IPv6 one five, and
+//! that of a service one or three.
 
 use crate::{
     net::{
@@ -21,16 +21,16 @@ use crate::{
     },
 };
 
-/// A random key, in the form that a hash starts from.
+/// A hash key, expanded to the initial state of SipHash.
 #[derive(Clone, Copy)]
 pub struct HashKey([u64; 4]);
 
 impl HashKey {
-    /// Takes 128 random bits.
+    /// Creates a key from 128 random bits.
     #[inline]
     pub const fn new(random: [u64; 2]) -> Self {
         let [k0, k1] = random;
-        // The constants of the SipHash paper.
+        // The initialization constants of SipHash.
         Self([
             k0 ^ 0x736f_6d65_7073_6575,
             k1 ^ 0x646f_7261_6e64_6f6d,
@@ -40,7 +40,7 @@ impl HashKey {
     }
 }
 
-/// The running state of a SipHash-1-3.
+/// The state of a SipHash-1-3 computation.
 struct Sip(u64, u64, u64, u64);
 
 impl Sip {
@@ -84,20 +84,21 @@ impl Sip {
     }
 }
 
-/// The last word of `len` hashed bytes: those after the last full eight, and the length on top.
+/// Returns the last word of an input of `len` bytes: the bytes after the last full word, with the
+/// length in the highest byte.
 #[inline(always)]
 const fn last_word(bytes: u64, len: u8) -> u64 {
     bytes | ((len as u64) << 56)
 }
 
-/// The hash of a number, as `hsiphash()` has it on 64-bit machines.
+/// Hashes a 32-bit number as `hsiphash()` does on 64-bit machines.
 #[inline]
 pub(crate) const fn hash_u32(key: &HashKey, value: u32) -> u32 {
     let word = u32::from_le_bytes(value.to_ne_bytes()) as u64;
     Sip::new(key).word(last_word(word, 4)).finish() as u32
 }
 
-/// The hash of an address. All of its bits are equally good.
+/// Hashes an address. All bits of the result are equally well distributed.
 #[inline]
 pub(crate) const fn hash_addr(key: &HashKey, addr: Addr) -> u32 {
     let sip = Sip::new(key);
@@ -111,7 +112,7 @@ pub(crate) const fn hash_addr(key: &HashKey, addr: Addr) -> u32 {
     sip.finish() as u32
 }
 
-/// The hash of some bytes. All of its bits are equally good.
+/// Hashes bytes. All bits of the result are equally well distributed.
 pub fn hash_bytes(key: &HashKey, bytes: &[u8]) -> u32 {
     let mut sip = Sip::new(key);
     let mut chunks = bytes.chunks_exact(8);
@@ -126,7 +127,7 @@ pub fn hash_bytes(key: &HashKey, bytes: &[u8]) -> u32 {
     sip.word(last_word(rest, bytes.len() as u8)).finish() as u32
 }
 
-/// A packet's 5-tuple, as it travels.
+/// A packet's 5-tuple, as in the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow<A> {
     /// Transport protocol.
@@ -147,9 +148,9 @@ pub type Flow4 = Flow<Be32>;
 /// An IPv6 packet's 5-tuple.
 pub type Flow6 = Flow<Be128>;
 
-/// An address that flows are hashed by.
+/// An address type of one family by which flows are hashed.
 pub trait FlowAddress: Address {
-    /// See [`Flow::hash`].
+    /// Hashes a flow; see [`Flow::hash`].
     fn hash_flow(flow: &Flow<Self>, key: &HashKey) -> u32;
 }
 
@@ -188,7 +189,7 @@ impl FlowAddress for Be128 {
 }
 
 impl<A: FlowAddress> Flow<A> {
-    /// The 5-tuple of the answer.
+    /// Returns the 5-tuple of packets in the opposite direction.
     #[inline]
     pub fn reversed(self) -> Self {
         Self {
@@ -200,18 +201,18 @@ impl<A: FlowAddress> Flow<A> {
         }
     }
 
-    /// Hash value, the same for both directions: one search finds a connection by a request and by
-    /// an answer. All of its bits are equally good.
+    /// Hashes the 5-tuple. Both directions have the same hash value, so a single lookup finds a
+    /// connection by packets of either one. All bits of the result are equally well distributed.
     #[inline]
     pub fn hash(&self, key: &HashKey) -> u32 {
         A::hash_flow(self, key)
     }
 }
 
-/// What a service is found by.
+/// The lookup key of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ServiceKey {
-    /// Address, protocol and port; port 0 stands for all ports.
+    /// Protocol, address and port. Port 0 stands for all ports.
     Addr {
         /// Transport protocol.
         protocol: u8,
@@ -230,7 +231,7 @@ pub enum ServiceKey {
 }
 
 impl ServiceKey {
-    /// `AF_INET` or `AF_INET6`.
+    /// Returns `AF_INET` or `AF_INET6`.
     #[inline]
     pub const fn family(&self) -> u16 {
         match *self {
@@ -244,7 +245,7 @@ impl ServiceKey {
         }
     }
 
-    /// Hash value. All of its bits are equally good.
+    /// Hashes the key. All bits of the result are equally well distributed.
     #[inline]
     pub fn hash(&self, key: &HashKey) -> u32 {
         match *self {
@@ -252,7 +253,7 @@ impl ServiceKey {
                 protocol,
                 addr,
                 port,
-            } => hash_end(key, addr, port, protocol),
+            } => hash_endpoint(key, addr, port, protocol),
             Self::Fwmark { family, mark } => Sip::new(key)
                 .word(last_word(u64::from(mark) | (u64::from(family) << 32), 5))
                 .finish() as u32,
@@ -260,9 +261,10 @@ impl ServiceKey {
     }
 }
 
-/// Hash value of an address, a port, and a byte that tells uses of this apart.
+/// Hashes an address, a port, and a `tag` that distinguishes uses of this function with the same
+/// key.
 #[inline]
-pub fn hash_end(key: &HashKey, addr: Addr, port: Be16, tag: u8) -> u32 {
+pub fn hash_endpoint(key: &HashKey, addr: Addr, port: Be16, tag: u8) -> u32 {
     let (port, tag) = (u64::from(port.raw()), u64::from(tag));
     let sip = Sip::new(key);
     let sip = match addr {
@@ -288,7 +290,7 @@ mod tests {
         hash::Hasher, //
     };
 
-    /// SipHash-c-d over bytes, straight from the paper.
+    /// SipHash-c-d over bytes, as in the paper.
     fn reference(c: usize, d: usize, key: [u64; 2], bytes: &[u8]) -> u64 {
         fn rounds(v: &mut [u64; 4], n: usize) {
             for _ in 0..n {

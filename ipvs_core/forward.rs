@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What becomes of an IP header when its packet is forwarded: a lower time to live, or another
-//! header, of either family, around it.
+//! Forwarding: the forwarding methods, and changes to the IP header of a forwarded packet:
+//! decrementing the time to live, and building the outer header of a tunnel, of either family.
 
 use crate::{
     bytes::{
@@ -16,11 +16,72 @@ use crate::{
         Be16,
         Be32, //
     },
+    netlink::{
+        CONN_F_INACTIVE,
+        CONN_F_NOOUTPUT,
+        FWD_BYPASS,
+        FWD_DROUTE,
+        FWD_LOCALNODE,
+        FWD_MASK,
+        FWD_MASQ,
+        FWD_TUNNEL, //
+    },
 };
+
+/// The forwarding method: the way in which packets get to a server (C: `IP_VS_CONN_F_MASQ` etc.).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FwdMethod {
+    /// Translates addresses in both directions (NAT).
+    Masq,
+    /// Delivers locally: the server is this host.
+    LocalNode,
+    /// Sends packets through a tunnel.
+    Tunnel,
+    /// Sends unchanged packets to the server's link-layer address (direct routing).
+    DRoute,
+    /// Sends unchanged packets to their original destination.
+    Bypass,
+}
+
+impl FwdMethod {
+    /// Returns the method in the flags of a server or connection. Unknown ones count as NAT; the
+    /// control interfaces refuse them.
+    #[inline]
+    pub const fn from_flags(flags: u32) -> Self {
+        match flags & FWD_MASK {
+            FWD_LOCALNODE => Self::LocalNode,
+            FWD_TUNNEL => Self::Tunnel,
+            FWD_DROUTE => Self::DRoute,
+            FWD_BYPASS => Self::Bypass,
+            _ => Self::Masq,
+        }
+    }
+
+    /// Returns the method's number (C: `IP_VS_CONN_F_FWD_MASK`).
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Masq => FWD_MASQ,
+            Self::LocalNode => FWD_LOCALNODE,
+            Self::Tunnel => FWD_TUNNEL,
+            Self::DRoute => FWD_DROUTE,
+            Self::Bypass => FWD_BYPASS,
+        }
+    }
+
+    /// Returns the initial flags of connections with this method: not active yet and, except for
+    /// NAT, with replies that do not pass the director.
+    pub const fn conn_flags(self) -> u32 {
+        let no_output = match self {
+            Self::Masq => 0,
+            Self::LocalNode | Self::Tunnel | Self::DRoute | Self::Bypass => CONN_F_NOOUTPUT,
+        };
+        self.number() | no_output | CONN_F_INACTIVE
+    }
+}
 
 /// `IPPROTO_IPIP`.
 pub const PROTO_IPIP: u8 = 4;
-/// The least MTU that IPv4 knows (RFC 791).
+/// The minimum MTU of IPv4 (RFC 791).
 pub const MIN_MTU: u32 = 68;
 
 const TTL_AT: usize = 8;
@@ -31,12 +92,12 @@ const ECN_MASK: u8 = 3;
 const ECN_CONGESTION: u8 = 3;
 const ECN_CAPABLE_0: u8 = 2;
 
-/// Counts down the time to live, and updates the header checksum. `false`, and nothing happens, if
-/// it is at its end.
+/// Decrements the time to live and updates the header checksum. Returns `false`, and changes
+/// nothing, if the packet must not be forwarded because it has expired (C: `ip_decrease_ttl()`).
 #[inline]
 #[must_use = "a packet whose time has run out must not be forwarded"]
 pub fn decrement_ttl(header: &mut [u8; MIN_HEADER_LEN]) -> bool {
-    // The time to live shares a word of the checksum with the protocol.
+    // TTL and protocol form one 16-bit word of the checksum.
     let (Some(old), Some(check)) = (be16(header, TTL_AT), be16(header, CHECK_AT)) else {
         return false;
     };
@@ -50,8 +111,8 @@ pub fn decrement_ttl(header: &mut [u8; MIN_HEADER_LEN]) -> bool {
     true
 }
 
-/// The outer type of service for an inner one, with congestion notification passed on but for
-/// what congestion the packet has met already (RFC 3168, full functionality).
+/// Returns the outer type of service for an inner one: ECN bits are copied, except that "congestion
+/// experienced" becomes ECT(0) (RFC 3168, full functionality; C: `INET_ECN_encapsulate()`).
 #[inline]
 const fn outer_tos(inner: u8) -> u8 {
     match inner & ECN_MASK {
@@ -60,22 +121,22 @@ const fn outer_tos(inner: u8) -> u8 {
     }
 }
 
-/// What an outer header says, but for its addresses.
+/// The fields of a tunnel's outer IP header except its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outer {
     /// The type of service or traffic class of the inner header.
     pub inner_tos: u8,
     /// Time to live.
     pub ttl: u8,
-    /// What comes next.
+    /// The protocol of what follows the header.
     pub protocol: u8,
-    /// Whether it must not be fragmented, as far as IPv4 is concerned.
+    /// Sets DF. IPv4 only.
     pub dont_fragment: bool,
 }
 
 impl Outer {
-    /// As an IPv4 header. Length, identification and checksum are left 0, to be filled in when it
-    /// is sent.
+    /// Builds an IPv4 header. Length, identification and checksum are 0 and are to be filled in
+    /// when the packet is sent.
     #[inline]
     pub fn ipv4(self, src: Be32, dst: Be32) -> [u8; MIN_HEADER_LEN] {
         let mut header = [0; MIN_HEADER_LEN];
@@ -89,7 +150,8 @@ impl Outer {
         header
     }
 
-    /// As an IPv6 header. The length is left 0, to be filled in when it is sent.
+    /// Builds an IPv6 header. The payload length is 0 and is to be filled in when the packet is
+    /// sent.
     #[inline]
     pub fn ipv6(self, src: Be128, dst: Be128) -> [u8; ipv6::HEADER_LEN] {
         ipv6::build(outer_tos(self.inner_tos), self.protocol, self.ttl, src, dst)
@@ -110,6 +172,23 @@ mod tests {
         ];
         update_checksum(&mut header);
         header
+    }
+
+    #[test]
+    fn methods_have_the_known_numbers() {
+        let known = [
+            (0, FwdMethod::Masq, 0x100),
+            (1, FwdMethod::LocalNode, 0x181),
+            (2, FwdMethod::Tunnel, 0x182),
+            (3, FwdMethod::DRoute, 0x183),
+            (4, FwdMethod::Bypass, 0x184),
+        ];
+        for (number, method, flags) in known {
+            assert_eq!(FwdMethod::from_flags(0xff00 | number), method);
+            assert_eq!(method.number(), number);
+            assert_eq!(method.conn_flags(), flags);
+        }
+        assert_eq!(FwdMethod::from_flags(7), FwdMethod::Masq);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ICMP for IPv4 (RFC 792): errors and the packet that they embed.
+//! ICMP for IPv4 (RFC 792): errors and the packets that they quote.
 //!
-//! Stands for the parsing in `ip_vs_in_icmp()` and `ip_vs_out_icmp()` and the rewriting in
+//! C: the parsing in `ip_vs_in_icmp()` and `ip_vs_out_icmp()` and the rewriting in
 //! `ip_vs_nat_icmp()`.
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     transport::Ports, //
 };
 
-/// Bytes of an ICMP header; what an error embeds follows it.
+/// The length of an ICMP header in bytes. The packet that an error quotes follows it.
 pub const HEADER_LEN: usize = 8;
 
 const CHECK_AT: usize = 2;
@@ -32,21 +32,21 @@ pub const CODE_PORT_UNREACHABLE: u8 = 3;
 /// Code `ICMP_FRAG_NEEDED` of [`DEST_UNREACHABLE`].
 pub const CODE_FRAGMENTATION_NEEDED: u8 = 4;
 
-/// The head of an ICMP message.
+/// An ICMP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpHeader {
     /// Type.
     pub kind: u8,
     /// Code.
     pub code: u8,
-    /// Checksum as stored.
+    /// Stored checksum.
     pub check: Be16,
-    /// The second word, whose meaning depends on the type.
+    /// The last four bytes, whose meaning depends on the type.
     pub rest: [u8; 4],
 }
 
 impl IcmpHeader {
-    /// Reads a header. `None` if there are fewer than 8 bytes.
+    /// Parses a header. `None` if there are fewer than 8 bytes.
     #[inline]
     pub fn parse(data: &[u8]) -> Option<Self> {
         let &[kind, code, c0, c1, ref rest @ ..] = data.first_chunk::<HEADER_LEN>()?;
@@ -58,14 +58,15 @@ impl IcmpHeader {
         })
     }
 
-    /// Whether the message is an error that IPVS relates to the connection of the packet it
-    /// embeds. Others (redirects and parameter problems too) it lets pass.
+    /// Returns `true` if the message is an error that IPVS relates to the connection of the quoted
+    /// packet. Other errors, such as redirects and parameter problems, are not handled by IPVS.
     #[inline]
     pub const fn is_error(&self) -> bool {
         matches!(self.kind, DEST_UNREACHABLE | SOURCE_QUENCH | TIME_EXCEEDED)
     }
 
-    /// The MTU in bytes that a "fragmentation needed" error reports.
+    /// Returns the MTU in bytes that a "fragmentation needed" error reports. `None` for other
+    /// messages.
     #[inline]
     pub const fn next_hop_mtu(&self) -> Option<u16> {
         let [_, _, high, low] = self.rest;
@@ -76,20 +77,24 @@ impl IcmpHeader {
     }
 }
 
-/// The beginning of the packet that an error is about.
+/// The start of the packet that an error quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InnerHeader {
     /// Its IPv4 header.
     pub ip: Ipv4Header,
-    /// Its ports; `None` if the error does not reach that far, or for a later fragment, which has
-    /// none.
+    /// Its ports. `None` if the quote is too short, or if the packet is a fragment other than the
+    /// first one.
     pub ports: Option<Ports>,
 }
 
 impl InnerHeader {
-    /// Parses what follows the ICMP header of an error.
+    /// Parses the data that follows the ICMP header of an error.
     ///
-    /// The ports are those of TCP, UDP and SCTP; for other protocols they mean nothing.
+    /// The ports are valid for TCP, UDP and SCTP only.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the quoted IPv4 header is malformed or truncated.
     #[inline]
     pub fn parse(data: &[u8]) -> Result<Self, ParseError> {
         let ip = Ipv4Header::parse_header(data)?;
@@ -101,8 +106,8 @@ impl InnerHeader {
     }
 }
 
-/// Computes the checksum of an ICMP message anew. `message` is all of it; nothing happens if that
-/// is not even a header.
+/// Computes and stores the checksum of an ICMP message. `message` has to be complete. Does nothing
+/// if it is shorter than a header.
 pub fn update_checksum(message: &mut [u8]) {
     if message.len() >= HEADER_LEN {
         put(message, CHECK_AT, [0; 2]);

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ICMP for IPv6 (RFC 4443). Its header has the layout of [`IcmpHeader`]; what differs are the types,
-//! and that the checksum covers a pseudo header.
+//! ICMPv6 (RFC 4443). Its header is the same as [`IcmpHeader`]; its types differ, and the checksum
+//! includes a pseudo header.
 //!
-//! Stands for the parsing in `ip_vs_in_icmp_v6()` and `ip_vs_out_icmp_v6()`.
+//! C: the parsing in `ip_vs_in_icmp_v6()` and `ip_vs_out_icmp_v6()`.
 
 use crate::icmp::IcmpHeader;
 
 /// `ICMPV6_PKT_TOOBIG`.
 pub const PACKET_TOO_BIG: u8 = 2;
 
-/// Types from here on are no errors (C: `ICMPV6_INFOMSG_MASK`).
+/// The first type that is not an error (C: `ICMPV6_INFOMSG_MASK`).
 const INFORMATIONAL: u8 = 0x80;
 
-/// Whether the message is an error, whichever: all of them embed a packet.
+/// Returns `true` if the message is an error, of any type. All errors quote a packet.
 #[inline]
 pub const fn is_error(header: &IcmpHeader) -> bool {
     header.kind & INFORMATIONAL == 0
 }
 
-/// The MTU in bytes that a "packet too big" error reports.
+/// Returns the MTU in bytes that a "packet too big" error reports. `None` for other messages.
 #[inline]
 pub const fn too_big_mtu(header: &IcmpHeader) -> Option<u32> {
     match header.kind {

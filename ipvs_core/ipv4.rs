@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The IPv4 header (RFC 791): parsing, and changing it in place.
+//! Parses IPv4 headers (RFC 791) and modifies them in place.
 //!
-//! Stands for `ip_vs_fill_iph_skb()` and for the checks of `ip_rcv_core()` that IPVS relies on.
+//! C: `ip_vs_fill_iph_skb()`, and the checks of `ip_rcv_core()` that IPVS relies on.
 
 use crate::{
     bytes::{
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Bytes of a header without options.
+/// The length of a header without options, in bytes.
 pub const MIN_HEADER_LEN: usize = 20;
 
 /// `IPPROTO_ICMP`.
@@ -39,10 +39,10 @@ const FLAG_DONT_FRAGMENT: u16 = 0x4000;
 const FLAG_MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET_MASK: u16 = 0x1fff;
 
-/// Why bytes are no IPv4 packet.
+/// The reason why data is not a valid IPv4 packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParseError {
-    /// Fewer bytes than the header, or than it says its options take.
+    /// The data is shorter than the header, or than the header with its options.
     Truncated,
     /// The version is not 4.
     Version,
@@ -52,14 +52,14 @@ pub enum ParseError {
     TotalLength,
 }
 
-/// What IPVS wants to know of an IPv4 header.
+/// The parsed fields of an IPv4 header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ipv4Header {
     /// Source address.
     pub src: Be32,
     /// Destination address.
     pub dst: Be32,
-    /// Length of header and payload in bytes. 0 in packets of 64 KiB and more (BIG TCP).
+    /// The length of header and payload in bytes; 0 for packets of 64 KiB and more (BIG TCP).
     pub total_len: u16,
     /// Identification.
     pub id: Be16,
@@ -76,9 +76,12 @@ pub struct Ipv4Header {
 }
 
 impl Ipv4Header {
-    /// Parses the header at the start of `data`, a packet of `packet_len` bytes altogether.
+    /// Parses the header at the start of `data`, the linear part of a packet of `packet_len` bytes.
     ///
-    /// `data` is what is linear of the packet and must hold the header with its options.
+    /// # Errors
+    ///
+    /// Fails if the header is malformed, if `data` does not contain all of it with its options, or
+    /// if its total length is wrong.
     #[inline]
     pub fn parse(data: &[u8], packet_len: usize) -> Result<Self, ParseError> {
         let header = Self::parse_header(data)?;
@@ -90,8 +93,12 @@ impl Ipv4Header {
         Ok(header)
     }
 
-    /// Parses a header whose payload may be cut off, as in an ICMP error: the total length is not
+    /// Parses a header whose payload may be truncated, as in an ICMP error: the total length is not
     /// checked.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the header is malformed, or if `data` does not contain all of it with its options.
     #[inline]
     pub fn parse_header(data: &[u8]) -> Result<Self, ParseError> {
         let Some(
@@ -125,45 +132,46 @@ impl Ipv4Header {
         })
     }
 
-    /// Header length in bytes, options included: 20 to 60.
+    /// Returns the header length in bytes, including options: 20 to 60.
     #[inline]
     pub const fn header_len(&self) -> usize {
         self.header_len as usize
     }
 
-    /// Whether the packet is a fragment, the first one included.
+    /// Returns `true` if the packet is a fragment, including the first one.
     #[inline]
     pub const fn is_fragment(&self) -> bool {
         self.frag_off & (FLAG_MORE_FRAGMENTS | OFFSET_MASK) != 0
     }
 
-    /// Whether the packet is a fragment that does not start with the transport header.
+    /// Returns `true` if the packet is a fragment other than the first one, without a transport
+    /// header.
     #[inline]
     pub const fn is_later_fragment(&self) -> bool {
         self.frag_off & OFFSET_MASK != 0
     }
 
-    /// Whether routers must not fragment the packet.
+    /// Returns `true` if the packet must not be fragmented (DF).
     #[inline]
     pub const fn dont_fragment(&self) -> bool {
         self.frag_off & FLAG_DONT_FRAGMENT != 0
     }
 }
 
-/// Whether a header is longer than its fixed part.
+/// Returns `true` if a header has options.
 #[inline]
 pub const fn has_options(header: &[u8; MIN_HEADER_LEN]) -> bool {
     let [version_ihl, ..] = *header;
     version_ihl & 0x0f > 5
 }
 
-/// Makes `new` the source address and updates the header checksum.
+/// Sets the source address and updates the header checksum.
 #[inline]
 pub fn set_src(header: &mut [u8; MIN_HEADER_LEN], new: Be32) {
     replace_addr(header, SRC_AT, new);
 }
 
-/// Makes `new` the destination address and updates the header checksum.
+/// Sets the destination address and updates the header checksum.
 #[inline]
 pub fn set_dst(header: &mut [u8; MIN_HEADER_LEN], new: Be32) {
     replace_addr(header, DST_AT, new);
@@ -178,9 +186,10 @@ fn replace_addr(header: &mut [u8; MIN_HEADER_LEN], at: usize, new: Be32) {
     put(header, at, new.to_bytes());
 }
 
-/// Computes the header checksum anew, over the options too (C: `ip_send_check()`).
+/// Computes the header checksum over the header at the start of `data`, including options (C:
+/// `ip_send_check()`).
 ///
-/// `data` starts with the header. Nothing happens if it is not there as a whole.
+/// Does nothing if the header is malformed or incomplete.
 pub fn update_checksum(data: &mut [u8]) {
     let Ok(parsed) = Ipv4Header::parse_header(data) else {
         return;
@@ -191,8 +200,8 @@ pub fn update_checksum(data: &mut [u8]) {
     }
 }
 
-/// Whether the checksum of the header at the start of `data` is right; `false` as well if the
-/// header is not there as a whole.
+/// Returns `true` if the checksum of the header at the start of `data` is right; `false` if it is
+/// wrong or the header is malformed or incomplete.
 pub fn checksum_is_valid(data: &[u8]) -> bool {
     Ipv4Header::parse_header(data)
         .ok()
@@ -204,7 +213,7 @@ pub fn checksum_is_valid(data: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// 10.0.0.1 -> 10.0.0.2, TCP, DF, 40 bytes, with a right checksum.
+    /// A TCP packet from 10.0.0.1 to 10.0.0.2 of 40 bytes with DF and a valid checksum.
     fn sample() -> [u8; 40] {
         let mut packet = [0; 40];
         packet[..20].copy_from_slice(&[
@@ -249,7 +258,7 @@ mod tests {
         assert!(with(3, 20).is_ok());
         // BIG TCP leaves the total length 0.
         assert!(with(3, 0).is_ok());
-        // Options that are not linear.
+        // The options are not in the linear part.
         let mut options = good;
         options[0] = 0x4f;
         assert_eq!(Ipv4Header::parse(&options, 100), Err(ParseError::Truncated));
@@ -300,7 +309,7 @@ mod tests {
         assert!(checksum_is_valid(&packet));
         packet[20] = 0x95;
         assert!(!checksum_is_valid(&packet));
-        // Too short to hold what it says: left as it is.
+        // Shorter than its header length says: left as it is.
         let mut short = [0x4f; 30];
         update_checksum(&mut short);
         assert_eq!(short, [0x4f; 30]);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The IPv6 header and its extension headers (RFC 8200): parsing, and changing addresses in place.
+//! Parses IPv6 headers with their extension headers (RFC 8200) and modifies addresses in place.
 //!
-//! Stands for `ipv6_find_hdr()` and what `ip_vs_fill_iph_skb()` makes of it.
+//! C: `ipv6_find_hdr()` as `ip_vs_fill_iph_skb()` uses it.
 
 use crate::{
     bytes::put,
@@ -12,9 +12,9 @@ use crate::{
     },
 };
 
-pub use crate::bytes::Source;
+pub use crate::bytes::PacketBytes;
 
-/// Bytes of a header without extension headers.
+/// The length of a header without extension headers, in bytes.
 pub const HEADER_LEN: usize = 40;
 
 /// `IPPROTO_IPV6`.
@@ -32,21 +32,21 @@ const NEXT_FRAGMENT: u8 = 44;
 const NEXT_AUTH: u8 = 51;
 const NEXT_DEST: u8 = 60;
 
-/// Bytes of a fragment header, and the least of the other extension headers.
+/// The length of a fragment header, and the minimum length of the others, in bytes.
 const EXTENSION_LEN: usize = 8;
-/// How many extension headers are followed (C: `IP6_MAX_EXT_HDRS_CNT`).
+/// The maximum number of extension headers (C: `IP6_MAX_EXT_HDRS_CNT`).
 const MAX_EXTENSIONS: usize = 12;
-/// The fragment offset in bytes, in the third and fourth byte of a fragment header.
+/// Mask of the fragment offset in bytes 2 and 3 of a fragment header. The masked value is in bytes.
 const OFFSET_MASK: u16 = !7;
 
-/// What IPVS wants to know of an IPv6 header and its extension headers.
+/// The parsed fields of an IPv6 header and its extension headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ipv6Header {
     /// Source address.
     pub src: Be128,
     /// Destination address.
     pub dst: Be128,
-    /// Where the transport header begins, counted from the IPv6 header on.
+    /// Offset of the transport header from the start of the IPv6 header, in bytes.
     transport_at: usize,
     /// Traffic class.
     pub traffic_class: u8,
@@ -58,8 +58,8 @@ pub struct Ipv6Header {
     is_later_fragment: bool,
 }
 
-/// Whether a next header number is that of an extension header which is passed over. That means
-/// neither ESP, whose content is not known, nor "no next header".
+/// Returns `true` if a next header number is that of an extension header to skip. This includes
+/// neither ESP, whose content is encrypted, nor "no next header".
 const fn is_extension(next: u8) -> bool {
     matches!(
         next,
@@ -68,10 +68,10 @@ const fn is_extension(next: u8) -> bool {
 }
 
 impl Ipv6Header {
-    /// Parses the header at offset `at`, and finds the end of its extension headers. `None` if it
-    /// is no such header, or if an extension header is cut off or makes no sense.
+    /// Parses the header at offset `at` and skips its extension headers. `None` if it is not an
+    /// IPv6 header, or if an extension header is truncated or malformed.
     #[inline]
-    pub fn parse<S: Source + ?Sized>(source: &S, at: usize) -> Option<Self> {
+    pub fn parse<S: PacketBytes + ?Sized>(source: &S, at: usize) -> Option<Self> {
         let header: [u8; HEADER_LEN] = source.read(at)?;
         let [first, second, _, _, _, _, next, hop_limit, ref addrs @ ..] = header;
         if first >> 4 != 6 {
@@ -94,7 +94,7 @@ impl Ipv6Header {
     }
 
     #[cold]
-    fn pass_extensions<S: Source + ?Sized>(mut self, source: &S, at: usize) -> Option<Self> {
+    fn pass_extensions<S: PacketBytes + ?Sized>(mut self, source: &S, at: usize) -> Option<Self> {
         for _ in 0..MAX_EXTENSIONS {
             let start = at.checked_add(self.transport_at)?;
             let [next, len, f0, f1, ..] = source.read::<EXTENSION_LEN>(start)?;
@@ -102,7 +102,7 @@ impl Ipv6Header {
                 NEXT_FRAGMENT => {
                     self.is_fragment = true;
                     if u16::from_be_bytes([f0, f1]) & OFFSET_MASK != 0 {
-                        // What follows is the middle of something.
+                        // Not the first fragment: no transport header follows.
                         self.is_later_fragment = true;
                         self.protocol = next;
                         return (!is_extension(next)).then_some(self);
@@ -125,39 +125,40 @@ impl Ipv6Header {
         None
     }
 
-    /// Bytes from the beginning of the header to that of the transport header.
+    /// Returns the offset of the transport header from the start of the IPv6 header, in bytes.
     #[inline]
     pub const fn transport_at(&self) -> usize {
         self.transport_at
     }
 
-    /// Whether there is a fragment header, in whatever fragment.
+    /// Returns `true` if the packet has a fragment header, including that of a first fragment.
     #[inline]
     pub const fn is_fragment(&self) -> bool {
         self.is_fragment
     }
 
-    /// Whether the packet is a fragment that does not start with the transport header; where that
-    /// begins means nothing then.
+    /// Returns `true` if the packet is a fragment other than the first one. It has no transport
+    /// header, and [`Self::transport_at`] is meaningless.
     #[inline]
     pub const fn is_later_fragment(&self) -> bool {
         self.is_later_fragment
     }
 }
 
-/// Makes `new` the source address.
+/// Sets the source address.
 #[inline]
 pub fn set_src(header: &mut [u8; HEADER_LEN], new: Be128) {
     put(header, SRC_AT, new.to_bytes());
 }
 
-/// Makes `new` the destination address.
+/// Sets the destination address.
 #[inline]
 pub fn set_dst(header: &mut [u8; HEADER_LEN], new: Be128) {
     put(header, DST_AT, new.to_bytes());
 }
 
-/// Counts down the hop limit. `false`, and nothing happens, if it is at its end.
+/// Decrements the hop limit. Returns `false`, and changes nothing, if the packet must not be
+/// forwarded because it has expired.
 #[inline]
 #[must_use = "a packet whose hops have run out must not be forwarded"]
 pub fn decrement_hop_limit(header: &mut [u8; HEADER_LEN]) -> bool {
@@ -169,8 +170,8 @@ pub fn decrement_hop_limit(header: &mut [u8; HEADER_LEN]) -> bool {
     true
 }
 
-/// The pieces of which an outer header is made; see [`crate::forward`]. The length is left 0, to be
-/// filled in when the packet is sent.
+/// Builds the outer header of a tunnel; see [`crate::forward`]. The payload length is 0 and is to
+/// be filled in when the packet is sent.
 #[inline]
 pub(crate) fn build(
     traffic_class: u8,
@@ -199,7 +200,8 @@ mod tests {
     const SRC: Be128 = Be128::new((0xfd00 << 112) | 1);
     const DST: Be128 = Be128::new((0x2001_0db8 << 96) | 2);
 
-    /// A header with these extension headers, which name each other, and a few bytes of payload.
+    /// Builds a packet with these extension headers and a few bytes of payload. Each extension
+    /// header names the next one.
     fn packet(next: u8, extensions: &[&[u8]]) -> Vec<u8> {
         let mut packet = build(0xb9, next, 64, SRC, DST).to_vec();
         extensions.iter().for_each(|bytes| packet.extend(*bytes));
@@ -234,7 +236,7 @@ mod tests {
         let packet = packet(NEXT_HOP, &extensions);
         let header = Ipv6Header::parse(&packet[..], 0).unwrap();
         assert_eq!((header.protocol, header.transport_at()), (PROTO_UDP, 96));
-        // Cut off anywhere in them it is nothing.
+        // Truncated anywhere in the headers, it is rejected.
         for len in 40..96 {
             assert!(Ipv6Header::parse(&packet[..len], 0).is_none(), "{len}");
         }
@@ -257,7 +259,7 @@ mod tests {
         let later = fragment(0, 8, PROTO_UDP).unwrap();
         assert!(later.is_fragment() && later.is_later_fragment());
         assert_eq!(later.protocol, PROTO_UDP);
-        // The rest of an extension header.
+        // The second fragment of an extension header.
         assert!(fragment(0x10, 0, NEXT_DEST).is_none());
     }
 

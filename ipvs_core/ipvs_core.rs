@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pure part of ipvs-rs: everything about IPVS that needs neither the kernel nor `unsafe`.
+//! The pure logic of IPVS: everything that needs neither the kernel nor `unsafe`.
 //!
-//! Packets and messages come in as byte slices, time and randomness as arguments, storage belongs
-//! to the caller. So the crate builds as part of `ip_vs.ko` and under Cargo alike, and what it
-//! decides can be tested on a workstation.
+//! Packets and messages come in as byte slices, time and randomness as arguments, and the caller
+//! owns all storage. The crate builds both as part of `ip_vs.ko` and with Cargo, so it can be
+//! unit-tested, property-tested and fuzzed on the host. The module's root crate has the other half:
+//! locking, allocation, and what talks to the kernel.
 //!
 //! # Rules
 //!
 //! - Nothing that a packet or a user controls may panic: slices are read through `get` and
 //!   `first_chunk`, arithmetic that could overflow is checked or wrapping.
 //! - No allocation.
-//! - What runs per packet is `#[inline]`, since the kernel links its crates without LTO.
+//! - Functions that run per packet are `#[inline]`, since the kernel links its crates without LTO.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Names services and servers in lines of the kernel's log: in decimal, as users write them.
+//! Formats services and servers for the kernel log: in decimal, as users write them.
 //!
-//! What monitoring matches on is that of the C module's `ip_vs_scheduler_err()`.
+//! The format is that of `ip_vs_scheduler_err()`, which monitoring tools match on. The module's
+//! `log.rs` has the messages.
 
 use crate::{
     net::{

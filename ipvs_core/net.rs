@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Integers in network byte order.
+//! Integers in network byte order, and addresses made of them.
 //!
-//! They hold the bytes as they lie in a packet, like the kernel's `__be16` and `__be32`, so
-//! comparing and hashing them costs no byte swap. Arithmetic has to go through [`Be16::host`].
+//! They hold the bytes as they are in a packet, like the kernel's `__be16` and `__be32`, so
+//! comparing and hashing needs no byte swap. For arithmetic, convert them with [`Be16::host`].
 
 use crate::checksum::Sum;
 use core::{
@@ -26,7 +26,7 @@ pub struct Be32(u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Be128(u128);
 
-/// An address of either family (C: `union nf_inet_addr` and the family beside it).
+/// An address of either family (C: `union nf_inet_addr` together with the family).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Addr {
     /// IPv4.
@@ -35,23 +35,24 @@ pub enum Addr {
     V6(Be128),
 }
 
-/// An address of one family, which is known when the code is compiled.
+/// An address type of one family, for code that is generic over the family.
 pub trait Address: Copy + Eq + Default + Debug + Into<Addr> + Send + Sync + 'static {
-    /// The address, if it is of this family.
+    /// Returns the address if it is of this family.
     fn of(addr: Addr) -> Option<Self>;
 
-    /// `sum` with the words of the address added.
+    /// Adds the words of the address to `sum`.
     fn add_to(self, sum: Sum) -> Sum;
 
-    /// `sum` with the words of the address taken away.
+    /// Subtracts the words of the address from `sum`.
     fn take_from(self, sum: Sum) -> Sum;
 
-    /// The network that the address is in. As services have it, the netmask of IPv6 is the length of
-    /// the prefix, as the integer that the bytes form in memory; what is longer than an address is all
-    /// of it.
+    /// Returns the network of the address. `netmask` is the persistence netmask of a service: a
+    /// mask for IPv4. For IPv6 it is the prefix length, as the raw integer in host byte order; a
+    /// length above 128 counts as 128 (C: `svc->netmask`, `ipv6_addr_prefix()`).
     fn network(self, netmask: Be32) -> Self;
 
-    /// What stands in the place of an address for a firewall mark (C: `{ .ip = htonl(fwmark) }`).
+    /// Returns the address that stands for a firewall mark in persistence templates (C:
+    /// `{ .ip = htonl(fwmark) }`).
     fn of_mark(mark: u32) -> Self;
 }
 
@@ -104,7 +105,7 @@ impl Address for Be128 {
 
     fn network(self, netmask: Be32) -> Self {
         let rest = 128u32.saturating_sub(netmask.raw());
-        // A shift by all bits leaves nothing.
+        // A shift by 128 bits leaves an empty mask.
         let mask = u128::MAX.checked_shl(rest).unwrap_or(0);
         Self::new(self.host() & mask)
     }
@@ -155,25 +156,26 @@ macro_rules! big_endian {
                 <$int>::from_be(self.0)
             }
 
-            /// Takes the integer that the bytes form in memory (what C keeps in a `__be` variable).
+            /// Creates a value from the integer as it is in memory (what C keeps in a `__be`
+            /// variable).
             #[inline]
             pub const fn from_raw(raw: $int) -> Self {
                 Self(raw)
             }
 
-            /// The integer that the bytes form in memory.
+            /// Returns the integer as it is in memory.
             #[inline]
             pub const fn raw(self) -> $int {
                 self.0
             }
 
-            /// Takes the bytes as they were on the wire.
+            /// Creates a value from its bytes as they are in a packet.
             #[inline]
             pub const fn from_bytes(bytes: [u8; $bytes]) -> Self {
                 Self(<$int>::from_ne_bytes(bytes))
             }
 
-            /// The bytes as they go on the wire.
+            /// Returns the bytes as they are in a packet.
             #[inline]
             pub const fn to_bytes(self) -> [u8; $bytes] {
                 self.0.to_ne_bytes()
@@ -187,7 +189,7 @@ big_endian!(Be32, u32, 4);
 big_endian!(Be128, u128, 16);
 
 impl Be128 {
-    /// The four 32-bit words, in their order on the wire.
+    /// Returns the four 32-bit words in the order in which they are in a packet.
     #[inline]
     pub const fn words(self) -> [Be32; 4] {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.to_bytes();
@@ -199,7 +201,7 @@ impl Be128 {
         ]
     }
 
-    /// The two halves, as the integers that their bytes form in memory.
+    /// Returns the two halves as integers as they are in memory.
     #[inline]
     pub(crate) const fn halves(self) -> [u64; 2] {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.to_bytes();

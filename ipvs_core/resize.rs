@@ -1,39 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! When a hash table grows and shrinks.
+//! The size of a hash table by its load.
 //!
-//! Stands for `ip_vs_rht_set_thresholds()` and `ip_vs_rht_desired_size()`: by a load factor f, a
-//! table keeps at most 2^f elements per bucket on average. It grows to the size that this takes, and
-//! shrinks when a sixteenth of its buckets would do, to twice as many as would. So a table whose load
-//! swings by less than that is not resized over and over.
+//! C: `ip_vs_rht_set_thresholds()` and `ip_vs_rht_desired_size()`. With the load factor f, a table
+//! keeps at most 2^f elements per bucket on average. It grows to the size that this requires. It
+//! shrinks if a sixteenth of its buckets would be enough, to twice the number that would be enough.
+//! This hysteresis prevents repeated resizing when the load varies.
 
 use core::ops::RangeInclusive;
 
-/// The load factors that there are.
+/// The load factors that users may set.
 pub const LOAD_FACTORS: RangeInclusive<i32> = -8..=8;
 
-/// A table shrinks if so many buckets fewer would do, as a power of two.
+/// A table shrinks if 2^`SHRINK_SHIFT` times fewer buckets would be enough.
 const SHRINK_SHIFT: u32 = 4;
 
-/// How many buckets a table may have, as powers of two.
+/// The limits of a table's size, as binary logarithms of the number of buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Binary logarithm of the least number of buckets.
+    /// The minimum size.
     pub min_bits: u32,
-    /// Binary logarithm of the greatest number of buckets that a table has for fewer elements than
-    /// buckets. More elements get a bucket each.
-    pub roomy_bits: u32,
-    /// Binary logarithm of the greatest number of buckets.
+    /// The maximum size as long as the table has fewer elements than that many buckets. Beyond it,
+    /// a negative load factor has no effect: the table has one bucket per element.
+    pub max_sparse_bits: u32,
+    /// The maximum size.
     pub max_bits: u32,
 }
 
 impl Limits {
-    /// The size for a table that holds `count` elements, as a binary logarithm: for one of 2^`bits`
-    /// buckets, `None` if its size is right; without `bits`, for one that is sized anew, since it has
-    /// another load factor.
+    /// Returns the size, as a binary logarithm, that a table of `count` elements should be resized
+    /// to.
     ///
-    /// `load_factor` is the binary logarithm of the elements per bucket above which it grows; one
-    /// beyond [`LOAD_FACTORS`] counts as the nearest of them.
+    /// With `bits`, the table has 2^`bits` buckets now, and the result is `None` if that size is
+    /// right. Without `bits`, the present size does not matter, as after a change of the load
+    /// factor.
+    ///
+    /// `load_factor` is the binary logarithm of the elements per bucket above which the table
+    /// grows. Values outside of [`LOAD_FACTORS`] are clamped.
     pub const fn wanted(self, count: u64, bits: Option<u32>, load_factor: i32) -> Option<u32> {
         match bits {
             Some(bits) => self.resize(count, bits, load_factor),
@@ -41,18 +44,18 @@ impl Limits {
         }
     }
 
-    /// Another size than 2^`bits`, if the table should have one.
+    /// Returns a new size for a table of 2^`bits` buckets. `None` if it should stay as it is.
     const fn resize(self, count: u64, bits: u32, load_factor: i32) -> Option<u32> {
         let enough = self.enough_for(count, load_factor);
         let new = if enough > bits {
             self.clamp(enough)
         } else if bits < enough.saturating_add(SHRINK_SHIFT) {
             return None;
-        } else if enough > self.roomy_bits {
+        } else if enough > self.max_sparse_bits {
             self.clamp(enough.saturating_add(1))
         } else {
             let double = enough.saturating_add(1);
-            self.clamp(least(double, self.roomy_bits))
+            self.clamp(least(double, self.max_sparse_bits))
         };
         if new == bits {
             None
@@ -61,12 +64,13 @@ impl Limits {
         }
     }
 
-    /// The size without regard to a present one.
+    /// Returns the size for a table whose present size does not matter.
     const fn size_for(self, count: u64, load_factor: i32) -> u32 {
         self.clamp(self.enough_for(count, load_factor))
     }
 
-    /// The least size that is enough for so many elements, however small that is.
+    /// Returns the smallest size that is enough for `count` elements, not yet clamped to the
+    /// minimum.
     const fn enough_for(self, count: u64, load_factor: i32) -> u32 {
         let count = u64::BITS - count.saturating_sub(1).leading_zeros();
         let shift = least(
@@ -76,15 +80,15 @@ impl Limits {
         if load_factor >= 0 {
             return count.saturating_sub(shift);
         }
-        let roomy = least(count.saturating_add(shift), self.roomy_bits);
-        if roomy < count {
+        let sparse = least(count.saturating_add(shift), self.max_sparse_bits);
+        if sparse < count {
             count
         } else {
-            roomy
+            sparse
         }
     }
 
-    /// The nearest size that a table may have.
+    /// Clamps a size to the minimum and maximum.
     const fn clamp(self, bits: u32) -> u32 {
         if bits < self.min_bits {
             self.min_bits
@@ -94,7 +98,7 @@ impl Limits {
     }
 }
 
-/// `min()` of constant functions.
+/// `min()` for `const fn`.
 const fn least(a: u32, b: u32) -> u32 {
     if a < b {
         a
@@ -107,17 +111,17 @@ const fn least(a: u32, b: u32) -> u32 {
 mod tests {
     use super::*;
 
-    /// Of connections.
+    /// Limits of the connection table.
     const LIMITS: Limits = Limits {
         min_bits: 8,
-        roomy_bits: 12,
+        max_sparse_bits: 12,
         max_bits: 27,
     };
 
-    /// Of services.
+    /// Limits of the service table.
     const SERVICES: Limits = Limits {
         min_bits: 4,
-        roomy_bits: 20,
+        max_sparse_bits: 20,
         max_bits: 20,
     };
 
@@ -181,7 +185,7 @@ mod tests {
         }
         let fixed = Limits {
             min_bits: 8,
-            roomy_bits: 8,
+            max_sparse_bits: 8,
             max_bits: 8,
         };
         for count in [0, 1, 1 << 40, u64::MAX] {
@@ -189,7 +193,7 @@ mod tests {
         }
     }
 
-    /// The C module's sizes, with its thresholds, of a table that is never larger than 2^`max_bits`.
+    /// The C module's algorithm with its thresholds, for a table of at most 2^`max_bits` buckets.
     struct Model {
         size: i64,
         min: i64,
@@ -222,11 +226,14 @@ mod tests {
 
     #[test]
     fn sizes_are_those_of_the_c_module_through_a_history() {
-        // A few numbers up and down again, large steps and small ones.
+        // All counts up and down, then a mix of large and small steps.
         let counts = (1..=4096)
             .chain((1..=4096).rev())
             .chain([4096, 3, 1, 300, 20, 2, 4000, 15, 16, 17, 1025, 64, 1]);
-        for (limits, max_bits) in [(LIMITS, LIMITS.roomy_bits), (SERVICES, SERVICES.max_bits)] {
+        for (limits, max_bits) in [
+            (LIMITS, LIMITS.max_sparse_bits),
+            (SERVICES, SERVICES.max_bits),
+        ] {
             for factor in LOAD_FACTORS {
                 let mut bits = limits.min_bits;
                 let mut model = Model {
@@ -256,7 +263,7 @@ mod tests {
                         continue;
                     };
                     assert_eq!(LIMITS.resize(count, new, factor), None);
-                    if new < bits && new != LIMITS.roomy_bits {
+                    if new < bits && new != LIMITS.max_sparse_bits {
                         assert_eq!(LIMITS.resize(2 * count, new, factor), None);
                     }
                     assert_eq!(LIMITS.resize(count.div_ceil(4), new, factor), None);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counters of connections, packets and bytes, and their rates.
-//!
-//! Stands for the two halves of `struct ip_vs_kstats`.
+//! Counters of connections, packets and bytes, and their rates (C: `struct ip_vs_kstats`).
 
-/// What is counted per server, per service and in total.
+/// The counters kept for each server, for each service and for the network namespace (C:
+/// `struct ip_vs_counters`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Connections scheduled.
@@ -20,7 +19,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Nothing counted.
+    /// All counters zero.
     pub const ZERO: Self = Self {
         conns: 0,
         inpkts: 0,
@@ -29,7 +28,7 @@ impl Counters {
         outbytes: 0,
     };
 
-    /// Sum of both, wrapping. Sums up what CPUs count apart.
+    /// Adds two sets of counters, wrapping around. Used to sum up the counters of all CPUs.
     #[inline]
     pub const fn wrapping_add(self, other: Self) -> Self {
         Self {
@@ -41,7 +40,8 @@ impl Counters {
         }
     }
 
-    /// Difference of both, wrapping. What was counted since `other`, the last zeroing say.
+    /// Subtracts `other`, wrapping around: what was counted since `other` was read, for example at
+    /// the last zeroing.
     #[inline]
     pub const fn wrapping_sub(self, other: Self) -> Self {
         Self {
@@ -69,7 +69,7 @@ pub struct Rates {
     pub outbps: u64,
 }
 
-/// Counters and rates, as they are shown to users.
+/// Counters and rates as they are shown to users.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Counters since the last zeroing.

@@ -1,34 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/net/ip_vs_status`: how full the tables are, for administrators who wonder about them.
-//!
-//! Stands for `ip_vs_status_show()`.
+//! The text of `/proc/net/ip_vs_status`: the load of the hash tables (C: `ip_vs_status_show()`).
 
 use core::fmt::{
     self,
     Write, //
 };
 
-/// The most links of a chain that are told apart, and one for none. The last stands for more, too.
+/// The number of chain lengths that are counted: 0 to 7. The last one stands for longer chains,
+/// too.
 pub const LENGTHS: usize = 8;
 
-/// How full a table is.
+/// The load of a hash table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableStatus {
-    /// What is in it, as it is called in the file: "Conn" or "Service".
+    /// The name of the entries in the file: "Conn" or "Service".
     pub name: &'static str,
-    /// How much of that there is.
+    /// The number of entries.
     pub entries: usize,
-    /// How many buckets there are; of several tables, all of theirs.
+    /// The number of buckets. If several tables are summed up, the sum of theirs.
     pub buckets: usize,
-    /// The binary logarithm of the load above which it grows.
+    /// The binary logarithm of the entries per bucket above which the table grows.
     pub lfactor: i32,
-    /// How many buckets have chains of each length.
+    /// The number of buckets with chains of each length.
     pub lengths: [usize; LENGTHS],
 }
 
 impl TableStatus {
-    /// Writes its lines.
+    /// Writes the table's lines.
     pub fn write(&self, out: &mut impl Write) -> fmt::Result {
         let name = self.name;
         let bits = self.buckets.checked_ilog2().unwrap_or(0);

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The TCP connection states of a director, which may see one direction only.
+//! The TCP connection states of a director, which may see only one direction of a connection.
 //!
-//! Stands for `ip_vs_proto_tcp.c`. The transitions are written down as rules; from these a table
-//! is computed at compile time, which packets look up.
+//! C: `ip_vs_proto_tcp.c`. The transitions are written as rules, from which the table that packets
+//! look up is computed at compile time.
 
 use crate::transport::TcpFlags;
 
-/// State of a TCP connection. The numbers travel in sync messages (C: `IP_VS_TCP_S_*`).
+/// A state of a TCP connection. The numbers are part of sync messages (C: `IP_VS_TCP_S_*`).
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TcpState {
     /// Nothing seen yet.
     None = 0,
-    /// Both sides know of each other.
+    /// The handshake is complete.
     Established = 1,
-    /// The server opens a connection to the client.
+    /// The server has sent a SYN to the client.
     SynSent = 2,
-    /// The client opens a connection.
+    /// The client has sent a SYN.
     SynRecv = 3,
     /// The server has closed its side.
     FinWait = 4,
@@ -29,15 +29,15 @@ pub enum TcpState {
     CloseWait = 7,
     /// The server has closed after the client.
     LastAck = 8,
-    /// Waits for the other side to connect (FTP data).
+    /// Expects the other side to connect (FTP data).
     Listen = 9,
-    /// Under `secure_tcp`, a SYN was answered but its sender is not proved to exist.
+    /// With `secure_tcp`: a SYN was answered, but the client's address is not verified yet.
     SynAck = 10,
 }
 
 use TcpState::*;
 
-/// How many states there are (C: `IP_VS_TCP_S_LAST`).
+/// The number of states (C: `IP_VS_TCP_S_LAST`).
 pub const STATES: usize = 11;
 
 const ALL: [TcpState; STATES] = [
@@ -55,7 +55,7 @@ const ALL: [TcpState; STATES] = [
 ];
 
 impl TcpState {
-    /// The state with this number.
+    /// Returns the state with this number. `None` if there is no such state.
     #[inline]
     pub const fn from_number(number: u16) -> Option<Self> {
         Some(match number {
@@ -74,19 +74,20 @@ impl TcpState {
         })
     }
 
-    /// The number of the state.
+    /// Returns the number of the state.
     #[inline]
     pub const fn number(self) -> u16 {
         self as u16
     }
 
-    /// Whether a connection in this state counts as active for its server.
+    /// Returns `true` if a connection in this state counts as active for its server (C:
+    /// `tcp_state_active()`).
     #[inline]
     pub const fn is_active(self) -> bool {
         matches!(self, Established | SynSent | SynRecv | SynAck)
     }
 
-    /// The name that `ipvsadm -Lnc` shows.
+    /// Returns the name that `ipvsadm -Lnc` shows.
     pub const fn name(self) -> &'static str {
         match self {
             None => "NONE",
@@ -103,8 +104,8 @@ impl TcpState {
         }
     }
 
-    /// How long a connection stays in this state without a packet, in seconds, unless set
-    /// otherwise.
+    /// Returns the default timeout in seconds: a connection without packets stays in this state
+    /// that long (C: `tcp_timeouts`).
     #[inline]
     pub const fn default_timeout(self) -> u32 {
         match self {
@@ -123,7 +124,7 @@ impl TcpState {
     }
 }
 
-/// [`TcpState::name`] for a number that need not be a state.
+/// Returns [`TcpState::name`] for a number; "ERR!" if it is not that of a state.
 pub const fn state_name(number: u16) -> &'static str {
     match TcpState::from_number(number) {
         Some(state) => state.name(),
@@ -131,12 +132,12 @@ pub const fn state_name(number: u16) -> &'static str {
     }
 }
 
-/// State whose timeout `ipvsadm --set` takes as its first number.
+/// The state whose timeout is set by the first number of `ipvsadm --set`.
 pub const SETTABLE_TCP: TcpState = Established;
-/// State whose timeout `ipvsadm --set` takes as its second number.
+/// The state whose timeout is set by the second number of `ipvsadm --set`.
 pub const SETTABLE_TCP_FIN: TcpState = FinWait;
 
-/// Timeouts in seconds by the number of the state, as they are unless set otherwise.
+/// The default timeouts in seconds, indexed by state number.
 pub const DEFAULT_TIMEOUTS: [u32; STATES] = {
     let mut timeouts = [0; STATES];
     let mut i = 0;
@@ -147,7 +148,7 @@ pub const DEFAULT_TIMEOUTS: [u32; STATES] = {
     timeouts
 };
 
-/// Which way a packet goes (C: `IP_VS_DIR_*`).
+/// The direction of a packet (C: `IP_VS_DIR_*`).
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -155,16 +156,17 @@ pub enum Direction {
     Input = 0,
     /// Server to client.
     Output = 1,
-    /// Client to server, and the answers don't pass here.
+    /// Client to server, on a connection whose replies do not pass the director.
     InputOnly = 2,
 }
 
 impl Direction {
-    /// The direction that the transitions go by, and whether the connection keeps its flag
-    /// `IP_VS_CONN_F_NOOUTPUT`.
+    /// Adjusts the direction of a packet by the connection's flag `IP_VS_CONN_F_NOOUTPUT`:
+    /// `no_output`. Returns the direction to look up transitions with, and the new value of the
+    /// flag.
     ///
-    /// With the flag, requests are taken as [`Direction::InputOnly`]; an answer proves that
-    /// answers do pass here and ends that.
+    /// While the flag is set, packets of the client count as [`Direction::InputOnly`]. A packet of
+    /// the server shows that replies do pass the director, and clears the flag.
     #[inline]
     pub const fn with_flag(self, no_output: bool) -> (Self, bool) {
         match self {
@@ -175,19 +177,19 @@ impl Direction {
     }
 }
 
-/// Which transitions are in force.
+/// The transition table in use.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Table {
-    /// The normal ones.
+    /// The normal table (C: `tcp_states`).
     #[default]
     Normal = 0,
-    /// Those under `secure_tcp`: a connection is not established before the client has answered
-    /// the server.
+    /// The table for `secure_tcp`: a connection is not established before the client has answered
+    /// the server (C: `tcp_states_dos`).
     Secure = 1,
 }
 
-/// What of a packet counts for the state.
+/// The event that a packet's flags stand for.
 #[repr(u8)]
 #[derive(Clone, Copy)]
 enum Event {
@@ -198,7 +200,7 @@ enum Event {
 }
 
 impl Event {
-    /// The strongest flag: a reset, then an opening, a closing, an acknowledgement.
+    /// Returns the event of a packet: RST takes precedence over SYN, SYN over FIN, FIN over ACK.
     #[inline]
     const fn of(flags: TcpFlags) -> Option<Self> {
         if flags.rst() {
@@ -217,7 +219,7 @@ impl Event {
 
 const fn on_input(event: Event, state: TcpState) -> TcpState {
     match (event, state) {
-        // Crossing SYNs, or one that repeats.
+        // Simultaneous open, or a retransmission.
         (Event::Syn, Established | SynSent) => Established,
         (Event::Syn, _) => SynRecv,
 
@@ -228,7 +230,7 @@ const fn on_input(event: Event, state: TcpState) -> TcpState {
         (Event::Ack, None | SynRecv | SynAck) => Established,
         (Event::Ack, LastAck) => Close,
 
-        // Anybody could send it: what the server has yet to answer stays.
+        // The RST may be forged: the state remains as long as the server has not answered.
         (Event::Rst, SynRecv | SynAck) => SynRecv,
         (Event::Rst, LastAck | Listen) => state,
         (Event::Rst, _) => Close,
@@ -257,7 +259,7 @@ const fn on_output(event: Event, state: TcpState) -> TcpState {
 
 const fn on_input_only(event: Event, state: TcpState) -> TcpState {
     match (event, state) {
-        // The server's FIN will not be seen.
+        // The server's FIN does not pass the director.
         (Event::Fin, Established | FinWait) => FinWait,
         (Event::Rst, SynAck) => Close,
         (_, _) => on_input(event, state),
@@ -288,7 +290,7 @@ const fn on_secure_input_only(event: Event, state: TcpState) -> TcpState {
     }
 }
 
-/// Place in [`TRANSITIONS`]: below 512 for every combination.
+/// Returns the index into [`TRANSITIONS`]: below 512 for every combination.
 #[inline(always)]
 const fn index(table: Table, direction: Direction, event: Event, state: TcpState) -> usize {
     (((table as usize) << 8)
@@ -323,10 +325,10 @@ const TRANSITIONS: [TcpState; 512] = {
     next
 };
 
-/// The table in memory; once per module, not once per use.
+/// The table as a `static`, so that it exists once per module and not once per use.
 static NEXT: [TcpState; 512] = TRANSITIONS;
 
-/// The state after a packet with these flags in this direction.
+/// Returns the state after a packet with these flags in this direction.
 ///
 /// A packet with none of RST, SYN, FIN and ACK closes the connection.
 #[inline]

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lines of the files in `/proc/net`, byte for byte as the C module writes them.
+//! Formats the files in `/proc/net` byte for byte as the C module does.
 //!
-//! Stands for the `ip_vs_*_show()` functions of `ip_vs_ctl.c` and `ip_vs_conn.c`. Addresses and
-//! ports are hexadecimal.
+//! C: the `ip_vs_*_show()` functions of `ip_vs_ctl.c` and `ip_vs_conn.c`. Addresses and ports are
+//! hexadecimal.
 
 mod line;
 
@@ -40,12 +40,13 @@ use crate::{
     },
 };
 
-/// The name of a transport protocol. Those without one of their own are `IP_` and their number.
+/// A transport protocol number, displayed as its name (C: `ip_vs_proto_name()`). Protocols without
+/// a name are displayed as `IP_` and their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtocolName(pub u16);
 
 impl ProtocolName {
-    /// The name, if it has one of its own.
+    /// Returns the name of the protocol, if it has one.
     const fn known(self) -> Option<&'static str> {
         const ICMP: u16 = PROTO_ICMP as u16;
         const TCP: u16 = PROTO_TCP as u16;
@@ -72,7 +73,8 @@ impl fmt::Display for ProtocolName {
     }
 }
 
-/// An address as the files have it: an IPv4 address as a number, an IPv6 address in full.
+/// An address in the format of the files: IPv4 as eight hexadecimal digits, IPv6 as eight groups of
+/// four.
 #[derive(Clone, Copy, Debug)]
 struct Hex(Addr);
 
@@ -92,11 +94,11 @@ impl fmt::Display for Hex {
     }
 }
 
-/// An address with a port, which sets an IPv6 address in brackets.
+/// An address in the format of [`Hex`] and a port. IPv6 addresses are in brackets.
 #[derive(Clone, Copy, Debug)]
-struct End(Addr, Be16);
+struct HexEndpoint(Addr, Be16);
 
-impl fmt::Display for End {
+impl fmt::Display for HexEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(addr, port) = self;
         match addr {
@@ -106,7 +108,7 @@ impl fmt::Display for End {
     }
 }
 
-/// The name of a forwarding method in `/proc/net/ip_vs`.
+/// Returns the name of a forwarding method in `/proc/net/ip_vs` (C: `ip_vs_fwd_name()`).
 pub const fn forward_name(fwd_method: u32) -> &'static str {
     match fwd_method & FWD_MASK {
         FWD_LOCALNODE => "Local",
@@ -116,7 +118,7 @@ pub const fn forward_name(fwd_method: u32) -> &'static str {
     }
 }
 
-/// Writes the head of `ip_vs`. `buckets` is the size of the connection table.
+/// Writes the header of `ip_vs`. `buckets` is the size of the connection table.
 pub fn write_info_head(out: &mut impl Write, buckets: u32) -> fmt::Result {
     let [_, major, minor, patch] = VERSION_CODE.to_be_bytes();
 
@@ -128,7 +130,7 @@ pub fn write_info_head(out: &mut impl Write, buckets: u32) -> fmt::Result {
     out.write_str("  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n")
 }
 
-/// What tells services apart.
+/// The identification of a service in the files.
 #[derive(Clone, Copy, Debug)]
 pub enum ServiceLabel {
     /// Protocol, address and port.
@@ -150,8 +152,8 @@ impl From<&ServiceKey> for ServiceLabel {
     }
 }
 
-/// Writes a service's line of `ip_vs`. `timeout` is the persistence in clock ticks: that is what
-/// the C module prints.
+/// Writes a service's line of `ip_vs`. `timeout` is the persistence timeout in clock ticks
+/// (jiffies), which is what the C module prints.
 pub fn write_service(
     out: &mut impl Write,
     label: ServiceLabel,
@@ -170,9 +172,9 @@ pub fn write_service(
                 out,
                 "{}  {} {sched_name} ",
                 ProtocolName(protocol),
-                End(addr, port)
+                HexEndpoint(addr, port)
             )?;
-            // The C module does not show it of IPv6 services.
+            // The C module does not show the flag of IPv6 services.
             if matches!(addr, Addr::V4(_)) {
                 write!(out, "{one_packet} ")?;
             }
@@ -199,7 +201,7 @@ pub fn write_dest(
     writeln!(
         out,
         "  -> {}      {:<7} {:<6} {:<10} {:<10}",
-        End(addr, port),
+        HexEndpoint(addr, port),
         forward_name(fwd_method),
         weight,
         active as i32,
@@ -207,15 +209,15 @@ pub fn write_dest(
     )
 }
 
-/// The head of `ip_vs_conn`.
+/// The header of `ip_vs_conn`.
 pub const CONN_HEAD: &str =
     "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n";
 
-/// The head of `ip_vs_conn_sync`.
+/// The header of `ip_vs_conn_sync`.
 pub const CONN_SYNC_HEAD: &str =
     "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires\n";
 
-/// A connection, as far as the files show it.
+/// The parts of a connection that are shown in the files.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnLine<'a> {
     /// Transport protocol.
@@ -233,7 +235,7 @@ pub struct ConnLine<'a> {
 }
 
 impl ConnLine<'_> {
-    /// What both files have in common.
+    /// Formats the part of the line that both files have in common.
     fn common(&self) -> Line {
         let mut line = Line::new();
         line.protocol(ProtocolName(self.protocol));
@@ -249,8 +251,9 @@ impl ConnLine<'_> {
         line
     }
 
-    /// Writes the line of `ip_vs_conn`. `pe` is the persistence engine's name and what it has found,
-    /// for connections that it has data for. What is no text is shown as question marks.
+    /// Writes the connection's line of `ip_vs_conn`. `pe` is the persistence engine's name and the
+    /// identifier that it found, if there is one. Bytes that are not UTF-8 are replaced by question
+    /// marks.
     pub fn write(&self, out: &mut impl Write, pe: Option<(&str, &[u8])>) -> fmt::Result {
         let mut line = self.common();
         line.decimal(self.expires, 7);
@@ -268,8 +271,8 @@ impl ConnLine<'_> {
         out.write_char('\n')
     }
 
-    /// Writes the line of `ip_vs_conn_sync`. `synced` says whether the connection came from another
-    /// director.
+    /// Writes the connection's line of `ip_vs_conn_sync`. `synced` tells whether the connection was
+    /// received from another director.
     pub fn write_sync(&self, out: &mut impl Write, synced: bool) -> fmt::Result {
         let mut line = self.common();
         line.text(if synced { b"SYNC" } else { b"LOCAL" }, 6);
@@ -280,7 +283,7 @@ impl ConnLine<'_> {
     }
 }
 
-/// Writes all of `ip_vs_stats`.
+/// Writes the content of `ip_vs_stats`.
 pub fn write_stats(out: &mut impl Write, counters: &Counters, rates: &Rates) -> fmt::Result {
     out.write_str("   Total Incoming Outgoing         Incoming         Outgoing\n")?;
     out.write_str("   Conns  Packets  Packets            Bytes            Bytes\n")?;
@@ -291,7 +294,7 @@ pub fn write_stats(out: &mut impl Write, counters: &Counters, rates: &Rates) -> 
     out.write_char('\n')
 }
 
-/// The head of `ip_vs_stats_percpu`, which a line for each CPU follows.
+/// The header of `ip_vs_stats_percpu`. A line for each CPU follows.
 pub const PERCPU_HEAD: &str = concat!(
     "       Total Incoming Outgoing         Incoming         Outgoing\n",
     "CPU    Conns  Packets  Packets            Bytes            Bytes\n",
@@ -304,7 +307,7 @@ pub fn write_percpu(out: &mut impl Write, cpu: u32, counters: &Counters) -> fmt:
     out.write_char('\n')
 }
 
-/// Writes what follows the CPUs' lines in `ip_vs_stats_percpu`.
+/// Writes the lines of `ip_vs_stats_percpu` that follow those of the CPUs: totals and rates.
 pub fn write_percpu_total(out: &mut impl Write, counters: &Counters, rates: &Rates) -> fmt::Result {
     out.write_str("  ~ ")?;
     write_counters(out, counters)?;

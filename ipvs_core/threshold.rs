@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! When a server has too many connections.
+//! The overload state of a server by its connection thresholds.
 //!
-//! Stands for `ip_vs_dest_update_overload()` and its callers' conditions: a server that reaches its
+//! C: `ip_vs_dest_update_overload()` and the conditions of its callers. A server that reaches its
 //! upper threshold gets no new connections until it has fewer than its lower threshold.
 
 /// The thresholds of a server, in connections of any state.
@@ -15,7 +15,8 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// Takes what the user set: `upper` 0 for none, `lower` 0 for three quarters of it.
+    /// Creates thresholds from the user's values. `upper` is 0 for none, `lower` 0 for the default:
+    /// three quarters of `upper`.
     pub const fn new(upper: u32, lower: u32) -> Self {
         Self {
             upper,
@@ -27,20 +28,22 @@ impl Thresholds {
         }
     }
 
-    /// Whether [`Thresholds::after_add`] has to be called, now that there are `conns` connections.
+    /// Returns `true` if [`Thresholds::after_add`] has to be called after the number of connections
+    /// was incremented to `conns`.
     #[inline]
-    pub const fn reached(self, conns: u32) -> bool {
+    pub const fn reached_upper(self, conns: u32) -> bool {
         conns == self.upper && conns != 0
     }
 
-    /// Whether [`Thresholds::after_remove`] has to be called, now that there are `conns`
-    /// connections.
+    /// Returns `true` if [`Thresholds::after_remove`] has to be called after the number of
+    /// connections was decremented to `conns`.
     #[inline]
-    pub const fn left(self, conns: u32) -> bool {
+    pub const fn fell_below_lower(self, conns: u32) -> bool {
         conns.wrapping_add(1) == self.lower
     }
 
-    /// Whether the server is overloaded after the thresholds were set. `before` says whether it was.
+    /// Returns whether the server is overloaded, after its thresholds were set. `before` tells
+    /// whether it was overloaded until then.
     pub const fn after_set(self, conns: u32, before: bool) -> bool {
         if self.upper == 0 {
             false
@@ -51,14 +54,14 @@ impl Thresholds {
         }
     }
 
-    /// Whether the server is overloaded after the upper threshold was reached. `conns`, read again
-    /// under the lock, may be less by now.
+    /// Returns whether the server is overloaded, after the upper threshold was reached. `conns` is
+    /// read again under the lock and may be less by now.
     pub const fn after_add(self, conns: u32) -> bool {
         self.upper != 0 && conns >= self.lower
     }
 
-    /// Whether the server is overloaded after the lower threshold was left. `conns`, read again
-    /// under the lock, may be more by now.
+    /// Returns whether the server is overloaded, after its connections fell below the lower
+    /// threshold. `conns` is read again under the lock and may be more by now.
     pub const fn after_remove(self, conns: u32) -> bool {
         self.upper != 0 && conns >= self.upper
     }
@@ -68,7 +71,7 @@ impl Thresholds {
 mod tests {
     use super::*;
 
-    /// Follows a server through connections that come and go.
+    /// A server whose connections come and go, with its overload state.
     struct Follow {
         thresholds: Thresholds,
         conns: u32,
@@ -79,13 +82,13 @@ mod tests {
         fn go_to(&mut self, conns: u32) -> bool {
             while self.conns < conns {
                 self.conns += 1;
-                if self.thresholds.reached(self.conns) {
+                if self.thresholds.reached_upper(self.conns) {
                     self.overloaded = self.thresholds.after_add(self.conns);
                 }
             }
             while self.conns > conns {
                 self.conns -= 1;
-                if self.thresholds.left(self.conns) {
+                if self.thresholds.fell_below_lower(self.conns) {
                     self.overloaded = self.thresholds.after_remove(self.conns);
                 }
             }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! TCP (RFC 9293) and UDP (RFC 768) headers: ports, flags and their rewriting for NAT.
+//! TCP (RFC 9293) and UDP (RFC 768) headers: parsing, and rewriting for NAT.
 //!
-//! Stands for the checksum and port handling of `tcp_snat_handler()`, `tcp_dnat_handler()` and
-//! their UDP siblings, for packets whose payload stays the same.
+//! C: the port and checksum handling of `tcp_snat_handler()`, `tcp_dnat_handler()` and their UDP
+//! counterparts, for packets whose payload does not change.
 
 use crate::{
     bytes::{
@@ -24,15 +24,15 @@ use crate::{
     },
 };
 
-/// Bytes of a TCP header without options.
+/// The length of a TCP header without options, in bytes.
 pub const TCP_HEADER_LEN: usize = 20;
-/// Bytes of a UDP header.
+/// The length of a UDP header in bytes.
 pub const UDP_HEADER_LEN: usize = 8;
 
 const TCP_CHECK_AT: usize = 16;
 const UDP_CHECK_AT: usize = 6;
 
-/// Source and destination port.
+/// A source port and a destination port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
     /// Source port.
@@ -42,7 +42,8 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Reads the first four bytes of a TCP, UDP or SCTP header. `None` if there are fewer.
+    /// Parses the ports: the first four bytes of a TCP, UDP or SCTP header. `None` if there are
+    /// fewer.
     #[inline]
     pub fn parse(data: &[u8]) -> Option<Self> {
         let &[s0, s1, d0, d1] = data.first_chunk::<4>()?;
@@ -53,64 +54,64 @@ impl Ports {
     }
 }
 
-/// The flags of a TCP header: its byte 13.
+/// The flags of a TCP header (its byte 13).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpFlags(u8);
 
 impl TcpFlags {
-    /// Nothing more to send.
+    /// The sender has no more data.
     pub const FIN: Self = Self(0x01);
     /// Opens a connection.
     pub const SYN: Self = Self(0x02);
-    /// Ends a connection at once.
+    /// Resets a connection.
     pub const RST: Self = Self(0x04);
-    /// Acknowledges.
+    /// The acknowledgement number is valid.
     pub const ACK: Self = Self(0x10);
 
-    /// Takes byte 13 of a TCP header.
+    /// Creates flags from byte 13 of a TCP header.
     #[inline]
     pub const fn new(bits: u8) -> Self {
         Self(bits)
     }
 
-    /// Byte 13 of a TCP header.
+    /// Returns the flags as byte 13 of a TCP header.
     #[inline]
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// The flags of both.
+    /// Returns the union of both.
     #[inline]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether FIN is set.
+    /// Returns `true` if FIN is set.
     #[inline]
     pub const fn fin(self) -> bool {
         self.0 & Self::FIN.0 != 0
     }
 
-    /// Whether SYN is set.
+    /// Returns `true` if SYN is set.
     #[inline]
     pub const fn syn(self) -> bool {
         self.0 & Self::SYN.0 != 0
     }
 
-    /// Whether RST is set.
+    /// Returns `true` if RST is set.
     #[inline]
     pub const fn rst(self) -> bool {
         self.0 & Self::RST.0 != 0
     }
 
-    /// Whether ACK is set.
+    /// Returns `true` if ACK is set.
     #[inline]
     pub const fn ack(self) -> bool {
         self.0 & Self::ACK.0 != 0
     }
 }
 
-/// What IPVS wants to know of a TCP header.
+/// The parsed fields of a TCP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpHeader {
     /// Source and destination port.
@@ -120,7 +121,7 @@ pub struct TcpHeader {
 }
 
 impl TcpHeader {
-    /// Reads a header. `None` if there are fewer than 20 bytes; options are not looked at.
+    /// Parses a header. `None` if there are fewer than 20 bytes. Options are ignored.
     #[inline]
     pub fn parse(data: &[u8]) -> Option<Self> {
         let header = data.first_chunk::<TCP_HEADER_LEN>()?;
@@ -132,19 +133,19 @@ impl TcpHeader {
     }
 }
 
-/// What IPVS wants to know of a UDP header.
+/// The parsed fields of a UDP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UdpHeader {
     /// Source and destination port.
     pub ports: Ports,
-    /// Length of header and payload in bytes, as the header says.
+    /// The length of header and payload in bytes, according to the header.
     pub len: u16,
-    /// Stored checksum, 0 for none.
+    /// Stored checksum; 0 for none.
     pub check: Be16,
 }
 
 impl UdpHeader {
-    /// Reads a header. `None` if there are fewer than 8 bytes.
+    /// Parses a header. `None` if there are fewer than 8 bytes.
     #[inline]
     pub fn parse(data: &[u8]) -> Option<Self> {
         let header = data.first_chunk::<UDP_HEADER_LEN>()?;
@@ -157,30 +158,31 @@ impl UdpHeader {
     }
 }
 
-/// An address and its port become another address and port.
+/// A translation of an address and a port by NAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change<A> {
-    /// Address that the packet has.
+    /// The address in the packet.
     pub old_addr: A,
-    /// Address that it gets. Changing it in the IP header is up to `ipv4` and `ipv6`.
+    /// The new address. [`ipv4`](crate::ipv4) and [`ipv6`](crate::ipv6) write it into the IP
+    /// header.
     pub new_addr: A,
-    /// Port that the packet has.
+    /// The port in the packet.
     pub old_port: Be16,
-    /// Port that it gets.
+    /// The new port.
     pub new_port: Be16,
 }
 
-/// Which end of the packet changes.
+/// The end of a flow that is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Source: a reply on its way to the client.
+    /// The source, of a reply to the client.
     Src,
-    /// Destination: a request on its way to the server.
+    /// The destination, of a request to the server.
     Dst,
 }
 
 impl End {
-    /// Where its port is in the header.
+    /// Returns the offset of the port in the transport header.
     #[inline(always)]
     const fn port_at(self) -> usize {
         match self {
@@ -190,23 +192,23 @@ impl End {
     }
 }
 
-/// What the checksum field of the transport header holds.
+/// The meaning of a transport header's checksum field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// The checksum over pseudo header, header and payload.
+    /// It covers the pseudo header, the header and the payload.
     Complete,
-    /// The sum over the pseudo header alone; the device completes it (`CHECKSUM_PARTIAL`).
+    /// It is the sum of the pseudo header; the device completes it (`CHECKSUM_PARTIAL`).
     Partial,
 }
 
-/// What became of the checksum.
+/// The result of rewriting a checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a datagram without checksum may have to get one"]
 pub enum Rewritten {
-    /// It is as right or wrong as it was.
+    /// The checksum was updated. It is right if it was right before.
     Updated,
-    /// There was none (UDP), and there is none now. The C module computes one in this case: do so
-    /// with [`udp_checksum`] to be like it.
+    /// The datagram has no checksum (UDP). The C module computes one in this case; to do the same,
+    /// call [`udp_checksum`].
     Absent,
 }
 
@@ -224,7 +226,7 @@ fn update<A: Address>(check: Be16, change: Change<A>, stored: Stored) -> Be16 {
     }
 }
 
-/// Puts the new port into the TCP header and makes its checksum fit the new address and port.
+/// Writes the new port into a TCP header and updates its checksum for the new address and port.
 #[inline]
 pub fn rewrite_tcp<A: Address>(
     header: &mut [u8; TCP_HEADER_LEN],
@@ -242,7 +244,7 @@ pub fn rewrite_tcp<A: Address>(
     }
 }
 
-/// Puts the new port into the UDP header and makes its checksum, if it has one, fit the new
+/// Writes the new port into a UDP header and updates its checksum, if there is one, for the new
 /// address and port.
 #[inline]
 pub fn rewrite_udp<A: Address>(
@@ -264,25 +266,25 @@ pub fn rewrite_udp<A: Address>(
     Rewritten::Updated
 }
 
-/// Puts a port into the header of a packet that an ICMP error embeds, whose checksum stays as it
-/// is: `header` may be its first four bytes only.
+/// Writes a port into the transport header that an ICMP error quotes, without updating the
+/// checksum. Only the first four bytes of `header` are needed.
 #[inline]
 pub fn set_port(header: &mut [u8], end: End, port: Be16) {
     put(header, end.port_at(), port.to_bytes());
 }
 
-/// The checksum for a UDP datagram, given the folded or unfolded sum over its header and payload
-/// with the checksum field 0. `len` is the length in bytes of both.
+/// Computes the checksum of a UDP datagram. `datagram` is the sum over its header, with the
+/// checksum field 0, and its payload. `len` is the length of both in bytes.
 #[inline]
 pub fn udp_checksum<A: Address>(src: A, dst: A, len: u32, datagram: Sum) -> Be16 {
     let sum = pseudo_header(src, dst, PROTO_UDP, len).add16(datagram.fold());
     udp_nonzero(sum.finish())
 }
 
-/// Whether the checksum of a TCP segment or UDP datagram is right. A UDP datagram without one
-/// passes.
+/// Returns `true` if the checksum of a TCP segment or UDP datagram is right, or if a UDP datagram
+/// has none.
 ///
-/// `segment` is the transport header and all of its payload.
+/// `segment` is the transport header and the complete payload.
 pub fn checksum_is_valid<A: Address>(src: A, dst: A, protocol: u8, segment: &[u8]) -> bool {
     if protocol == PROTO_UDP {
         match UdpHeader::parse(segment) {

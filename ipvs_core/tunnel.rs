@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tunnels to servers: what a server asks for, and what an ICMP error shows of a packet in one.
+//! Tunnels to servers: their encapsulation, and how to find the inner packet that an ICMP error
+//! about a tunnel packet quotes.
 //!
-//! Stands for `ipvs_udp_decap()`, `ipvs_gre_decap()`.
+//! C: `ipvs_udp_decap()`, `ipvs_gre_decap()` and the `tun_*` members of `struct ip_vs_dest`.
 
 use crate::{
     ipv4::PROTO_UDP,
@@ -29,29 +30,31 @@ const GRE_FLAG_CHECKSUM: u16 = 0x8000;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 
-/// What is around the packets that go to a server.
+/// The encapsulation of packets to a server (C: `IP_VS_CONN_F_TUNNEL_TYPE_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tunnel {
-    /// An IP header.
+    /// IP in IP.
     Ipip,
-    /// An IP header, UDP and GUE.
+    /// Generic UDP Encapsulation.
     Gue {
-        /// Port of the server.
+        /// The UDP port on which the server receives tunnel packets.
         port: Be16,
-        /// Whether datagrams have checksums.
+        /// The outer UDP header carries a checksum (`IP_VS_TUNNEL_ENCAP_FLAG_CSUM`).
         checksum: bool,
-        /// Whether the server completes checksums that a device would have.
+        /// Remote checksum offload: the server completes the inner checksum
+        /// (`IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM`).
         remote_checksum: bool,
     },
-    /// An IP header and GRE.
+    /// Generic Routing Encapsulation.
     Gre {
-        /// Whether it has a checksum.
+        /// The GRE header carries a checksum.
         checksum: bool,
     },
 }
 
 impl Tunnel {
-    /// From the numbers that users know. `None` if there is no such type.
+    /// Converts from the numbers of the control interfaces (`IP_VS_CONN_F_TUNNEL_TYPE_*` and
+    /// flags). `None` if there is no such type.
     pub const fn new(kind: u8, port: Be16, flags: u16) -> Option<Self> {
         let checksum = flags & FLAG_CHECKSUM != 0;
         match kind {
@@ -66,7 +69,8 @@ impl Tunnel {
         }
     }
 
-    /// The protocol number in the outer header. `inner` is that of the packet in it.
+    /// Returns the protocol number of the outer IP header. `inner` is `IPPROTO_IPIP` or
+    /// `IPPROTO_IPV6`, by the family of the inner packet.
     #[inline]
     pub const fn protocol(self, inner: u8) -> u8 {
         match self {
@@ -76,7 +80,8 @@ impl Tunnel {
         }
     }
 
-    /// The port by which its end is found beside the address, 0 if it has none.
+    /// Returns the port by which a tunnel endpoint is looked up in addition to its address; 0 for
+    /// tunnels without ports.
     pub const fn port(self) -> Be16 {
         match self {
             Self::Gue { port, .. } => port,
@@ -85,7 +90,7 @@ impl Tunnel {
     }
 }
 
-/// The family of the packet in a tunnel.
+/// The address family of the inner packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inner {
     /// IPv4.
@@ -94,18 +99,18 @@ pub enum Inner {
     V6,
 }
 
-/// What is between the outer IP header and the packet in it.
+/// The encapsulation headers between an outer IP header and the inner packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Between {
-    /// Its bytes.
+pub struct Encap {
+    /// Their length in bytes.
     pub len: usize,
-    /// What follows.
+    /// The family of the packet behind them.
     pub inner: Inner,
 }
 
-/// The port that a UDP header names, and what there is up to the packet if it is GUE, version 0,
-/// without control messages. `None` if that is not all there.
-pub fn parse_gue(data: &[u8; UDP_LEN + GUE_LEN]) -> Option<(Be16, Between)> {
+/// Parses a UDP header and a GUE header. Returns the UDP destination port and the encapsulation
+/// headers. `None` unless it is GUE version 0, a data message, with an inner IPv4 or IPv6 packet.
+pub fn parse_gue(data: &[u8; UDP_LEN + GUE_LEN]) -> Option<(Be16, Encap)> {
     let &[_, _, p0, p1, _, _, _, _, word, protocol, _, _] = data;
     // Version and control flag.
     if word & 0xe0 != 0 {
@@ -117,11 +122,12 @@ pub fn parse_gue(data: &[u8; UDP_LEN + GUE_LEN]) -> Option<(Be16, Between)> {
         _ => return None,
     };
     let len = UDP_LEN + GUE_LEN + usize::from(word & 0x1f) * 4;
-    Some((Be16::from_bytes([p0, p1]), Between { len, inner }))
+    Some((Be16::from_bytes([p0, p1]), Encap { len, inner }))
 }
 
-/// What a GRE header, version 0, has up to the packet. Options other than a checksum are unknown.
-pub fn parse_gre(data: &[u8; GRE_LEN]) -> Option<Between> {
+/// Parses a GRE header. `None` unless it is version 0, has no option except a checksum, and carries
+/// IPv4 or IPv6.
+pub fn parse_gre(data: &[u8; GRE_LEN]) -> Option<Encap> {
     let &[f0, f1, p0, p1] = data;
     let len = match u16::from_be_bytes([f0, f1]) {
         0 => GRE_LEN,
@@ -133,7 +139,7 @@ pub fn parse_gre(data: &[u8; GRE_LEN]) -> Option<Between> {
         ETHERTYPE_IPV6 => Inner::V6,
         _ => return None,
     };
-    Some(Between { len, inner })
+    Some(Encap { len, inner })
 }
 
 #[cfg(test)]
@@ -166,11 +172,11 @@ mod tests {
     #[test]
     fn gue_is_known_by_version_and_protocol() {
         let header = |word, protocol| [0, 1, 0x17, 0xc0, 0, 0, 0, 0, word, protocol, 0, 0];
-        let (port, between) = parse_gue(&header(0, 4)).unwrap();
+        let (port, encap) = parse_gue(&header(0, 4)).unwrap();
         assert_eq!(port, Be16::new(6080));
-        assert_eq!((between.len, between.inner), (12, Inner::V4));
-        let (_, between) = parse_gue(&header(31, 41)).unwrap();
-        assert_eq!((between.len, between.inner), (12 + 124, Inner::V6));
+        assert_eq!((encap.len, encap.inner), (12, Inner::V4));
+        let (_, encap) = parse_gue(&header(31, 41)).unwrap();
+        assert_eq!((encap.len, encap.inner), (12 + 124, Inner::V6));
         for word in [0x20, 0x40, 0x80] {
             assert_eq!(parse_gue(&header(word, 4)), None);
         }

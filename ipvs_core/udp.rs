@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! UDP has one state. Stands for `ip_vs_proto_udp.c`.
+//! UDP connections, which have one state only (C: `ip_vs_proto_udp.c`).
 
 /// The number of the only state (C: `IP_VS_UDP_S_NORMAL`).
 pub const NORMAL: u16 = 0;
 
-/// How many states there are (C: `IP_VS_UDP_S_LAST`).
+/// The number of states (C: `IP_VS_UDP_S_LAST`).
 pub const STATES: usize = 1;
 
-/// How long a connection lives without a packet, in seconds, unless set otherwise; `ipvsadm --set`
-/// takes it as its third number.
+/// The default timeout of a connection without packets, in seconds. `ipvsadm --set` changes it by
+/// its third number (C: `udp_timeouts`).
 pub const DEFAULT_TIMEOUT: u32 = 5 * 60;
 
-/// The name that `ipvsadm -Lnc` shows for the state of this number.
+/// Returns the name that `ipvsadm -Lnc` shows for a state number (C: `udp_state_name()`).
 pub const fn state_name(number: u16) -> &'static str {
     match number {
         NORMAL => "UDP",
@@ -20,7 +20,7 @@ pub const fn state_name(number: u16) -> &'static str {
     }
 }
 
-/// No UDP connection counts as active for its server.
+/// Returns `false`: UDP connections never count as active for their server.
 #[inline]
 pub const fn is_active(_number: u16) -> bool {
     false

@@ -6,16 +6,14 @@
 
 use super::{
     accept,
-    route::{
-        take_out_rt,
-        Mode, //
-    },
+    route::take_out_rt,
     send,
     Context, //
 };
 use crate::family::{
     Family,
-    Header, //
+    Header,
+    Mode, //
 };
 use linux::{
     netfilter::Verdict,

@@ -11,22 +11,24 @@ use super::{
         route,
         send_or_cont, //
     },
-    route::Mode,
     Context, //
 };
 use crate::{
-    conn::{
-        Conn,
-        FwdMethod, //
+    conn::Conn,
+    family::{
+        Family,
+        Mode, //
     },
-    family::Family,
     netns::Netns,
     proto::nat::{
         self,
         Untranslatable, //
     },
 };
-use ipvs_core::transport::End;
+use ipvs_core::{
+    forward::FwdMethod,
+    transport::End, //
+};
 use linux::{
     netfilter::{
         HookNum,

@@ -9,7 +9,6 @@ use super::{
     prepare_forward,
     route::{
         take_out_rt,
-        Mode,
         Unsent, //
     },
     Context, //
@@ -18,7 +17,8 @@ use crate::{
     conn::Conn,
     family::{
         Family,
-        Header, //
+        Header,
+        Mode, //
     },
     netns::Netns,
     proto::nat::{

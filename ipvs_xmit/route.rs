@@ -6,11 +6,11 @@
 
 use super::Context;
 use crate::{
-    conn::FwdMethod,
     family::{
         Family,
         Fits,
-        Header, //
+        Header,
+        Mode, //
     },
     service::dest::Dest,
 };
@@ -19,6 +19,7 @@ use core::{
     ops::Deref, //
 };
 use ipvs_core::{
+    forward::FwdMethod,
     net::{
         Addr,
         Address, //
@@ -45,45 +46,6 @@ use linux::{
         Sent, //
     },
 };
-
-/// Where a packet may be sent, and how the way is looked up.
-#[derive(Clone, Copy)]
-pub(crate) struct Mode {
-    /// To this host (C: `IP_VS_RT_MODE_LOCAL`).
-    pub(super) local: bool,
-    /// To another one (C: `IP_VS_RT_MODE_NON_LOCAL`).
-    pub(super) non_local: bool,
-    /// To this host even if it was to be for another (C: `IP_VS_RT_MODE_RDR`).
-    pub(super) redirect: bool,
-    /// With a source address of this host (C: `IP_VS_RT_MODE_CONNECT`).
-    pub(crate) connect: bool,
-    /// To a neighbour that need not be the packet's destination (C: `IP_VS_RT_MODE_KNOWN_NH`).
-    pub(crate) known_nh: bool,
-    /// In another packet, with so many bytes between both IP headers (C: `IP_VS_RT_MODE_TUNNEL`).
-    pub(crate) tunnel: Option<usize>,
-}
-
-impl Mode {
-    /// To another host.
-    pub(super) const NON_LOCAL: Self = Self {
-        local: false,
-        non_local: true,
-        redirect: false,
-        connect: false,
-        known_nh: false,
-        tunnel: None,
-    };
-    /// To any host.
-    pub(super) const ANY: Self = Self {
-        local: true,
-        ..Self::NON_LOCAL
-    };
-    /// To any host, also if it was to be for another.
-    pub(super) const REDIRECT: Self = Self {
-        redirect: true,
-        ..Self::ANY
-    };
-}
 
 /// A route of a server's cache, or of this packet's own.
 pub(super) enum RouteRef<'rcu, R: Route> {
@@ -185,7 +147,7 @@ pub(super) fn get_out_rt<'rcu, F: Family, D: Family>(
     daddr: D::Addr,
     mode: Mode,
 ) -> Result<OutRoute<'rcu, D>, Unsent> {
-    let cached = dest.and_then(|dest| D::route_cache(dest).get(cx.net, cx.rcu));
+    let cached = dest.and_then(|dest| dest.routes.of::<D>().get(cx.net, cx.rcu));
     let (route, source) = match (cached, dest) {
         (Some(cached), _) => (RouteRef::Cached(cached.rt), cached.source),
         (None, dest) => look_up::<F, D>(cx, dest, daddr, mode).ok_or_else(|| {
@@ -283,7 +245,7 @@ fn look_up<'rcu, F: Family, D: Family>(
         let Found { rt, source } = D::look_up(cx.net, daddr, mode, false).ok()?;
         return Some((RouteRef::Own(rt), source));
     };
-    let cache = D::route_cache(dest);
+    let cache = dest.routes.of::<D>();
     let Some(CachedRoute { rt, source }) = D::Addr::of(dest.addr())
         .and_then(|addr| D::look_up(cx.net, addr, mode, true).ok())
         .and_then(|found| cache.store(found, cx.net, || dest.available(), cx.rcu).ok())

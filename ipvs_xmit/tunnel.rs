@@ -10,9 +10,8 @@ use super::{
     prepare_forward,
     route::{
         get_out_rt,
-        Mode,
-        OutRoute, //
-        RouteRef,
+        OutRoute,
+        RouteRef, //
     },
     Context, //
 };
@@ -20,6 +19,7 @@ use crate::{
     family::{
         Family,
         Header,
+        Mode,
         V4,
         V6, //
     },

@@ -61,7 +61,9 @@ pub(crate) fn of_server<'rcu, F: Family>(
     } = packet.flow;
     let dests = &netns.service_tables().dests;
     let dest = dest::translated(dests, protocol, src.into(), src_port, rcu)?;
-    let service = netns.find_service(&dest.key().service, rcu)?;
+    let service = netns
+        .service_tables()
+        .find_service(&dest.key().service, rcu)?;
     service.pe()?;
     if service.fwmark() != 0 || service.port() == Be16::ZERO || src_port == Be16::ZERO {
         return None;

@@ -11,7 +11,6 @@ use super::{
     one_packet,
     SchedTrigger,
     Scheduled,
-    FTPPORT,
     INITIAL_TIMEOUT, //
 };
 use crate::{
@@ -26,7 +25,10 @@ use crate::{
         NewConn, //
     },
     family::Family,
-    netns::Netns,
+    netns::{
+        services::FTPPORT,
+        Netns, //
+    },
     pe::PeData,
     service::dest::Dest,
     service::Service, //
@@ -147,7 +149,7 @@ fn template<'rcu, F: Family>(
 ) -> Result<TemplateRef<'rcu, F>, Missing> {
     let key = key::<F>(service, flow);
     let pe = pe_data::<F>(service, skb)?;
-    if let Some(template) = Template::find(&F::state(netns).templates, rcu, &key, pe.as_ref()) {
+    if let Some(template) = Template::find(&netns.state::<F>().templates, rcu, &key, pe.as_ref()) {
         if template.get().check(&netns.settings, None) {
             return Ok(template);
         }
@@ -198,7 +200,7 @@ fn make<'rcu, F: Family>(
     wanted: Option<&Dest>,
     rcu: ReadLocked<'rcu>,
 ) -> Option<TemplateRef<'rcu, F>> {
-    let state = F::state(netns);
+    let state = netns.state::<F>();
     let (most, settings) = (netns.conn_max(), &netns.settings);
     let template = Template::publish(&state.templates, rcu, new, most, settings, wanted)?;
     if state.templates.unbalanced(rcu) {
@@ -223,7 +225,7 @@ pub(super) fn of_server<'rcu, F: Family>(
         ..*request
     };
     let pe = pe_data::<F>(service, skb).ok()?;
-    if let Some(template) = Template::find(&F::state(netns).templates, rcu, &key, pe.as_ref()) {
+    if let Some(template) = Template::find(&netns.state::<F>().templates, rcu, &key, pe.as_ref()) {
         if template.get().check(&netns.settings, Some(dest.get())) {
             return Some(template);
         }

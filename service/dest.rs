@@ -3,7 +3,7 @@
 //! Real servers. C: `struct ip_vs_dest`.
 
 use crate::{
-    conn::FwdMethod,
+    family::RouteCaches,
     service::sched::dirty_slots::DestNotifier,
     service::Service,
     stats::Stats, //
@@ -17,11 +17,14 @@ use core::sync::atomic::{
 };
 use ipvs_core::{
     flow::{
-        hash_end,
+        hash_endpoint,
         HashKey,
         ServiceKey, //
     },
-    forward::PROTO_IPIP,
+    forward::{
+        FwdMethod,
+        PROTO_IPIP, //
+    },
     net::{
         Addr,
         Be16, //
@@ -48,11 +51,6 @@ use linux::{
         ReadLocked,
         Shared,
         SharedCell, //
-    },
-    route::{
-        RouteCache,
-        Rt6Info,
-        Rtable, //
     },
     spinlock::SpinLockBh,
     table::{
@@ -127,10 +125,8 @@ pub(crate) struct Dest {
     idle_since: AtomicUsize,
     /// Whether the trash has it, or had it when it came back. Under the lock of the trash.
     pub(crate) in_trash: AtomicBool,
-    /// The route that its packets take, if its address is one of IPv4.
-    pub(crate) route4: RouteCache<Rtable>,
-    /// The same for IPv6.
-    pub(crate) route6: RouteCache<Rt6Info>,
+    /// The route that its packets take.
+    pub(crate) routes: RouteCaches,
     #[pin]
     stats: Stats,
     /// The service that it belongs to, or belonged to last.
@@ -143,11 +139,11 @@ pub(crate) struct Dest {
 const OWN_SLOT: usize = 1;
 
 fn tunnel_hash(addr: Addr, port: Be16, seed: &Seed) -> u32 {
-    hash_end(&HashKey::new(*seed), addr, port, PROTO_IPIP)
+    hash_endpoint(&HashKey::new(*seed), addr, port, PROTO_IPIP)
 }
 
 fn masq_hash(addr: Addr, port: Be16, seed: &Seed) -> u32 {
-    hash_end(&HashKey::new(*seed), addr, port, 0)
+    hash_endpoint(&HashKey::new(*seed), addr, port, 0)
 }
 
 impl Hashed for Dest {
@@ -227,8 +223,7 @@ impl Dest {
             notifier: DestNotifier::new(),
             idle_since: AtomicUsize::new(0),
             in_trash: AtomicBool::new(false),
-            route4: RouteCache::new(),
-            route6: RouteCache::new(),
+            routes: RouteCaches::new(),
             stats <- Stats::new(),
             service: SharedCell::empty(),
         }? Error)
@@ -401,21 +396,19 @@ impl Dest {
 
     /// Forgets its route. Any context.
     pub(crate) fn reset_route(&self) {
-        self.route4.reset();
-        self.route6.reset();
+        self.routes.reset();
     }
 
     /// Forgets its route if that refers to `device`, or is out of date in `net`. Any context.
     pub(crate) fn reset_route_by(&self, device: &Device, net: &Net, rcu: ReadLocked<'_>) {
-        self.route4.reset_if_uses(device, net, rcu);
-        self.route6.reset_if_uses(device, net, rcu);
+        self.routes.reset_if_uses(device, net, rcu);
     }
 
     /// Counts a new connection, which is not active yet. Any context.
     pub(crate) fn bind(&self) {
         let conns = self.total.fetch_add(1, SeqCst).wrapping_add(1);
         self.notifier.changed(LoadInput::Connections);
-        if self.thresholds().reached(conns) {
+        if self.thresholds().reached_upper(conns) {
             self.update_overload(|thresholds, conns, _| thresholds.after_add(conns));
         }
     }
@@ -431,7 +424,7 @@ impl Dest {
         } else {
             LoadInput::Connections
         });
-        if self.thresholds().left(conns) {
+        if self.thresholds().fell_below_lower(conns) {
             self.update_overload(|thresholds, conns, _| thresholds.after_remove(conns));
         }
     }

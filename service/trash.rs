@@ -7,7 +7,7 @@
 //! been without connections for two minutes is let go. C: `dest_trash`.
 
 use crate::{
-    netns::ServiceTables, //
+    netns::services::ServiceTables, //
     service::dest::Dest,
 };
 use core::sync::atomic::Ordering::Relaxed;

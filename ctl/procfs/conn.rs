@@ -42,13 +42,13 @@ use linux::{
     },
 };
 
-/// How many empty places are passed before others get a chance to run.
+/// The number of empty buckets after which the reader reschedules.
 const PATIENCE: usize = 256;
 
 pub(super) struct Conns;
 
-/// Where a reader is: before the head, among the IPv4 connections, among those of IPv6, or among the
-/// templates of either.
+/// The position of a reader: before the header, or among the IPv4 connections, the IPv6 connections
+/// or the templates of either family.
 #[derive(Clone, Copy, Zeroable)]
 pub(super) struct Position {
     begun: bool,
@@ -92,7 +92,7 @@ impl Records for Conns {
 }
 
 fn show_conns<F: Family>(netns: &Netns, rcu: ReadLocked<'_>, cursor: &mut Cursor, seq: &SeqFile) {
-    show_some(cursor, &*F::state(netns).conns, rcu, |conn| {
+    show_some(cursor, &*netns.state::<F>().conns, rcu, |conn| {
         print(seq, |f| line(conn).write(f, None));
     });
 }
@@ -103,7 +103,7 @@ fn show_templates<F: Family>(
     cursor: &mut Cursor,
     seq: &SeqFile,
 ) {
-    show_some(cursor, &*F::state(netns).templates, rcu, |template| {
+    show_some(cursor, &*netns.state::<F>().templates, rcu, |template| {
         let pe = template.pe().map(|data| data.shown());
         print(seq, |f| template_line(template).write(f, pe));
     });

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/net/ip_vs_status`: how full the tables are, and the thread. C: `ip_vs_status_show()`.
+//! `/proc/net/ip_vs_status`: the load of the tables, and the estimation thread. C:
+//! `ip_vs_status_show()`.
 
 use super::print;
-use crate::{
-    conn,
-    netns::Netns, //
+use crate::netns::{
+    tables::conn_buckets,
+    Netns, //
 };
 use core::fmt::Write;
 use ipvs_core::status::{
@@ -28,7 +29,7 @@ impl Single for Status {
             let netns = Netns::of(net, rcu)?;
             Some((
                 netns.conn_tables(),
-                netns.shared_service_tables().clone(),
+                netns.service_tables.clone(),
                 netns.settings.clone(),
                 netns.estimation.clone(),
             ))
@@ -36,7 +37,7 @@ impl Single for Status {
         let Some((conns, service_tables, settings, estimation)) = tables else {
             return;
         };
-        // Those tables are one to users that there is anything in.
+        // The tables that have entries are shown to users as a single one.
         let mut lengths = [0; LENGTHS];
         let mut buckets = 0usize;
         let mut add = |count: usize, more: [usize; LENGTHS], size: usize| {
@@ -55,7 +56,7 @@ impl Single for Status {
         add(v4.count(), v4.chain_lengths(), v4.size());
         add(v6.count(), v6.chain_lengths(), v6.size());
         if buckets == 0 {
-            buckets = conn::table_size(&conns.v4.conns, &conns.v6.conns);
+            buckets = conn_buckets(&conns.v4.conns, &conns.v6.conns);
         }
         let services = &service_tables.services;
         let present = services.count() != 0;
@@ -70,7 +71,7 @@ impl Single for Status {
             TableStatus {
                 name: "Service",
                 entries: services.count(),
-                // The C module has no table without services.
+                // The C module has no table while there are no services.
                 buckets: if present { services.size() } else { 0 },
                 lfactor: if present {
                     settings.svc_lfactor.get()

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Netlink attributes: finding and checking them.
+//! Finds and validates netlink attributes.
 //!
-//! [`parse`] accepts and refuses what `nla_parse_nested_deprecated()` does: numbers may be longer
-//! than they should, attributes of unknown types are skipped, of several of one type the last
-//! counts, and bytes that are left at the end don't matter.
+//! [`parse`] accepts and rejects the same as `nla_parse_nested_deprecated()`: numbers may be longer
+//! than required, attributes of unknown types are skipped, of several attributes of a type the last
+//! one counts, and trailing bytes are ignored.
 
 use crate::net::{
     Be16,
@@ -13,9 +13,9 @@ use crate::net::{
 
 use super::Addr;
 
-/// Bytes of an attribute's header: length and type, 16 bits each.
+/// The length of an attribute's header in bytes: length and type, 16 bits each.
 const HEADER_LEN: usize = 4;
-/// The bits of a type that are the type; the others are flags (nested, network byte order).
+/// Mask of the type. The other bits are flags (nested, network byte order).
 const TYPE_MASK: u16 = 0x3fff;
 
 /// An error number, positive.
@@ -33,23 +33,24 @@ impl Errno {
     pub const AFNOSUPPORT: Self = Self(97);
 }
 
-/// What is wrong with a request, for the error code and the extended acknowledgement.
+/// An error in a request, for the error code and the extended acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttrError {
     /// Error number.
     pub errno: Errno,
-    /// What is wrong, for humans.
+    /// The message for the user.
     pub message: &'static str,
-    /// Offset in the message of the offending attribute, or of the one in which one is missing.
+    /// Offset in the request of the invalid attribute, or of the nest in which an attribute is
+    /// missing.
     pub at: Option<usize>,
-    /// Type of the missing attribute.
+    /// The type of the missing attribute.
     pub missing: Option<u16>,
-    /// Type of the offending attribute, for whoever can tell where it is.
+    /// The type of the invalid attribute, if its offset is to be determined by the caller.
     pub about: Option<u16>,
 }
 
 impl AttrError {
-    /// `EINVAL` because of an attribute.
+    /// Creates an `EINVAL` error about an attribute.
     pub(crate) const fn invalid(attr: Attr<'_>, message: &'static str) -> Self {
         Self {
             errno: Errno::INVAL,
@@ -60,7 +61,8 @@ impl AttrError {
         }
     }
 
-    /// `EINVAL` because the nest `within` (the request itself for `None`) lacks an attribute.
+    /// Creates an `EINVAL` error about an attribute that is missing in the nest `within`, or in the
+    /// request itself if that is `None`.
     pub(crate) fn missing(within: Option<Attr<'_>>, attr: u16, message: &'static str) -> Self {
         Self {
             errno: Errno::INVAL,
@@ -71,7 +73,7 @@ impl AttrError {
         }
     }
 
-    /// The same with `EINVAL`, which is what the C module makes of every malformed nest.
+    /// Changes the error number to `EINVAL`, which the C module returns for all malformed nests.
     pub(crate) const fn as_invalid(self) -> Self {
         Self {
             errno: Errno::INVAL,
@@ -83,36 +85,40 @@ impl AttrError {
 /// An attribute in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attr<'a> {
-    /// Type, without flags.
+    /// The type without flags.
     pub kind: u16,
-    /// What follows its header, without padding.
+    /// The payload without padding.
     pub payload: &'a [u8],
-    /// Offset of its header in the message.
+    /// Offset of the header in the message.
     pub offset: usize,
 }
 
 impl<'a> Attr<'a> {
-    /// The payload's first byte; 0 if there is none.
+    /// Returns the payload as an 8-bit number; 0 if it is empty.
     pub fn u8(&self) -> u8 {
         self.payload.first().copied().unwrap_or(0)
     }
 
-    /// The payload's first two bytes in host byte order; 0 if there are fewer.
+    /// Returns the first two bytes of the payload as a number in host byte order; 0 if there are
+    /// fewer.
     pub fn u16(&self) -> u16 {
         u16::from_ne_bytes(self.head())
     }
 
-    /// The payload's first four bytes in host byte order; 0 if there are fewer.
+    /// Returns the first four bytes of the payload as a number in host byte order; 0 if there are
+    /// fewer.
     pub fn u32(&self) -> u32 {
         u32::from_ne_bytes(self.head())
     }
 
-    /// The payload's first two bytes in network byte order; 0 if there are fewer.
+    /// Returns the first two bytes of the payload as a number in network byte order; 0 if there are
+    /// fewer.
     pub fn be16(&self) -> Be16 {
         Be16::from_bytes(self.head())
     }
 
-    /// The payload's first four bytes in network byte order; 0 if there are fewer.
+    /// Returns the first four bytes of the payload as a number in network byte order; 0 if there
+    /// are fewer.
     pub fn be32(&self) -> Be32 {
         Be32::from_bytes(self.head())
     }
@@ -121,7 +127,7 @@ impl<'a> Attr<'a> {
         self.payload.first_chunk().copied().unwrap_or([0; N])
     }
 
-    /// The payload, cut off or filled with zeroes to `N` bytes (C: `nla_memcpy()`).
+    /// Returns the payload truncated or zero-padded to `N` bytes (C: `nla_memcpy()`).
     pub fn padded<const N: usize>(&self) -> [u8; N] {
         if let Some(bytes) = self.payload.first_chunk() {
             return *bytes;
@@ -133,12 +139,12 @@ impl<'a> Attr<'a> {
         bytes
     }
 
-    /// An address, zeroes for what is not there.
+    /// Returns the payload as an address, zero-padded.
     pub fn addr(&self) -> Addr {
         self.padded()
     }
 
-    /// A string: the payload up to the first NUL.
+    /// Returns the payload as a string, up to the first NUL.
     pub fn string(&self) -> &'a [u8] {
         self.payload
             .split(|&byte| byte == 0)
@@ -146,14 +152,13 @@ impl<'a> Attr<'a> {
             .unwrap_or_default()
     }
 
-    /// The attributes in the payload.
+    /// Iterates over the attributes in the payload.
     pub fn nested(&self) -> Attrs<'a> {
         Attrs::new(self.payload, self.offset.wrapping_add(HEADER_LEN))
     }
 }
 
-/// Iterates over attributes that follow one another. It ends at the first that is not there as a
-/// whole.
+/// An iterator over a series of attributes. It ends at the first truncated one.
 #[derive(Clone, Debug)]
 pub struct Attrs<'a> {
     rest: &'a [u8],
@@ -161,12 +166,12 @@ pub struct Attrs<'a> {
 }
 
 impl<'a> Attrs<'a> {
-    /// Attributes in `data`, which begins at `offset` in the message.
+    /// Creates an iterator over the attributes in `data`, which begins at `offset` in the message.
     pub const fn new(data: &'a [u8], offset: usize) -> Self {
         Self { rest: data, offset }
     }
 
-    /// Whether there are bytes at the end that are no attribute.
+    /// Returns `true` if there are trailing bytes that are not an attribute.
     pub fn has_rest(mut self) -> bool {
         self.by_ref().for_each(drop);
         !self.rest.is_empty()
@@ -193,10 +198,10 @@ impl<'a> Iterator for Attrs<'a> {
     }
 }
 
-/// What an attribute has to be.
+/// The expected type of a payload (C: `NLA_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// At least so many bytes.
+    /// At least this number of bytes.
     Bytes(usize),
     /// 8-bit number.
     U8,
@@ -204,27 +209,28 @@ pub enum Kind {
     U16,
     /// 32-bit number.
     U32,
-    /// NUL-terminated string of at most so many bytes before the NUL.
+    /// A NUL-terminated string of at most this number of bytes before the NUL.
     String(usize),
-    /// At most so many bytes.
+    /// At most this number of bytes.
     AtMost(usize),
-    /// Attributes.
+    /// Nested attributes.
     Nested,
 }
 
-/// The rule for attributes of one type (C: `struct nla_policy`). Made by the macro `rule`.
+/// The validation policy for attributes of a type (C: `struct nla_policy`). Created by the macro
+/// `policy!`.
 #[derive(Clone, Copy, Debug)]
-pub struct Rule {
+pub struct Policy {
     pub(crate) kind: Kind,
     pub(crate) too_short: &'static str,
     pub(crate) too_long: &'static str,
     pub(crate) unterminated: &'static str,
 }
 
-/// `rule!(NAME, kind)`: attribute `NAME` has to be `kind`.
-macro_rules! rule {
+/// `policy!(NAME, kind)` is the policy for attribute `NAME`, whose payload must be `kind`.
+macro_rules! policy {
     ($name:ident, $kind:expr) => {
-        $crate::netlink::attr::Rule {
+        $crate::netlink::attr::Policy {
             kind: $kind,
             too_short: concat!(stringify!($name), " is too short"),
             too_long: concat!(stringify!($name), " is too long"),
@@ -232,13 +238,13 @@ macro_rules! rule {
         }
     };
 }
-pub(crate) use rule;
+pub(crate) use policy;
 
-impl Rule {
+impl Policy {
     /// Accepts everything.
-    pub const ANY: Self = rule!(attribute, Kind::Bytes(0));
+    pub const ANY: Self = policy!(attribute, Kind::Bytes(0));
 
-    /// Checks an attribute's payload.
+    /// Validates an attribute's payload.
     #[inline(always)]
     fn check(&self, payload: &[u8]) -> Result<(), (Errno, &'static str)> {
         let at_least = |min| match payload.len() >= min {
@@ -262,7 +268,7 @@ impl Rule {
                 if !payload.get(..=max).unwrap_or(payload).contains(&0) {
                     return Err((Errno::INVAL, self.unterminated));
                 }
-                // What follows the string counts as well, but for one NUL at the end.
+                // Bytes behind the string count, too, except a single NUL at the end.
                 match payload {
                     [text @ .., 0] => at_most(max, text.len()),
                     text => at_most(max, text.len()),
@@ -272,7 +278,11 @@ impl Rule {
     }
 }
 
-/// An attribute that `nest` has to have.
+/// Returns the attribute of type `kind` in `nest`, if there is one.
+///
+/// # Errors
+///
+/// `EINVAL` with `message` if there is none.
 #[inline]
 pub(crate) fn required<'a>(
     attr: Option<Attr<'a>>,
@@ -283,13 +293,17 @@ pub(crate) fn required<'a>(
     attr.ok_or_else(|| AttrError::missing(Some(nest), kind, message))
 }
 
-/// Finds the attributes of types 1 to `N - 1` in `attrs` and checks them by the rule of their type.
-/// Type 0 and types above are skipped.
-// What is found is too much to be moved around.
+/// Finds the attributes of types 1 to `N - 1` and validates them by the policies of their types.
+/// Type 0 and greater types are skipped.
+///
+/// # Errors
+///
+/// `ERANGE` or `EINVAL` for the first invalid attribute.
+// Inlined, since the result is large and would be copied.
 #[inline(always)]
 pub fn parse<'a, const N: usize>(
     attrs: Attrs<'a>,
-    rules: &[Rule; N],
+    policy: &[Policy; N],
 ) -> Result<[Option<Attr<'a>>; N], AttrError> {
     let mut found = [None; N];
 
@@ -298,10 +312,10 @@ pub fn parse<'a, const N: usize>(
         if kind == 0 {
             continue;
         }
-        let (Some(rule), Some(place)) = (rules.get(kind), found.get_mut(kind)) else {
+        let (Some(attr_policy), Some(place)) = (policy.get(kind), found.get_mut(kind)) else {
             continue;
         };
-        if let Err((errno, message)) = rule.check(attr.payload) {
+        if let Err((errno, message)) = attr_policy.check(attr.payload) {
             return Err(AttrError {
                 errno,
                 message,
@@ -315,23 +329,26 @@ pub fn parse<'a, const N: usize>(
     Ok(found)
 }
 
-/// Finds the attributes in the nest `nest`, which is attribute `attr` of a request and has to be
-/// there. Whatever is wrong with them is `EINVAL`.
+/// Finds and validates the attributes in `nest`, which is attribute `attr` of a request.
+///
+/// # Errors
+///
+/// `EINVAL` if `nest` is `None`, with the message `missing`, or if any attribute in it is invalid.
 #[inline(always)]
 pub(crate) fn parse_nest<'a, const N: usize>(
     nest: Option<Attr<'a>>,
-    rules: &[Rule; N],
+    policy: &[Policy; N],
     attr: u16,
     missing: &'static str,
 ) -> Result<(Attr<'a>, [Option<Attr<'a>>; N]), AttrError> {
     let nest = nest.ok_or_else(|| AttrError::missing(None, attr, missing))?;
-    let attrs = parse(nest.nested(), rules).map_err(AttrError::as_invalid)?;
+    let attrs = parse(nest.nested(), policy).map_err(AttrError::as_invalid)?;
     Ok((nest, attrs))
 }
 
 #[cfg(test)]
 pub(crate) mod testing {
-    /// An attribute as it is in a message.
+    /// Builds an attribute.
     pub(crate) fn attr(kind: u16, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend((payload.len() as u16 + 4).to_ne_bytes());
@@ -349,19 +366,19 @@ mod tests {
         *, //
     };
 
-    const RULES: [Rule; 8] = [
-        Rule::ANY,
-        rule!(A_U8, Kind::U8),
-        rule!(A_U16, Kind::U16),
-        rule!(A_U32, Kind::U32),
-        rule!(A_STRING, Kind::String(3)),
-        rule!(A_BINARY, Kind::AtMost(4)),
-        rule!(A_NEST, Kind::Nested),
-        rule!(A_ADDR, Kind::Bytes(16)),
+    const POLICY: [Policy; 8] = [
+        Policy::ANY,
+        policy!(A_U8, Kind::U8),
+        policy!(A_U16, Kind::U16),
+        policy!(A_U32, Kind::U32),
+        policy!(A_STRING, Kind::String(3)),
+        policy!(A_BINARY, Kind::AtMost(4)),
+        policy!(A_NEST, Kind::Nested),
+        policy!(A_ADDR, Kind::Bytes(16)),
     ];
 
     fn check(kind: u16, payload: &[u8]) -> Result<(), Errno> {
-        parse(Attrs::new(&attr(kind, payload), 0), &RULES)
+        parse(Attrs::new(&attr(kind, payload), 0), &POLICY)
             .map(drop)
             .map_err(|error| error.errno)
     }
@@ -425,7 +442,7 @@ mod tests {
     #[test]
     fn flags_in_a_type_are_not_part_of_it() {
         let message = attr(2 | 0xc000, &[1, 2]);
-        let [_, _, found, ..] = parse(Attrs::new(&message, 0), &RULES).unwrap();
+        let [_, _, found, ..] = parse(Attrs::new(&message, 0), &POLICY).unwrap();
         assert_eq!(found.unwrap().kind, 2);
     }
 
@@ -436,7 +453,7 @@ mod tests {
         message.extend(attr(8, &[]));
         message.extend(attr(0x3fff, &[0; 100]));
         message.extend(attr(1, &[2]));
-        let [_, found, ..] = parse(Attrs::new(&message, 100), &RULES).unwrap();
+        let [_, found, ..] = parse(Attrs::new(&message, 100), &POLICY).unwrap();
         let found = found.unwrap();
         assert_eq!(found.u8(), 2);
         assert_eq!(found.offset, 100 + 8 + 4 + 4 + 104);
@@ -446,7 +463,7 @@ mod tests {
     fn a_bad_one_counts_even_if_a_good_one_follows() {
         let mut message = attr(2, &[1]);
         message.extend(attr(2, &[1, 2]));
-        let error = parse(Attrs::new(&message, 20), &RULES).unwrap_err();
+        let error = parse(Attrs::new(&message, 20), &POLICY).unwrap_err();
         assert_eq!(error.errno, Errno::RANGE);
         assert_eq!(error.at, Some(20));
         assert_eq!(error.message, "A_U16 is too short");
@@ -456,12 +473,12 @@ mod tests {
     fn parsing_ends_where_an_attribute_is_cut_off() {
         let message = [attr(1, &[1]), attr(3, &[1, 2, 3, 4])].concat();
         for len in 0..message.len() {
-            let found = parse(Attrs::new(&message[..len], 0), &RULES).unwrap();
+            let found = parse(Attrs::new(&message[..len], 0), &POLICY).unwrap();
             assert_eq!(found[1].is_some(), len >= 5);
             assert!(found[3].is_none());
         }
-        // A length below the header's.
-        let found = parse(Attrs::new(&[3, 0, 1, 0, 0, 0, 0, 0], 0), &RULES).unwrap();
+        // The length is less than that of the header.
+        let found = parse(Attrs::new(&[3, 0, 1, 0, 0, 0, 0, 0], 0), &POLICY).unwrap();
         assert!(found[1].is_none());
     }
 

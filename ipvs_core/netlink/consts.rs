@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers of the family, as `include/uapi/linux/ip_vs.h` gives them.
+//! Constants of the generic netlink family, from `include/uapi/linux/ip_vs.h`. Numbers in
+//! attributes are in host byte order unless said otherwise.
 
-/// Name of the family (C: `IPVS_GENL_NAME`).
+/// The name of the family (C: `IPVS_GENL_NAME`).
 pub const FAMILY_NAME: &str = "IPVS";
-/// Version of the family.
+/// The version of the family.
 pub const FAMILY_VERSION: u8 = 1;
-/// Version of IPVS, 1.2.1 (C: `IP_VS_VERSION_CODE`).
+/// The version of IPVS, 1.2.1 (C: `IP_VS_VERSION_CODE`).
 pub const VERSION_CODE: u32 = 0x01_02_01;
 
 /// `AF_INET`.
@@ -20,7 +21,7 @@ pub const IPVS_CMD_NEW_SERVICE: u8 = 1;
 pub const IPVS_CMD_SET_SERVICE: u8 = 2;
 /// Deletes a service.
 pub const IPVS_CMD_DEL_SERVICE: u8 = 3;
-/// Asks for one service or all.
+/// Gets one service or all.
 pub const IPVS_CMD_GET_SERVICE: u8 = 4;
 /// Adds a server.
 pub const IPVS_CMD_NEW_DEST: u8 = 5;
@@ -28,21 +29,21 @@ pub const IPVS_CMD_NEW_DEST: u8 = 5;
 pub const IPVS_CMD_SET_DEST: u8 = 6;
 /// Deletes a server.
 pub const IPVS_CMD_DEL_DEST: u8 = 7;
-/// Asks for a service's servers.
+/// Gets a service's servers.
 pub const IPVS_CMD_GET_DEST: u8 = 8;
 /// Starts a sync daemon.
 pub const IPVS_CMD_NEW_DAEMON: u8 = 9;
 /// Stops a sync daemon.
 pub const IPVS_CMD_DEL_DAEMON: u8 = 10;
-/// Asks for the sync daemons.
+/// Gets the sync daemons.
 pub const IPVS_CMD_GET_DAEMON: u8 = 11;
 /// Sets timeouts.
 pub const IPVS_CMD_SET_CONFIG: u8 = 12;
-/// Asks for timeouts.
+/// Gets timeouts.
 pub const IPVS_CMD_GET_CONFIG: u8 = 13;
-/// Only in answers to [`IPVS_CMD_GET_INFO`].
+/// The command of answers to [`IPVS_CMD_GET_INFO`].
 pub const IPVS_CMD_SET_INFO: u8 = 14;
-/// Asks for version and table size.
+/// Gets the version and the size of the connection table.
 pub const IPVS_CMD_GET_INFO: u8 = 15;
 /// Zeroes the counters of one service or all.
 pub const IPVS_CMD_ZERO: u8 = 16;
@@ -101,7 +102,7 @@ pub const IPVS_DEST_ATTR_U_THRESH: u16 = 5;
 pub const IPVS_DEST_ATTR_L_THRESH: u16 = 6;
 /// Active connections, u32.
 pub const IPVS_DEST_ATTR_ACTIVE_CONNS: u16 = 7;
-/// Other connections, u32.
+/// Inactive connections, u32.
 pub const IPVS_DEST_ATTR_INACT_CONNS: u16 = 8;
 /// Persistence templates, u32.
 pub const IPVS_DEST_ATTR_PERSIST_CONNS: u16 = 9;
@@ -163,35 +164,39 @@ pub const IPVS_INFO_ATTR_VERSION: u16 = 1;
 /// Buckets of the connection table, u32.
 pub const IPVS_INFO_ATTR_CONN_TAB_SIZE: u16 = 2;
 
-/// Numbers of attributes in requests: 0 to the last.
+/// The number of attribute types in requests, including type 0.
 pub const ATTRS_COMMAND: usize = 7;
-/// Numbers of attributes in a service.
+/// The number of attribute types in a service, including type 0.
 pub const ATTRS_SERVICE: usize = 13;
-/// Numbers of attributes in a server.
+/// The number of attribute types in a server, including type 0.
 pub const ATTRS_DEST: usize = 16;
-/// Numbers of attributes in a daemon.
+/// The number of attribute types in a sync daemon, including type 0.
 pub const ATTRS_DAEMON: usize = 9;
 
 /// Forwards by network address translation (C: `IP_VS_CONN_F_MASQ`).
 pub const FWD_MASQ: u32 = 0;
-/// The server is this machine (C: `IP_VS_CONN_F_LOCALNODE`).
+/// Delivers locally: the server is this machine (C: `IP_VS_CONN_F_LOCALNODE`).
 pub const FWD_LOCALNODE: u32 = 1;
 /// Forwards through a tunnel (C: `IP_VS_CONN_F_TUNNEL`).
 pub const FWD_TUNNEL: u32 = 2;
-/// Forwards on layer 2 (C: `IP_VS_CONN_F_DROUTE`).
+/// Forwards by direct routing (C: `IP_VS_CONN_F_DROUTE`).
 pub const FWD_DROUTE: u32 = 3;
-/// Passes on to the original destination (C: `IP_VS_CONN_F_BYPASS`).
+/// Forwards to the original destination (C: `IP_VS_CONN_F_BYPASS`).
 pub const FWD_BYPASS: u32 = 4;
-/// Each datagram to a server is a connection of its own (C: `IP_VS_CONN_F_ONE_PACKET`).
+/// Answers don't pass the director (C: `IP_VS_CONN_F_NOOUTPUT`).
+pub const CONN_F_NOOUTPUT: u32 = 0x80;
+/// The connection does not count as active (C: `IP_VS_CONN_F_INACTIVE`).
+pub const CONN_F_INACTIVE: u32 = 0x100;
+/// Each datagram to the server is a connection of its own (C: `IP_VS_CONN_F_ONE_PACKET`).
 pub const CONN_F_ONE_PACKET: u32 = 0x2000;
-/// The bits of the forwarding method (C: `IP_VS_CONN_F_FWD_MASK`).
+/// Mask of the forwarding method (C: `IP_VS_CONN_F_FWD_MASK`).
 pub const FWD_MASK: u32 = 7;
 
-/// Persistent service.
+/// The service is persistent.
 pub const IP_VS_SVC_F_PERSISTENT: u32 = 0x1;
 /// Internal to the C module; never set here.
 pub const IP_VS_SVC_F_HASHED: u32 = 0x2;
-/// Every packet is scheduled by itself.
+/// One-packet scheduling: each datagram is scheduled by itself.
 pub const IP_VS_SVC_F_ONEPACKET: u32 = 0x4;
 /// The scheduler's first flag: `sh-fallback`, `mh-fallback`.
 pub const IP_VS_SVC_F_SCHED1: u32 = 0x8;
@@ -205,9 +210,9 @@ pub const TUNNEL_GUE: u8 = 1;
 /// GRE tunnel.
 pub const TUNNEL_GRE: u8 = 2;
 
-/// Longest scheduler name, without its NUL.
+/// The maximum length of a scheduler's name in bytes, without the NUL.
 pub const SCHED_NAME_LEN: usize = 15;
-/// Longest name of a persistence engine that is accepted, without its NUL.
+/// The maximum length of a persistence engine's name in requests in bytes, without the NUL.
 pub const PE_NAME_LEN: usize = 16;
-/// Longest interface name, without its NUL.
+/// The maximum length of an interface's name in bytes, without the NUL.
 pub const IF_NAME_LEN: usize = 15;

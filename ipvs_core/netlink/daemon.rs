@@ -1,35 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sync daemons in requests. Stands for the parsing in `ip_vs_genl_new_daemon()` and
-//! `ip_vs_genl_del_daemon()`.
+//! Sync daemons in netlink requests (C: the parsing in `ip_vs_genl_new_daemon()` and
+//! `ip_vs_genl_del_daemon()`).
 
 use super::{
     attr::{
         parse_nest,
-        rule, //
+        policy, //
     },
     consts::*,
     Addr,
     Attr,
     AttrError,
     Kind,
-    Rule, //
+    Policy, //
 };
 
-/// Rules for the attributes of a daemon.
-pub const RULES: [Rule; ATTRS_DAEMON] = [
-    Rule::ANY,
-    rule!(IPVS_DAEMON_ATTR_STATE, Kind::U32),
-    rule!(IPVS_DAEMON_ATTR_MCAST_IFN, Kind::String(IF_NAME_LEN)),
-    rule!(IPVS_DAEMON_ATTR_SYNC_ID, Kind::U32),
-    rule!(IPVS_DAEMON_ATTR_SYNC_MAXLEN, Kind::U16),
-    rule!(IPVS_DAEMON_ATTR_MCAST_GROUP, Kind::U32),
-    rule!(IPVS_DAEMON_ATTR_MCAST_GROUP6, Kind::Bytes(16)),
-    rule!(IPVS_DAEMON_ATTR_MCAST_PORT, Kind::U16),
-    rule!(IPVS_DAEMON_ATTR_MCAST_TTL, Kind::U8),
+/// Policies for the attributes of a daemon (C: `ip_vs_daemon_policy`).
+pub const POLICY: [Policy; ATTRS_DAEMON] = [
+    Policy::ANY,
+    policy!(IPVS_DAEMON_ATTR_STATE, Kind::U32),
+    policy!(IPVS_DAEMON_ATTR_MCAST_IFN, Kind::String(IF_NAME_LEN)),
+    policy!(IPVS_DAEMON_ATTR_SYNC_ID, Kind::U32),
+    policy!(IPVS_DAEMON_ATTR_SYNC_MAXLEN, Kind::U16),
+    policy!(IPVS_DAEMON_ATTR_MCAST_GROUP, Kind::U32),
+    policy!(IPVS_DAEMON_ATTR_MCAST_GROUP6, Kind::Bytes(16)),
+    policy!(IPVS_DAEMON_ATTR_MCAST_PORT, Kind::U16),
+    policy!(IPVS_DAEMON_ATTR_MCAST_TTL, Kind::U8),
 ];
 
-/// A sync daemon to start. 0 stands for a default.
+/// The settings of a sync daemon to start. 0 stands for the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DaemonSpec<'a> {
     /// Role: 1 master, 2 backup (not checked).
@@ -38,7 +38,7 @@ pub struct DaemonSpec<'a> {
     pub interface: &'a [u8],
     /// Sync id.
     pub sync_id: u32,
-    /// Longest UDP payload in bytes.
+    /// Maximum UDP payload in bytes.
     pub max_len: u16,
     /// Family and address of the multicast group, if given.
     pub group: Option<(u16, Addr)>,
@@ -48,11 +48,11 @@ pub struct DaemonSpec<'a> {
     pub ttl: u8,
 }
 
-/// Reads the role of the daemon to stop, from the request's [`IPVS_CMD_ATTR_DAEMON`].
+/// Parses the role of the daemon to stop from the request's [`IPVS_CMD_ATTR_DAEMON`].
 ///
 /// # Errors
 ///
-/// `EINVAL`.
+/// `EINVAL` if the attribute or the role is missing or malformed.
 pub fn parse_state(nest: Option<Attr<'_>>) -> Result<u32, AttrError> {
     let (nest, attrs) = parse_daemon(nest)?;
     let [_, state, ..] = attrs;
@@ -60,11 +60,11 @@ pub fn parse_state(nest: Option<Attr<'_>>) -> Result<u32, AttrError> {
     Ok(state.ok_or(no_state(nest))?.u32())
 }
 
-/// Reads a daemon to start, from the request's [`IPVS_CMD_ATTR_DAEMON`].
+/// Parses the daemon to start from the request's [`IPVS_CMD_ATTR_DAEMON`].
 ///
 /// # Errors
 ///
-/// `EINVAL`, also if the group is no multicast address.
+/// `EINVAL` if an attribute is missing or malformed, or if the group is not a multicast address.
 pub fn parse(nest: Option<Attr<'_>>) -> Result<DaemonSpec<'_>, AttrError> {
     let (nest, attrs) = parse_daemon(nest)?;
     let [_, state, interface, sync_id, max_len, group, group6, port, ttl] = attrs;
@@ -123,7 +123,7 @@ type Found<'a> = [Option<Attr<'a>>; ATTRS_DAEMON];
 fn parse_daemon(nest: Option<Attr<'_>>) -> Result<(Attr<'_>, Found<'_>), AttrError> {
     parse_nest(
         nest,
-        &RULES,
+        &POLICY,
         IPVS_CMD_ATTR_DAEMON,
         "request has no IPVS_CMD_ATTR_DAEMON",
     )

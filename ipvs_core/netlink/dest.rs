@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Servers in requests. Stands for `ip_vs_genl_parse_dest()` and for the checks of
-//! `ip_vs_add_dest()` and `ip_vs_edit_dest()` that need no state.
+//! Servers in netlink requests (C: `ip_vs_genl_parse_dest()`, and the checks of `ip_vs_add_dest()`
+//! and `ip_vs_edit_dest()` that need no state).
 
 use super::{
     attr::{
         parse_nest,
+        policy, //
         required,
-        rule, //
     },
     check_family,
     consts::*,
@@ -16,34 +16,34 @@ use super::{
     AttrError,
     Errno,
     Kind,
-    Rule, //
+    Policy, //
 };
 use crate::net::Be16;
 
-/// Rules for the attributes of a server.
-pub const RULES: [Rule; ATTRS_DEST] = [
-    Rule::ANY,
-    rule!(IPVS_DEST_ATTR_ADDR, Kind::AtMost(16)),
-    rule!(IPVS_DEST_ATTR_PORT, Kind::U16),
-    rule!(IPVS_DEST_ATTR_FWD_METHOD, Kind::U32),
-    rule!(IPVS_DEST_ATTR_WEIGHT, Kind::U32),
-    rule!(IPVS_DEST_ATTR_U_THRESH, Kind::U32),
-    rule!(IPVS_DEST_ATTR_L_THRESH, Kind::U32),
-    rule!(IPVS_DEST_ATTR_ACTIVE_CONNS, Kind::U32),
-    rule!(IPVS_DEST_ATTR_INACT_CONNS, Kind::U32),
-    rule!(IPVS_DEST_ATTR_PERSIST_CONNS, Kind::U32),
-    rule!(IPVS_DEST_ATTR_STATS, Kind::Nested),
-    rule!(IPVS_DEST_ATTR_ADDR_FAMILY, Kind::U16),
-    Rule::ANY,
-    rule!(IPVS_DEST_ATTR_TUN_TYPE, Kind::U8),
-    rule!(IPVS_DEST_ATTR_TUN_PORT, Kind::U16),
-    rule!(IPVS_DEST_ATTR_TUN_FLAGS, Kind::U16),
+/// Policies for the attributes of a server (C: `ip_vs_dest_policy`).
+pub const POLICY: [Policy; ATTRS_DEST] = [
+    Policy::ANY,
+    policy!(IPVS_DEST_ATTR_ADDR, Kind::AtMost(16)),
+    policy!(IPVS_DEST_ATTR_PORT, Kind::U16),
+    policy!(IPVS_DEST_ATTR_FWD_METHOD, Kind::U32),
+    policy!(IPVS_DEST_ATTR_WEIGHT, Kind::U32),
+    policy!(IPVS_DEST_ATTR_U_THRESH, Kind::U32),
+    policy!(IPVS_DEST_ATTR_L_THRESH, Kind::U32),
+    policy!(IPVS_DEST_ATTR_ACTIVE_CONNS, Kind::U32),
+    policy!(IPVS_DEST_ATTR_INACT_CONNS, Kind::U32),
+    policy!(IPVS_DEST_ATTR_PERSIST_CONNS, Kind::U32),
+    policy!(IPVS_DEST_ATTR_STATS, Kind::Nested),
+    policy!(IPVS_DEST_ATTR_ADDR_FAMILY, Kind::U16),
+    Policy::ANY,
+    policy!(IPVS_DEST_ATTR_TUN_TYPE, Kind::U8),
+    policy!(IPVS_DEST_ATTR_TUN_PORT, Kind::U16),
+    policy!(IPVS_DEST_ATTR_TUN_FLAGS, Kind::U16),
 ];
 
-/// Which of a service's servers a request is about.
+/// The identification of a server within its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestId {
-    /// Address family as sent; 0 stands for the service's.
+    /// The address family as sent; 0 stands for the service's.
     pub family: u16,
     /// Address.
     pub addr: Addr,
@@ -52,11 +52,12 @@ pub struct DestId {
 }
 
 impl DestId {
-    /// The server's family, given its service's. `ipv6` says whether IPv6 is there.
+    /// Returns the server's family. `service` is the family of its service. `ipv6` tells whether
+    /// the kernel supports IPv6.
     ///
     /// # Errors
     ///
-    /// `EAFNOSUPPORT` for another family.
+    /// `EAFNOSUPPORT` for any other family.
     pub fn family(&self, service: u16, ipv6: bool) -> Result<u16, AttrError> {
         let family = match self.family {
             0 => service,
@@ -70,16 +71,16 @@ impl DestId {
     }
 }
 
-/// A server to add, or how one is to be.
+/// The settings of a server to add or to edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestSpec {
-    /// Which server.
+    /// The server's identification.
     pub id: DestId,
     /// Forwarding method, one of `FWD_*` (0 to 7, not checked).
     pub fwd_method: u32,
-    /// Whether each of its datagrams is a connection of its own. Netlink can't ask for that.
+    /// Each datagram to the server is a connection of its own. This can't be set by netlink.
     pub one_packet: bool,
-    /// Weight, not negative once [`DestSpec::check`]ed.
+    /// The weight; not negative if [`DestSpec::check`] has succeeded.
     pub weight: i32,
     /// Upper threshold, 0 for none.
     pub upper: u32,
@@ -95,20 +96,20 @@ pub struct DestSpec {
 
 type Found<'a> = [Option<Attr<'a>>; ATTRS_DEST];
 
-/// Reads which server a request is about, from its [`IPVS_CMD_ATTR_DEST`].
+/// Parses which server a request is about from its [`IPVS_CMD_ATTR_DEST`].
 ///
 /// # Errors
 ///
-/// `EINVAL`.
+/// `EINVAL` if an attribute is missing or malformed.
 pub fn parse_id(nest: Option<Attr<'_>>) -> Result<DestId, AttrError> {
     Ok(parse_common(nest)?.2)
 }
 
-/// Reads a server in full, from the request's [`IPVS_CMD_ATTR_DEST`].
+/// Parses a server with its settings from the request's [`IPVS_CMD_ATTR_DEST`].
 ///
 /// # Errors
 ///
-/// `EINVAL`.
+/// `EINVAL` if an attribute is missing or malformed.
 pub fn parse(nest: Option<Attr<'_>>) -> Result<DestSpec, AttrError> {
     let (nest, attrs, id) = parse_common(nest)?;
     let [_, _, _, fwd_method, weight, upper, lower, _, _, _, _, _, _, tun_type, tun_port, tun_flags] =
@@ -156,7 +157,7 @@ pub fn parse(nest: Option<Attr<'_>>) -> Result<DestSpec, AttrError> {
 fn parse_common<'a>(nest: Option<Attr<'a>>) -> Result<(Attr<'a>, Found<'a>, DestId), AttrError> {
     let (nest, attrs) = parse_nest(
         nest,
-        &RULES,
+        &POLICY,
         IPVS_CMD_ATTR_DEST,
         "request has no IPVS_CMD_ATTR_DEST",
     )?;
@@ -183,12 +184,13 @@ fn parse_common<'a>(nest: Option<Attr<'a>>) -> Result<(Attr<'a>, Found<'a>, Dest
 }
 
 impl DestSpec {
-    /// Refuses a server of another family than its service's where it could not be served: its
-    /// packets have to be tunnelled, and no sync daemon may run. `family` is the server's.
+    /// Checks whether a server of the address family `family` can be added to a service of the
+    /// family `service`. If the families differ, the server must be reached through a tunnel, and
+    /// no sync daemon may be running.
     ///
     /// # Errors
     ///
-    /// `EINVAL`.
+    /// `EINVAL` if it can't.
     pub fn check_mixed(
         &self,
         family: u16,
@@ -215,8 +217,8 @@ impl DestSpec {
         Ok(())
     }
 
-    /// Checks the values. This comes after everything about families and before the server is
-    /// looked up.
+    /// Validates the settings. To be called after all checks of address families and before the
+    /// server is looked up, so that errors take precedence as in C.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Answers. Stands for the `ip_vs_genl_fill_*()` functions, whose order of attributes this keeps:
-//! answers are the same byte for byte.
+//! Builds netlink answers (C: the `ip_vs_genl_fill_*()` functions). Answers equal those of C byte
+//! for byte, including the order of attributes.
 
 use super::{
     consts::*,
@@ -16,28 +16,31 @@ use crate::{
     stats::Stats,
 };
 
-/// The message has no room for another attribute (C: `-EMSGSIZE`).
+/// The error that a message has no room for another attribute (C: `-EMSGSIZE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;
 
-/// Where a nest begins; only the sink that made it knows what the number means.
+/// The position of a nest in a message. The number is private to the sink that returned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NestMark(pub usize);
 
-/// Where attributes are written to: an skb.
+/// A message to which attributes are appended, such as an skb.
 pub trait AttrSink {
-    /// Appends an attribute of type `attr`, padded to 4 bytes. 64-bit numbers get no more alignment
-    /// than that, as the kernels for machines with unaligned access do it.
+    /// Appends an attribute of type `attr`, padded to 4 bytes. 64-bit numbers have no greater
+    /// alignment, as on machines with efficient unaligned access.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the message has no room, and leaves it unchanged.
     fn put(&mut self, attr: u16, payload: &[u8]) -> Result<(), NoRoom>;
 
-    /// Begins a nest of type `attr`, without the flag that says so (C:
-    /// `nla_nest_start_noflag()`).
+    /// Begins a nest of type `attr`, without `NLA_F_NESTED` (C: `nla_nest_start_noflag()`).
     fn nest_start(&mut self, attr: u16) -> Result<NestMark, NoRoom>;
 
-    /// Ends the nest: what was appended since is in it.
+    /// Ends the nest. All attributes that were appended since its start belong to it.
     fn nest_end(&mut self, mark: NestMark);
 
-    /// Takes back the nest and what was appended since.
+    /// Removes the nest and all attributes that were appended since its start.
     fn nest_cancel(&mut self, mark: NestMark);
 
     /// Appends an 8-bit number.
@@ -70,7 +73,7 @@ pub trait AttrSink {
         self.put(attr, &value.to_bytes())
     }
 
-    /// Appends a string of up to 16 bytes with a NUL; more is cut off.
+    /// Appends a string with a terminating NUL, truncated to 16 bytes before the NUL.
     fn put_str(&mut self, attr: u16, text: &[u8]) -> Result<(), NoRoom> {
         let mut bytes = [0; NAME_SIZE];
         for (to, from) in bytes.iter_mut().zip(text.iter().take(NAME_SIZE - 1)) {
@@ -81,10 +84,10 @@ pub trait AttrSink {
     }
 }
 
-/// Bytes of the longest name with its NUL.
+/// The maximum length of a name in bytes, with its terminating NUL.
 const NAME_SIZE: usize = 17;
 
-/// Writes what `fill` does as a nest, all of it or nothing.
+/// Appends a nest with the attributes that `fill` appends. On failure, nothing is appended.
 fn nest<K: AttrSink + ?Sized>(
     sink: &mut K,
     attr: u16,
@@ -99,8 +102,8 @@ fn nest<K: AttrSink + ?Sized>(
     filled
 }
 
-/// Writes statistics twice: with 32-bit counters and rates in nest `attr32`, which old tools read,
-/// and with 64-bit ones in nest `attr64`.
+/// Appends statistics twice: in nest `attr32` with 32-bit counters and rates for old tools, and in
+/// nest `attr64` with 64-bit ones.
 pub fn put_stats<K: AttrSink + ?Sized>(
     sink: &mut K,
     attr32: u16,
@@ -110,7 +113,7 @@ pub fn put_stats<K: AttrSink + ?Sized>(
     let Stats { counters, rates } = stats;
 
     nest(sink, attr32, |sink| {
-        // Cut off above 32 bits, as ever. Bytes were 64 bits from the start.
+        // Truncated to 32 bits, as in C. Bytes always had 64 bits.
         sink.put_u32(IPVS_STATS_ATTR_CONNS, counters.conns as u32)?;
         sink.put_u32(IPVS_STATS_ATTR_INPKTS, counters.inpkts as u32)?;
         sink.put_u32(IPVS_STATS_ATTR_OUTPKTS, counters.outpkts as u32)?;
@@ -136,26 +139,26 @@ pub fn put_stats<K: AttrSink + ?Sized>(
     })
 }
 
-/// A service, as it is shown.
+/// The attributes of a service in an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceDump<'a> {
-    /// Which service.
+    /// The service's identification.
     pub id: ServiceId,
-    /// Name of the scheduler, "none" if there is none.
+    /// Name of the scheduler; "none" if there is none.
     pub sched_name: &'a [u8],
     /// Name of the persistence engine.
     pub pe_name: Option<&'a [u8]>,
     /// Flags.
     pub flags: u32,
-    /// Persistence in seconds.
+    /// Persistence timeout in seconds.
     pub timeout: u32,
-    /// Netmask of persistence.
+    /// Persistence netmask.
     pub netmask: Be32,
     /// Statistics.
     pub stats: Stats,
 }
 
-/// Writes a service.
+/// Appends a service.
 pub fn put_service<K: AttrSink + ?Sized>(
     sink: &mut K,
     service: &ServiceDump<'_>,
@@ -191,7 +194,7 @@ pub fn put_service<K: AttrSink + ?Sized>(
     })
 }
 
-/// A server, as it is shown.
+/// The attributes of a server in an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct DestDump {
     /// Address family.
@@ -212,11 +215,11 @@ pub struct DestDump {
     pub tun_flags: u16,
     /// Upper threshold.
     pub upper: u32,
-    /// Lower threshold, as it was set.
+    /// Lower threshold as it was set.
     pub lower: u32,
     /// Active connections.
     pub active: u32,
-    /// Other connections.
+    /// Inactive connections.
     pub inactive: u32,
     /// Persistence templates.
     pub persistent: u32,
@@ -224,7 +227,7 @@ pub struct DestDump {
     pub stats: Stats,
 }
 
-/// Writes a server.
+/// Appends a server.
 pub fn put_dest<K: AttrSink + ?Sized>(sink: &mut K, dest: &DestDump) -> Result<(), NoRoom> {
     nest(sink, IPVS_CMD_ATTR_DEST, |sink| {
         sink.put(IPVS_DEST_ATTR_ADDR, &dest.addr)?;
@@ -249,8 +252,8 @@ pub fn put_dest<K: AttrSink + ?Sized>(sink: &mut K, dest: &DestDump) -> Result<(
     })
 }
 
-/// Writes the timeouts in seconds of established TCP connections, of those after a FIN and of UDP
-/// connections.
+/// Appends the timeouts in seconds: of established TCP connections, of TCP connections after a FIN,
+/// and of UDP connections.
 pub fn put_config<K: AttrSink + ?Sized>(
     sink: &mut K,
     tcp: u32,
@@ -262,7 +265,7 @@ pub fn put_config<K: AttrSink + ?Sized>(
     sink.put_u32(IPVS_CMD_ATTR_TIMEOUT_UDP, udp)
 }
 
-/// Writes the version and how many buckets the connection table has.
+/// Appends the version and the size of the connection table.
 pub fn put_info<K: AttrSink + ?Sized>(sink: &mut K, buckets: u32) -> Result<(), NoRoom> {
     sink.put_u32(IPVS_INFO_ATTR_VERSION, VERSION_CODE)?;
     sink.put_u32(IPVS_INFO_ATTR_CONN_TAB_SIZE, buckets)
@@ -286,7 +289,7 @@ mod tests {
         },
     };
 
-    /// A message of limited length.
+    /// A message with limited room.
     struct Message {
         bytes: Vec<u8>,
         room: usize,

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The generic netlink family "IPVS", version 1: what requests mean and how answers are written.
+//! The messages of the generic netlink family "IPVS", version 1: parsing requests and building
+//! answers.
 //!
-//! Stands for the parsing and filling functions of `ip_vs_ctl.c` and for the part of
-//! `lib/nlattr.c` that they use. Numbers in attributes are in host byte order, except addresses,
-//! netmasks and ports.
+//! C: the parsing and filling functions of `ip_vs_ctl.c`, and the part of `lib/nlattr.c` that they
+//! use. Numbers in attributes are in host byte order, except addresses, netmasks and ports. The
+//! module's `ctl/genl.rs` carries the requests out.
 
 pub mod attr;
 pub mod consts;
@@ -20,29 +21,33 @@ pub use attr::{
     AttrError,
     Errno,
     Kind,
-    Rule, //
+    Policy, //
 };
 pub use consts::*;
 
-use attr::rule;
+use attr::policy;
 
 /// An address of either family: 16 bytes, of which an IPv4 address takes the first four (C: `union
 /// nf_inet_addr`).
 pub type Addr = [u8; 16];
 
-/// Rules for the attributes of a request itself.
-pub const COMMAND_RULES: [Rule; ATTRS_COMMAND] = [
-    Rule::ANY,
-    rule!(IPVS_CMD_ATTR_SERVICE, Kind::Nested),
-    rule!(IPVS_CMD_ATTR_DEST, Kind::Nested),
-    rule!(IPVS_CMD_ATTR_DAEMON, Kind::Nested),
-    rule!(IPVS_CMD_ATTR_TIMEOUT_TCP, Kind::U32),
-    rule!(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, Kind::U32),
-    rule!(IPVS_CMD_ATTR_TIMEOUT_UDP, Kind::U32),
+/// Policies for the attributes of a request itself (C: `ip_vs_cmd_policy`).
+pub const COMMAND_POLICY: [Policy; ATTRS_COMMAND] = [
+    Policy::ANY,
+    policy!(IPVS_CMD_ATTR_SERVICE, Kind::Nested),
+    policy!(IPVS_CMD_ATTR_DEST, Kind::Nested),
+    policy!(IPVS_CMD_ATTR_DAEMON, Kind::Nested),
+    policy!(IPVS_CMD_ATTR_TIMEOUT_TCP, Kind::U32),
+    policy!(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, Kind::U32),
+    policy!(IPVS_CMD_ATTR_TIMEOUT_UDP, Kind::U32),
 ];
 
-/// Refuses families that the module does not serve (C: `ip_vs_is_af_valid()`). `ipv6` says whether
-/// IPv6 is there. `attr` is what named the family.
+/// Checks an address family (C: `ip_vs_is_af_valid()`). `ipv6` tells whether the kernel supports
+/// IPv6. `attr` is the attribute with the family.
+///
+/// # Errors
+///
+/// `EAFNOSUPPORT` if the module does not support the family.
 pub(crate) fn check_family(
     family: u16,
     ipv6: bool,

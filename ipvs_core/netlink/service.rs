@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Services in requests. Stands for `ip_vs_genl_parse_service()`.
+//! Services in netlink requests (C: `ip_vs_genl_parse_service()`).
 
 use super::{
     attr::{
         parse_nest,
+        policy, //
         required,
-        rule, //
     },
     check_family,
     consts::*,
@@ -14,7 +14,7 @@ use super::{
     Attr,
     AttrError,
     Kind,
-    Rule, //
+    Policy, //
 };
 use crate::{
     ipv4::PROTO_TCP,
@@ -24,88 +24,89 @@ use crate::{
     },
 };
 
-/// Rules for the attributes of a service.
-pub const RULES: [Rule; ATTRS_SERVICE] = [
-    Rule::ANY,
-    rule!(IPVS_SVC_ATTR_AF, Kind::U16),
-    rule!(IPVS_SVC_ATTR_PROTOCOL, Kind::U16),
-    rule!(IPVS_SVC_ATTR_ADDR, Kind::AtMost(16)),
-    rule!(IPVS_SVC_ATTR_PORT, Kind::U16),
-    rule!(IPVS_SVC_ATTR_FWMARK, Kind::U32),
-    rule!(IPVS_SVC_ATTR_SCHED_NAME, Kind::String(SCHED_NAME_LEN)),
-    rule!(IPVS_SVC_ATTR_FLAGS, Kind::AtMost(8)),
-    rule!(IPVS_SVC_ATTR_TIMEOUT, Kind::U32),
-    rule!(IPVS_SVC_ATTR_NETMASK, Kind::U32),
-    rule!(IPVS_SVC_ATTR_STATS, Kind::Nested),
-    rule!(IPVS_SVC_ATTR_PE_NAME, Kind::String(PE_NAME_LEN)),
-    Rule::ANY,
+/// Policies for the attributes of a service (C: `ip_vs_svc_policy`).
+pub const POLICY: [Policy; ATTRS_SERVICE] = [
+    Policy::ANY,
+    policy!(IPVS_SVC_ATTR_AF, Kind::U16),
+    policy!(IPVS_SVC_ATTR_PROTOCOL, Kind::U16),
+    policy!(IPVS_SVC_ATTR_ADDR, Kind::AtMost(16)),
+    policy!(IPVS_SVC_ATTR_PORT, Kind::U16),
+    policy!(IPVS_SVC_ATTR_FWMARK, Kind::U32),
+    policy!(IPVS_SVC_ATTR_SCHED_NAME, Kind::String(SCHED_NAME_LEN)),
+    policy!(IPVS_SVC_ATTR_FLAGS, Kind::AtMost(8)),
+    policy!(IPVS_SVC_ATTR_TIMEOUT, Kind::U32),
+    policy!(IPVS_SVC_ATTR_NETMASK, Kind::U32),
+    policy!(IPVS_SVC_ATTR_STATS, Kind::Nested),
+    policy!(IPVS_SVC_ATTR_PE_NAME, Kind::String(PE_NAME_LEN)),
+    Policy::ANY,
 ];
 
-/// Which service a request is about.
+/// The identification of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceId {
     /// `AF_INET` or `AF_INET6`.
     pub family: u16,
-    /// Transport protocol; TCP if there is a firewall mark attribute.
+    /// Transport protocol; TCP if the request has a firewall mark.
     pub protocol: u16,
-    /// Virtual address; zeroes if there is a firewall mark attribute.
+    /// Virtual address; 0 if the request has a firewall mark.
     pub addr: Addr,
-    /// Virtual port; 0 if there is a firewall mark attribute.
+    /// Virtual port; 0 if the request has a firewall mark.
     pub port: Be16,
-    /// Firewall mark. 0, even if sent, means that address, protocol and port count.
+    /// Firewall mark. If it is 0, even if sent, the service is identified by protocol, address and
+    /// port.
     pub fwmark: u32,
 }
 
-/// New values for some flags.
+/// A change of some flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlagsUpdate {
-    /// Values.
+    /// The new values.
     pub value: u32,
-    /// Which flags get them.
+    /// Mask of the flags to change.
     pub mask: u32,
 }
 
 impl FlagsUpdate {
-    /// The flags that `old` become (0 for a new service).
+    /// Applies the change to `old` flags, which are 0 for a new service.
     pub const fn apply(self, old: u32) -> u32 {
         (old & !self.mask) | (self.value & self.mask)
     }
 }
 
-/// A service to add, or how one is to be.
+/// The settings of a service to add or to edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceSpec<'a> {
-    /// Which service.
+    /// The service's identification.
     pub id: ServiceId,
     /// Name of the scheduler, without NUL; "none" for none.
     pub sched_name: &'a [u8],
-    /// Name of the persistence engine, without NUL. May be empty.
+    /// Name of the persistence engine, without NUL; may be empty.
     pub pe_name: Option<&'a [u8]>,
     /// Flags.
     pub flags: FlagsUpdate,
-    /// Persistence in seconds.
+    /// Persistence timeout in seconds.
     pub timeout: u32,
-    /// Netmask of persistence; for IPv6 the prefix length in the host's byte order.
+    /// Persistence netmask; for IPv6 the prefix length in host byte order.
     pub netmask: Be32,
 }
 
 type Found<'a> = [Option<Attr<'a>>; ATTRS_SERVICE];
 
-/// Reads which service a request is about, from its [`IPVS_CMD_ATTR_SERVICE`]. `ipv6` says whether
-/// IPv6 is there.
+/// Parses which service a request is about from its [`IPVS_CMD_ATTR_SERVICE`]. `ipv6` tells whether
+/// the kernel supports IPv6.
 ///
 /// # Errors
 ///
-/// `EAFNOSUPPORT` for another address family, `EINVAL` for all the rest.
+/// `EAFNOSUPPORT` for another address family; `EINVAL` if an attribute is missing or malformed.
 pub fn parse_id(nest: Option<Attr<'_>>, ipv6: bool) -> Result<ServiceId, AttrError> {
     Ok(parse_common(nest, ipv6)?.2)
 }
 
-/// Reads a service in full, from the request's [`IPVS_CMD_ATTR_SERVICE`].
+/// Parses a service with its settings from the request's [`IPVS_CMD_ATTR_SERVICE`].
 ///
 /// # Errors
 ///
-/// As for [`parse_id`], whose errors come first.
+/// Those of [`parse_id`] first; then `EINVAL` if a setting is missing.
 pub fn parse(nest: Option<Attr<'_>>, ipv6: bool) -> Result<ServiceSpec<'_>, AttrError> {
     let (nest, attrs, id) = parse_common(nest, ipv6)?;
     let [_, _, _, _, _, _, sched, flags, timeout, netmask, _, pe, _] = attrs;
@@ -156,7 +157,7 @@ fn parse_common<'a>(
 ) -> Result<(Attr<'a>, Found<'a>, ServiceId), AttrError> {
     let (nest, attrs) = parse_nest(
         nest,
-        &RULES,
+        &POLICY,
         IPVS_CMD_ATTR_SERVICE,
         "request has no IPVS_CMD_ATTR_SERVICE",
     )?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Timeouts in requests. Stands for `ip_vs_genl_set_config()` and the checks of
-//! `ip_vs_set_timeout()`.
+//! Timeouts in netlink requests (C: `ip_vs_genl_set_config()`, and the checks of
+//! `ip_vs_set_timeout()`).
 
 use super::{
     consts::*,
@@ -9,25 +9,25 @@ use super::{
     AttrError, //
 };
 
-/// Timeouts in seconds. `None` leaves one as it is.
+/// Timeouts in seconds. `None` leaves a timeout unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeoutConfig {
-    /// Of established TCP connections.
+    /// Timeout of established TCP connections.
     pub tcp: Option<u32>,
-    /// Of TCP connections after a FIN.
+    /// Timeout of TCP connections after a FIN.
     pub tcp_fin: Option<u32>,
-    /// Of UDP connections.
+    /// Timeout of UDP connections.
     pub udp: Option<u32>,
 }
 
-/// Reads timeouts from the attributes of a request, already checked by
-/// [`COMMAND_RULES`](super::COMMAND_RULES). 0 leaves one as it is, like its absence. `hz` is the
-/// number of the kernel's clock ticks per second.
+/// Parses the timeouts of a request, whose attributes have been validated by
+/// [`COMMAND_POLICY`](super::COMMAND_POLICY). A timeout of 0, like a missing one, is left
+/// unchanged. `hz` is the number of clock ticks per second.
 ///
 /// # Errors
 ///
-/// `EINVAL` for a timeout that is negative or whose ticks don't fit into an `int`; then none is to
-/// be set.
+/// `EINVAL` if a timeout is negative or does not fit into an `int` as clock ticks; then none must
+/// be changed.
 pub fn parse(
     attrs: &[Option<Attr<'_>>; ATTRS_COMMAND],
     hz: u32,
@@ -57,7 +57,7 @@ mod tests {
             Attrs, //
         },
         Errno,
-        COMMAND_RULES, //
+        COMMAND_POLICY, //
     };
 
     fn config(parts: &[(u16, u32)]) -> Result<TimeoutConfig, AttrError> {
@@ -65,7 +65,7 @@ mod tests {
             .iter()
             .flat_map(|(kind, value)| attr(*kind, &value.to_ne_bytes()))
             .collect();
-        let attrs = attr::parse(Attrs::new(&message, 20), &COMMAND_RULES).unwrap();
+        let attrs = attr::parse(Attrs::new(&message, 20), &COMMAND_POLICY).unwrap();
         parse(&attrs, 250)
     }
 

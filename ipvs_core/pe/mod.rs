@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Persistence engines: what tells clients apart besides their address. C: `struct ip_vs_pe`.
+//! Persistence engines: how clients are told apart by more than their address (C:
+//! `struct ip_vs_pe`).
 //!
-//! An engine finds something in a client's first packet; clients from one network that have the same
-//! go to one server. [`engines!`] is the list of all: a new one is a file with what it looks for, a
-//! line in the list, and an arm in [`PeKind::read`].
+//! An engine extracts an identifier from a client's first packet. Clients of the same network with
+//! the same identifier are sent to the same server. [`engines!`] lists all engines. To add one, add
+//! a file with its parser, a line in the list, and an arm in [`PeKind::read`]. The module's `pe.rs`
+//! has the users and the storage of the identifiers.
 
 pub mod sip;
 
-/// The longest that an engine finds (C: `IP_VS_PEDATA_MAXLEN`).
+/// The maximum length of an identifier in bytes (C: `IP_VS_PEDATA_MAXLEN`).
 pub const MAX_DATA: usize = 255;
 
-/// Hands the list of all engines to a macro: kind and name.
+/// Calls the macro `$list` with the list of all engines, as `Kind: name` pairs.
 #[macro_export]
 macro_rules! engines {
     ($list:ident) => {
@@ -34,10 +36,10 @@ macro_rules! kinds {
         }
 
         impl PeKind {
-            /// All there are.
+            /// All engines.
             pub const ALL: &'static [Self] = &[$(Self::$kind),*];
 
-            /// What users call it.
+            /// Returns the engine's name as users know it.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$kind => stringify!($name),)*
@@ -50,7 +52,7 @@ macro_rules! kinds {
 engines!(kinds);
 
 impl PeKind {
-    /// The engine of this name, without a terminating NUL.
+    /// Looks up an engine by its name, without a terminating NUL (C: `__ip_vs_pe_getbyname()`).
     pub fn from_name(name: &[u8]) -> Option<Self> {
         Self::ALL
             .iter()
@@ -58,8 +60,8 @@ impl PeKind {
             .find(|kind| kind.name().as_bytes() == name)
     }
 
-    /// What it finds in what a packet carries behind its transport header, at most [`MAX_DATA`] bytes.
-    /// `None` if the packet is none for it. C: `fill_param`.
+    /// Returns the identifier in a packet's payload, which follows the transport header; at most
+    /// [`MAX_DATA`] bytes. `None` if the packet has none (C: `fill_param`).
     pub fn read(self, payload: &[u8]) -> Option<&[u8]> {
         match self {
             Self::Sip => sip::call_id(payload),

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The Call-ID of a SIP message, by which the persistence engine `sip` tells dialogues apart.
+//! Finds the Call-ID of a SIP message (RFC 3261), by which the persistence engine `sip` tells
+//! dialogues apart.
 //!
-//! Stands for `get_callid()` of `ip_vs_pe_sip.c`, and what it uses of conntrack's SIP helper.
+//! C: `get_callid()` of `ip_vs_pe_sip.c`, and the functions of conntrack's SIP helper that it uses.
 
 use super::MAX_DATA;
 
 const NAME: &[u8] = b"Call-ID";
 const COMPACT_NAME: &[u8] = b"i";
 
-/// The Call-ID of a message, without the line that it begins with: the first one that is sound.
-/// `None` if there is none, or if it is too long or not followed by the end of its line.
+/// Returns the first well-formed Call-ID of a message. The start line is skipped. `None` if there
+/// is none, or if it is longer than [`MAX_DATA`] or not followed by the end of its line.
 pub fn call_id(message: &[u8]) -> Option<&[u8]> {
     let mut rest = message;
     loop {
@@ -25,15 +26,15 @@ pub fn call_id(message: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// A header field that has the right name.
+/// A header field with the name Call-ID.
 enum Field<'a> {
-    /// Its value, and what comes after that.
+    /// A well-formed value, and the rest of the message behind it.
     Value((&'a [u8], &'a [u8])),
-    /// It has no value that could be one; with what it begins.
+    /// The value is malformed; the message from there on.
     Wrong(&'a [u8]),
 }
 
-/// The next field of that name, behind the end of a line. C: `ct_sip_get_header()`.
+/// Finds the next Call-ID field at the start of a line (C: `ct_sip_get_header()`).
 fn next_field(message: &[u8]) -> Option<Field<'_>> {
     let mut rest = message;
     loop {
@@ -50,27 +51,27 @@ fn next_field(message: &[u8]) -> Option<Field<'_>> {
                     len => Field::Value(value.split_at_checked(len)?),
                 });
             }
-            // C goes on behind the first byte of the line.
+            // As in C, the search continues at the second byte of the line.
             None => rest = line.get(1..)?,
         }
     }
 }
 
-/// What follows the name of the field at the beginning of a line; `None` if it is another field's, or
-/// the line continues the one before.
+/// Returns what follows the field name at the start of a line. `None` if the line has another
+/// field, or continues the line before.
 fn name_end(line: &[u8]) -> Option<&[u8]> {
     let strip = |name: &[u8]| {
         let (head, rest) = line.split_at_checked(name.len())?;
         head.eq_ignore_ascii_case(name).then_some(rest)
     };
     strip(NAME).or_else(|| {
-        // A longer name may begin with the same letter.
+        // Other names may begin with the same letter.
         let rest = strip(COMPACT_NAME)?;
         (!is_letter(*rest.first()?)).then_some(rest)
     })
 }
 
-/// What is behind the end of a line, with which `rest` begins. `None` if nothing is.
+/// Skips the line end at the start of `rest`. `None` if nothing follows.
 fn after_newline(rest: &[u8]) -> Option<&[u8]> {
     let after = match rest {
         [b'\r', b'\n', after @ ..] | [_, after @ ..] => after,
@@ -79,8 +80,8 @@ fn after_newline(rest: &[u8]) -> Option<&[u8]> {
     (!after.is_empty()).then_some(after)
 }
 
-/// What is behind blanks, and behind one end of a line if the next one continues it. `None` if nothing
-/// is.
+/// Skips blanks, and one line end if the next line continues the field (folding). `None` if nothing
+/// follows.
 fn skip_space(rest: &[u8]) -> Option<&[u8]> {
     let rest = skip_blanks(rest)?;
     if !is_newline(*rest.first()?) {
@@ -98,7 +99,7 @@ fn skip_blanks(rest: &[u8]) -> Option<&[u8]> {
     (!rest.is_empty()).then_some(rest)
 }
 
-/// What is behind the bytes that are like that, with which `bytes` begin.
+/// Skips the bytes at the start of `bytes` for which `is` returns `true`.
 fn skip_while(bytes: &[u8], is: impl Fn(u8) -> bool) -> &[u8] {
     let mut rest = bytes;
     while let [byte, after @ ..] = rest {
@@ -110,8 +111,8 @@ fn skip_while(bytes: &[u8], is: impl Fn(u8) -> bool) -> &[u8] {
     rest
 }
 
-/// The length of the Call-ID with which `value` begins, 0 if it does not begin with one: a word, and
-/// possibly an `@` and another word. C: `callid_len()`.
+/// Returns the length of the Call-ID at the start of `value`: a word, optionally followed by `@`
+/// and another word. 0 if there is none (C: `callid_len()`).
 fn id_len(value: &[u8]) -> usize {
     let len = word_len(value);
     if len == 0 {
@@ -151,7 +152,7 @@ fn is_word(byte: u8) -> bool {
         ) && byte != b'^'
 }
 
-/// The kernel takes those of Latin-1 for letters too.
+/// Returns `true` for letters, including those of Latin-1, as the kernel's `isalpha()` does.
 fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || (byte >= 0xc0 && byte != 0xd7 && byte != 0xf7)
 }
@@ -211,7 +212,7 @@ mod tests {
             "S\r\nCall-ID:\r\nx\r\n",
         ] {
             let id = call_id(text.as_bytes());
-            // The end of the line may be a CR alone.
+            // A single CR is a line end, too.
             if text == "S\r\nCall-ID: x\r" {
                 assert_eq!(id, Some(&b"x"[..]));
             } else {

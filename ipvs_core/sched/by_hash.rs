@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Schedulers that choose by a hash of an address: `dh`, `sh` and `mh` look up a table of places,
-//! each of which belongs to a server.
+//! The schedulers `dh`, `sh` and `mh`, which look up the server by the hash of an address in a
+//! table.
 //!
-//! The table follows from the servers, their order and their weights alone, and hashes have no
-//! secret: directors with the same servers, added in the same order, send a client to the same one.
-//! (The C module's `mh` is different on 32-bit machines.) A table is made anew when servers or
-//! weights change, and never changed.
+//! Here the table is computed and looked up. The module's `service/sched/by_hash.rs` allocates it
+//! and publishes it to packets.
+//!
+//! The table depends on nothing but the servers, their order and their weights, and the hash has no
+//! random key: directors with the same servers, added in the same order, choose the same server for
+//! a client. (The C module's `mh` differs on 32-bit machines.) The table is immutable; a new one is
+//! computed when servers or weights change.
 
 use super::{
     dh,
@@ -27,35 +30,36 @@ use crate::{
     },
 };
 
-/// A server as the table is made from it.
+/// A server as input for computing the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
-    /// Address, of the family of the service.
+    /// Address, of the service's family.
     pub addr: Addr,
     /// Port.
     pub port: Be16,
     /// Weight.
     pub weight: i32,
-    /// The weight, or, while that is 0, the one before it (C: `last_weight`).
+    /// The weight; while it is 0, the last weight other than 0 (C: `last_weight`).
     pub last_weight: i32,
-    /// Scratch space for `mh`.
+    /// Working data of `mh`.
     pub setup: mh::Setup,
 }
 
-/// What is in a place of the table that belongs to nobody.
-pub const NOBODY: u32 = u32::MAX;
+/// The number in a bucket to which no server is assigned.
+pub const NO_SERVER: u32 = u32::MAX;
 
-/// There are more servers than places.
+/// The error that there are more servers than buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooMany;
+pub struct TooManyServers;
 
-/// Another server is chosen if that in the right place is not available.
+/// The service's flag to choose another server if the one in the client's bucket is not available.
 const FALLBACK: u32 = IP_VS_SVC_F_SCHED1;
 
-/// The client's port counts.
+/// The service's flag to include the client's port in the hash.
 const PORT: u32 = IP_VS_SVC_F_SCHED2;
 
-/// An address of either family in 32 bits, in the host's order.
+/// Folds an address of either family into 32 bits, in host byte order (C: the XOR of
+/// `ip_vs_sh_hashkey()`).
 #[inline]
 pub(super) fn fold(addr: Addr) -> u32 {
     match addr {
@@ -68,39 +72,42 @@ pub(super) fn fold(addr: Addr) -> u32 {
     }
 }
 
-/// Multiplicative hashing to 8 bits (C: `hash_32()`).
+/// Hashes a number to 8 bits by multiplication (C: `hash_32()`).
 #[inline]
 pub(super) const fn hash_8(value: u32) -> u32 {
     value.wrapping_mul(0x61c8_8647) >> 24
 }
 
-/// The members' numbers.
+/// Returns the numbers of the members, which are their indices.
 #[inline]
 pub(super) fn numbers(members: &[Member]) -> core::ops::Range<u32> {
-    0..u32::try_from(members.len()).unwrap_or(NOBODY)
+    0..u32::try_from(members.len()).unwrap_or(NO_SERVER)
 }
 
 impl ByHash {
-    /// How many places the table has.
-    pub const fn places(self) -> usize {
+    /// Returns the number of buckets of the table.
+    pub const fn table_size(self) -> usize {
         match self {
-            Self::Dh => dh::PLACES,
-            Self::Sh => sh::PLACES,
-            Self::Mh => mh::PLACES,
+            Self::Dh => dh::TABLE_SIZE,
+            Self::Sh => sh::TABLE_SIZE,
+            Self::Mh => mh::TABLE_SIZE,
         }
     }
 
-    /// Whether the table depends on the weights.
+    /// Returns `true` if the table depends on the weights.
     pub const fn is_weighted(self) -> bool {
         !matches!(self, Self::Dh)
     }
 
-    /// Makes the table: the number of a member for each place. `members` are the servers, the first
-    /// (newest) one first; `table` has [`ByHash::places`] places.
+    /// Computes the table: the number of a member for each bucket. `members` are the servers, first
+    /// (newest) one first. `table` has [`ByHash::table_size`] buckets.
     ///
-    /// Errors: more members than places, for `mh`. The C module keeps the table that it has then.
-    pub fn fill(self, members: &mut [Member], table: &mut [u32]) -> Result<(), TooMany> {
-        table.fill(NOBODY);
+    /// # Errors
+    ///
+    /// Fails if there are more members than buckets, for `mh` only. The C module keeps the present
+    /// table in this case.
+    pub fn fill(self, members: &mut [Member], table: &mut [u32]) -> Result<(), TooManyServers> {
+        table.fill(NO_SERVER);
         match self {
             Self::Dh => dh::fill(members, table),
             Self::Sh => sh::fill(members, table),
@@ -110,7 +117,7 @@ impl ByHash {
     }
 
     /// Picks the server for a connection to a service with these `IP_VS_SVC_F_SCHED*` flags. `at`
-    /// says whom a place belongs to. `None` if that server is not available.
+    /// returns the server to which a bucket is assigned. `None` if no suitable server is available.
     #[inline]
     pub fn pick<S: Server>(
         self,
@@ -126,25 +133,26 @@ impl ByHash {
         let client = fold(arrival.client).wrapping_add(port);
         let fallback = flags & FALLBACK != 0;
         match self {
-            Self::Dh => at(dh::place(fold(arrival.target))).filter(is_available),
-            Self::Sh => source(client, fallback, sh::PLACES, sh::place, at),
-            Self::Mh => source(client, fallback, mh::PLACES, mh::place, at),
+            Self::Dh => at(dh::bucket(fold(arrival.target))).filter(is_available),
+            Self::Sh => source(client, fallback, sh::TABLE_SIZE, sh::bucket, at),
+            Self::Mh => source(client, fallback, mh::TABLE_SIZE, mh::bucket, at),
         }
     }
 }
 
-/// The server in the place of a client. If it is not available and `fallback` is set, the one in
-/// another place: `place` says where, by a number that begins with the place itself and takes as
-/// many values as there are places. An empty place ends the search.
+/// Returns the server in a client's bucket. If it is not available and `fallback` is set, tries
+/// other buckets: `bucket` maps the client and the number of the attempt to a bucket. The attempts
+/// begin with the number of the client's bucket, and there are as many as buckets. An empty bucket
+/// ends the search.
 #[inline]
 fn source<S: Server>(
     client: u32,
     fallback: bool,
-    places: usize,
-    place: impl Fn(u32, u32) -> usize,
+    buckets: usize,
+    bucket: impl Fn(u32, u32) -> usize,
     at: impl Fn(usize) -> Option<S>,
 ) -> Option<S> {
-    let first = place(client, 0);
+    let first = bucket(client, 0);
     let server = at(first)?;
     if is_available(&server) {
         return Some(server);
@@ -152,8 +160,8 @@ fn source<S: Server>(
     if !fallback {
         return None;
     }
-    for number in (first..places).chain(0..first) {
-        let server = at(place(client, number as u32))?;
+    for number in (first..buckets).chain(0..first) {
+        let server = at(bucket(client, number as u32))?;
         if is_available(&server) {
             return Some(server);
         }
@@ -180,7 +188,7 @@ pub(super) mod testing {
         },
     };
 
-    /// Members 10.0.0.1, 10.0.0.2, ... of these weights, the first one first.
+    /// Returns members 10.0.0.1, 10.0.0.2, ... with these weights, in this order.
     pub(crate) fn members(weights: &[i32]) -> Vec<Member> {
         (1..)
             .zip(weights)
@@ -194,14 +202,14 @@ pub(super) mod testing {
             .collect()
     }
 
-    /// The table for these members.
+    /// Returns the table for these members.
     pub(crate) fn table(kind: ByHash, members: &[Member]) -> Vec<u32> {
-        let mut table = vec![0; kind.places()];
+        let mut table = vec![0; kind.table_size()];
         kind.fill(&mut members.to_vec(), &mut table).unwrap();
         table
     }
 
-    /// An arrival from 192.0.2.`n`, port 1000, to 198.51.100.`n`.
+    /// Returns the request of a connection from 192.0.2.`n`, port 1000, to 198.51.100.`n`.
     pub(crate) fn arrival(n: u8) -> SchedRequest {
         SchedRequest {
             client: Addr::V4(Be32::from_bytes([192, 0, 2, n])),
@@ -210,7 +218,7 @@ pub(super) mod testing {
         }
     }
 
-    /// Who gets an arrival if the servers, by their numbers in the table, are `servers`.
+    /// Picks a server for a connection. `servers` are the servers by their number in the table.
     pub(crate) fn pick(
         kind: ByHash,
         table: &[u32],
@@ -218,8 +226,8 @@ pub(super) mod testing {
         arrival: &SchedRequest,
         flags: u32,
     ) -> Option<u32> {
-        kind.pick(arrival, flags, |place| {
-            servers.get(table[place] as usize).copied().flatten()
+        kind.pick(arrival, flags, |bucket| {
+            servers.get(table[bucket] as usize).copied().flatten()
         })
         .map(|server| server.id)
     }
@@ -253,7 +261,7 @@ pub(super) mod testing {
     fn without_servers_nobody_is_picked() {
         for kind in [ByHash::Dh, ByHash::Sh, ByHash::Mh] {
             let table = table(kind, &[]);
-            assert!(table.iter().all(|&place| place == NOBODY));
+            assert!(table.iter().all(|&bucket| bucket == NO_SERVER));
             assert_eq!(pick(kind, &table, &[], &arrival(1), FALLBACK | PORT), None);
         }
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Destination hashing: connections to the same address get the same server. Stands for
-//! `ip_vs_dh.c`.
+//! Destination hashing (`dh`): connections to the same address get the same server (C:
+//! `ip_vs_dh.c`).
 
 use super::by_hash::{
     hash_8,
@@ -10,18 +10,18 @@ use super::by_hash::{
 };
 
 /// C: `IP_VS_DH_TAB_SIZE`.
-pub(super) const PLACES: usize = 256;
+pub(super) const TABLE_SIZE: usize = 256;
 
-/// One after the other, each member gets a place.
+/// Assigns the buckets to the members in turn, one each.
 pub(super) fn fill(members: &[Member], table: &mut [u32]) {
-    for (place, number) in table.iter_mut().zip(numbers(members).cycle()) {
-        *place = number;
+    for (bucket, number) in table.iter_mut().zip(numbers(members).cycle()) {
+        *bucket = number;
     }
 }
 
-/// The place of an address, which is folded.
+/// Returns the bucket of a folded address.
 #[inline]
-pub(super) fn place(addr: u32) -> usize {
+pub(super) fn bucket(addr: u32) -> usize {
     hash_8(addr) as usize
 }
 
@@ -50,13 +50,16 @@ mod tests {
     fn the_target_counts_alone() {
         let table = table(ByHash::Dh, &members(&[1; 256]));
         let servers = weighted(&[1; 256]);
-        let place = 0xc633_6401u32.wrapping_mul(0x61c8_8647) >> 24;
+        let bucket = 0xc633_6401u32.wrapping_mul(0x61c8_8647) >> 24;
         for client in 0..10 {
             let arrival = SchedRequest {
                 target: arrival(1).target,
                 ..arrival(client)
             };
-            assert_eq!(pick(ByHash::Dh, &table, &servers, &arrival, 0), Some(place));
+            assert_eq!(
+                pick(ByHash::Dh, &table, &servers, &arrival, 0),
+                Some(bucket)
+            );
         }
     }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which servers have changed since a scheduler looked last: a set of slots that any number of CPUs
-//! add to while one at a time takes all out, without a lock.
+//! The set of servers that have changed since a scheduler last looked. Any number of CPUs add slots
+//! to it while a single one takes them out, without a lock. The module's
+//! `service/sched/dirty_slots.rs` connects it with servers and schedulers.
 //!
-//! A slot is a bit; a second layer has a bit for each word with bits in it, so that taking out what
-//! is there does not cost a look at every word.
+//! Each slot is a bit. A second layer (summary) has a bit for each word in which bits may be set,
+//! so that taking out few slots does not read every word.
 
 use core::{
     ops::Deref,
@@ -19,15 +20,15 @@ use core::{
 
 const BITS: usize = u64::BITS as usize;
 
-/// The set. Storage is the caller's: as many words as [`DirtyBits::words_for`] says, all 0.
+/// The set. The caller provides [`DirtyBits::words_for`] words of storage, all 0.
 #[derive(Debug)]
 pub struct DirtyBits<B> {
     words: B,
-    /// How many words of the second layer there are; they come first.
+    /// The number of words of the summary. They come first.
     summaries: usize,
 }
 
-/// The numbers of the bits in a word.
+/// Iterates over the numbers of the bits that are set in a word.
 fn bits(word: u64) -> impl Iterator<Item = usize> {
     let mut left = word;
     core::iter::from_fn(move || {
@@ -42,14 +43,14 @@ impl<B: Deref<Target = [AtomicU64]>> DirtyBits<B> {
         slots.div_ceil(BITS * BITS)
     }
 
-    /// How many words a set of so many slots needs.
+    /// Returns the number of words that a set of `slots` slots needs.
     pub const fn words_for(slots: usize) -> usize {
         slots
             .div_ceil(BITS)
             .saturating_add(Self::summaries_for(slots))
     }
 
-    /// An empty set for slots below `slots`.
+    /// Creates an empty set for slots below `slots`.
     pub fn new(words: B, slots: usize) -> Self {
         Self {
             words,
@@ -61,18 +62,20 @@ impl<B: Deref<Target = [AtomicU64]>> DirtyBits<B> {
         self.words.get(self.summaries.wrapping_add(number))
     }
 
-    /// Adds a slot; ignored if it is out of range. Who takes it out sees all that was written before.
+    /// Adds a slot. Does nothing if it is out of range. The CPU that takes the slot out sees all
+    /// writes before this call.
     #[inline]
     pub fn mark(&self, slot: usize) {
         let number = slot / BITS;
         let Some(word) = self.word(number) else {
             return;
         };
-        // Always written, also if the bit is set: this is what orders the change before the look
-        // that takes the bit out.
+        // Written even if the bit is already set: the write orders the caller's change before the
+        // swap that takes the bit out.
         word.fetch_or(1 << (slot % BITS), SeqCst);
-        // Whoever marked another slot of the word may not have got here yet. In the one order that
-        // these have, a bit that is still set here is taken out later, and the word after it.
+        // Another CPU that has marked a slot of this word may not have set the summary's bit yet.
+        // In the single order of these SeqCst operations, a summary bit that is set here is taken
+        // out later, and the word after it.
         if let Some(summary) = self.words.get(number / BITS) {
             let bit = 1 << (number % BITS);
             if summary.load(SeqCst) & bit == 0 {
@@ -81,7 +84,7 @@ impl<B: Deref<Target = [AtomicU64]>> DirtyBits<B> {
         }
     }
 
-    /// Takes all slots out, each once. One caller at a time.
+    /// Takes all slots out and calls `changed` once for each. Only one caller at a time.
     #[inline]
     pub fn drain(&self, mut changed: impl FnMut(usize)) {
         for (at, summary) in self.words.iter().take(self.summaries).enumerate() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Weighted failover: the available server with the greatest weight gets everything. Stands for
-//! `ip_vs_fo.c`.
+//! Weighted failover (`fo`): the available server with the greatest weight gets all connections (C:
+//! `ip_vs_fo.c`).
 
 use super::{
     least::Load,
@@ -9,9 +9,9 @@ use super::{
     Server, //
 };
 
-pub(super) const LOOKS_AT: LoadInput = LoadInput::Weight;
+pub(super) const LOAD_INPUT: LoadInput = LoadInput::Weight;
 
-/// The less, the greater the weight.
+/// Returns a load that is inversely proportional to the weight.
 #[inline]
 pub(super) fn load<S: Server>(server: &S) -> Option<Load> {
     Some(Load::new(1, server.weight()))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Locality-based least connections: the server that had the last connection to the same address,
-//! unless it has too much to do. Stands for `ip_vs_lblc.c`.
+//! Locality-based least connections (`lblc`): the server that had the last connection to the same
+//! destination address, unless it is crowded (C: `ip_vs_lblc.c`).
 
 use super::{
     locality::is_crowded,
@@ -9,11 +9,11 @@ use super::{
     Servers, //
 };
 
-/// Whether the server that is remembered for an address gets the next connection too.
+/// Returns `true` if the server that is remembered for an address may get the next connection, too.
 ///
-/// Its threshold does not matter here, as with the C module.
+/// Thresholds are not considered, as in C.
 #[inline]
-pub fn keeps<V: Servers + ?Sized>(server: &V::S, servers: &V) -> bool {
+pub fn is_usable<V: Servers + ?Sized>(server: &V::S, servers: &V) -> bool {
     server.in_service() && server.weight() > 0 && !is_crowded(server, servers)
 }
 
@@ -25,19 +25,20 @@ mod tests {
     #[test]
     fn a_server_is_kept_while_it_takes_connections() {
         let mut servers = weighted(&[1, 2]);
-        let keeps =
-            |servers: &[Option<crate::sched::testing::Fake>]| keeps(&servers[0].unwrap(), servers);
-        assert!(keeps(&servers));
+        let usable = |servers: &[Option<crate::sched::testing::Fake>]| {
+            is_usable(&servers[0].unwrap(), servers)
+        };
+        assert!(usable(&servers));
         servers[0].as_mut().unwrap().overloaded = true;
-        assert!(keeps(&servers));
+        assert!(usable(&servers));
         servers[0].as_mut().unwrap().active = 2;
-        assert!(!keeps(&servers));
+        assert!(!usable(&servers));
         servers[0].as_mut().unwrap().active = 0;
         servers[0].as_mut().unwrap().weight = 0;
-        assert!(!keeps(&servers));
+        assert!(!usable(&servers));
         servers[0].as_mut().unwrap().weight = 1;
-        assert!(keeps(&servers));
+        assert!(usable(&servers));
         servers[0].as_mut().unwrap().removed = true;
-        assert!(!keeps(&servers));
+        assert!(!usable(&servers));
     }
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Locality-based least connections with replication: the least loaded of several servers that are
-//! remembered for an address. One more is added when they have too much to do, and the most loaded
-//! one goes when the set has not changed for long. Stands for `ip_vs_lblcr.c`.
+//! Locality-based least connections with replication (`lblcr`): the least loaded server of a set
+//! that is remembered for the destination address (C: `ip_vs_lblcr.c`).
+//!
+//! A server is added to the set when its servers are crowded. The most loaded one is removed when
+//! the set has not changed for a long time.
 
 use super::{
     least::Load,
@@ -12,11 +14,11 @@ use super::{
     Server, //
 };
 
-/// The server of a set that gets the next connection, unless it [is
-/// crowded](super::locality::is_crowded). `None` if none is available. The one added last comes
-/// first.
+/// Returns the server of a set that gets the next connection, unless it [is
+/// crowded](super::locality::is_crowded). `None` if none is available. `set` yields the server that
+/// was added last first (C: `ip_vs_dest_set_min()`).
 #[inline]
-pub fn least<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
+pub fn least_loaded<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
     let mut least = (Load::EMPTY, None);
     for server in set.filter(Server::in_service) {
         let load = LeastLoad::Wlc.load(&server, 0);
@@ -27,14 +29,15 @@ pub fn least<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
     least.1
 }
 
-/// The server of a set that leaves it. `None` if none has a weight.
-pub fn most<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
+/// Returns the server to remove from a set: the most loaded one. `None` if none has a weight (C:
+/// `ip_vs_dest_set_max()`).
+pub fn most_loaded<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
     let mut most: Option<(Load, S)> = None;
     for server in set.filter(|server| server.weight() > 0) {
         let Some(load) = wlc::load(&server) else {
             continue;
         };
-        // Join says which one is less, the second of equals.
+        // `join()` returns the lesser load, the second one if they are equal.
         match most {
             Some((greatest, _)) if load == greatest || Load::join(greatest, load) != greatest => {}
             _ => most = Some((load, server)),
@@ -43,10 +46,11 @@ pub fn most<S: Server>(set: impl Iterator<Item = S>) -> Option<S> {
     most.map(|(_, server)| server)
 }
 
-/// Whether a set of so many servers loses one, `age` ticks after it changed.
+/// Returns `true` if a server is to be removed from a set of `len` servers, `age` ticks after the
+/// set changed.
 #[inline]
-pub fn shrinks(len: usize, age: usize, expiration: usize) -> bool {
-    // A time that has not come yet wraps.
+pub fn should_shrink(len: usize, age: usize, expiration: usize) -> bool {
+    // The age wraps around if the time of the change is in the future.
     len > 1 && age > expiration && age <= usize::MAX >> 1
 }
 
@@ -58,8 +62,8 @@ mod tests {
     fn ids(servers: &[Option<crate::sched::testing::Fake>]) -> (Option<u32>, Option<u32>) {
         let set = || servers.iter().copied().flatten();
         (
-            least(set()).map(|server| server.id),
-            most(set()).map(|server| server.id),
+            least_loaded(set()).map(|server| server.id),
+            most_loaded(set()).map(|server| server.id),
         )
     }
 
@@ -88,9 +92,9 @@ mod tests {
 
     #[test]
     fn a_set_shrinks_when_it_is_old() {
-        assert!(shrinks(2, 11, 10));
+        assert!(should_shrink(2, 11, 10));
         for (len, age) in [(1, 11), (2, 10), (2, usize::MAX)] {
-            assert!(!shrinks(len, age, 10), "{len} {age}");
+            assert!(!should_shrink(len, age, 10), "{len} {age}");
         }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Least connections: the server with the least overhead. Stands for `ip_vs_lc.c`.
+//! Least connections (`lc`): the server with the least overhead (C: `ip_vs_lc.c`).
 
 use super::{
     least::Load,
@@ -8,9 +8,9 @@ use super::{
     Server, //
 };
 
-pub(super) const LOOKS_AT: LoadInput = LoadInput::Connections;
+pub(super) const LOAD_INPUT: LoadInput = LoadInput::Connections;
 
-/// What its connections cost the server.
+/// Returns the overhead of the server's connections.
 #[inline]
 pub(super) fn load<S: Server>(server: &S) -> Option<Load> {
     Some(Load::new(server.overhead(), 1))

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The least loaded server: what `lc`, `wlc`, `sed`, `nq`, `fo` and `ovf` have in common.
+//! The schedulers `lc`, `wlc`, `sed`, `nq`, `fo` and `ovf`, which choose the least loaded server.
 //!
-//! Each of these says what a server's load is, as a fraction: [`Load`]. The server with the least one
-//! is picked, and the first of equals. Few servers are looked at one by one; of many, a [`Tree`] of
-//! loads knows the least.
+//! Each of them defines the load of a server as a fraction, [`Load`]. The server with the least
+//! load is picked; of equally loaded servers the first. Few servers are compared one by one; among
+//! many, the least load is kept up to date in a [`Tree`].
 
 use super::{
     tree::{
@@ -19,17 +19,18 @@ use super::{
 };
 use core::ops::DerefMut;
 
-/// The load of a server: `load / weight`, exactly.
+/// The load of a server: the fraction `load / weight`, compared exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
     load: u64,
-    /// 0 for no server.
+    /// 0 if there is no server.
     weight: u32,
     slot: u32,
 }
 
 impl Load {
-    /// A load in proportion to a weight above 0. `load` is less than 2^42, as an overhead is.
+    /// Creates a load in proportion to a weight above 0. `load` must be less than 2^42, as
+    /// overheads are.
     #[inline]
     pub(super) const fn new(load: u64, weight: i32) -> Self {
         Self {
@@ -39,7 +40,7 @@ impl Load {
         }
     }
 
-    /// The slot of the server, or `None` if there is no server.
+    /// Returns the slot of the server. `None` if there is no server.
     #[inline]
     pub fn slot(self) -> Option<usize> {
         (self.weight > 0).then_some(self.slot as usize)
@@ -47,7 +48,7 @@ impl Load {
 }
 
 impl Node for Load {
-    // Infinitely much: neither less than a load, nor than itself.
+    // An infinite load: not less than any load, itself included.
     const EMPTY: Self = Self {
         load: u64::MAX,
         weight: 0,
@@ -66,7 +67,7 @@ impl Node for Load {
     }
 }
 
-/// Picks the first server with the least load, of those that have one.
+/// Picks the first server with the least load of those for which `load` returns one.
 #[inline]
 fn scan<V: Servers + ?Sized>(servers: &V, load: impl Fn(&V::S) -> Option<Load>) -> Option<V::S> {
     let mut least = Load::EMPTY;
@@ -88,8 +89,8 @@ fn scan<V: Servers + ?Sized>(servers: &V, load: impl Fn(&V::S) -> Option<Load>) 
 macro_rules! dispatch {
     (LeastLoad { $($(#[$doc:meta])* $kind:ident $module:ident,)* } $($others:tt)*) => {
         impl LeastLoad {
-            /// Picks the first server with the least load. `None` if no server is available. Looks
-            /// at all of them.
+            /// Picks the first server with the least load, comparing all servers. `None` if none is
+            /// available.
             #[inline]
             pub fn pick<V: Servers + ?Sized>(self, servers: &V) -> Option<V::S> {
                 match self {
@@ -97,14 +98,14 @@ macro_rules! dispatch {
                 }
             }
 
-            /// What loads depend on.
-            pub const fn looks_at(self) -> LoadInput {
+            /// Returns what the loads depend on.
+            pub const fn load_input(self) -> LoadInput {
                 match self {
-                    $(Self::$kind => super::$module::LOOKS_AT,)*
+                    $(Self::$kind => super::$module::LOAD_INPUT,)*
                 }
             }
 
-            /// The load of the server in `slot`, [`Node::EMPTY`] if it gets no connections.
+            /// Returns the load of the server in `slot`; [`Node::EMPTY`] if it gets no connections.
             #[inline]
             pub fn load<S: Server>(self, server: &S, slot: usize) -> Load {
                 if !server.available() {
@@ -125,8 +126,8 @@ macro_rules! dispatch {
 super::schedulers!(dispatch);
 
 impl<B: DerefMut<Target = [Load]>> Tree<B> {
-    /// The first server with the least load, if the tree has it. The tree must be up to date: each
-    /// server's [`LeastLoad::load`] in its slot.
+    /// Returns the first server with the least load. The tree must have the current
+    /// [`LeastLoad::load`] of each server in its slot. `None` if no server is available.
     #[inline]
     pub fn least<V: Servers + ?Sized>(&self, servers: &V) -> Option<V::S> {
         servers.get(self.root().slot()?)

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Schedulers that remember which server had connections to an address: `lblc` and `lblcr`, for
-//! clusters of caches. Where none is remembered, or it has too much to do, `wlc` chooses.
+//! The schedulers `lblc` and `lblcr`, which remember the servers of destination addresses, for
+//! clusters of caches. If no server is remembered for an address, or those are crowded, `wlc`
+//! chooses one.
 //!
-//! What is remembered is in a table of the caller's, an entry for each address. Times are ticks;
-//! they wrap.
+//! Here are the decisions. The module's `service/sched/locality.rs` has the table with an entry for
+//! each address. Times are in clock ticks (jiffies), which wrap around.
 
 use super::{
     all,
@@ -19,32 +20,35 @@ use crate::{
     net::Addr, //
 };
 
-/// So many entries are kept in any case (C: `max_size`).
-const ENTRIES: usize = 16 << 10;
+/// The number of entries that expire by age only (C: `max_size`).
+const SOFT_LIMIT: usize = 16 << 10;
 
-/// No more entries than that are made.
-pub const MAX_ENTRIES: usize = ENTRIES / 2 * 3;
+/// The maximum number of entries.
+pub const MAX_ENTRIES: usize = SOFT_LIMIT / 2 * 3;
 
-/// From sweep to sweep, in seconds.
+/// The seconds between two sweeps (C: `CHECK_EXPIRE_INTERVAL`).
 pub const SWEEP_SECS: u32 = 60;
 
-/// Until an entry that has not been used may be forgotten if there are many, in seconds.
+/// The seconds without use after which an entry may be removed if there are too many (C:
+/// `ENTRY_TIMEOUT`).
 pub const STALE_SECS: u32 = 6 * 60;
 
-/// Until an entry that has not been used is forgotten, in seconds (C: sysctl `lblc_expiration` and
-/// `lblcr_expiration`).
+/// The default of the seconds without use after which an entry expires (C: sysctl `lblc_expiration`
+/// and `lblcr_expiration`).
 pub const EXPIRATION_SECS: u32 = 24 * 60 * 60;
 
-/// After so many sweeps that found few entries, all are looked at.
-const QUIET_SWEEPS: u32 = 30;
+/// The number of sweeps without too many entries after which a sweep looks at all entries (C:
+/// `COUNT_FOR_FULL_EXPIRATION`).
+const SWEEPS_PER_FULL: u32 = 30;
 
-/// The hash by which the entry of an address is found.
+/// Hashes a destination address for the lookup of its entry.
 #[inline]
 pub fn hash(addr: Addr, key: &HashKey) -> u32 {
     hash_addr(key, addr)
 }
 
-/// Whether a server has too much to do, and another one has little.
+/// Returns `true` if a server is crowded: it has more active connections than its weight, while
+/// another one has fewer than half of its weight (C: `is_overloaded()`).
 #[inline]
 pub fn is_crowded<V: Servers + ?Sized>(server: &V::S, servers: &V) -> bool {
     let load = |server: &V::S| (i64::from(server.active()), i64::from(server.weight()));
@@ -57,44 +61,46 @@ pub fn is_crowded<V: Servers + ?Sized>(server: &V::S, servers: &V) -> bool {
         })
 }
 
-/// What a sweep forgets.
+/// The entries that a sweep removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
-    /// Nothing.
+    /// None.
     Nothing,
-    /// Entries that have not been used for [`STALE_SECS`], bucket by bucket, until so many are gone.
+    /// Entries that have not been used for [`STALE_SECS`], bucket by bucket, until this many are
+    /// removed.
     Stale(usize),
-    /// All entries that have not been used for the time of expiration.
+    /// All entries that have not been used for the expiration time.
     Expired,
 }
 
-/// When what is swept.
+/// Decides what each sweep removes (C: `ip_vs_lblc_check_expire()`).
 #[derive(Clone, Copy, Debug)]
-pub struct Sweeps {
+pub struct SweepSchedule {
     quiet: u32,
 }
 
-impl Sweeps {
-    /// For an empty table.
+impl SweepSchedule {
+    /// Creates the schedule for an empty table.
     pub const fn new() -> Self {
         Self { quiet: 1 }
     }
 
-    /// The sweep that is due, [`SWEEP_SECS`] after the last one, with so many entries.
+    /// Returns the sweep that is due, [`SWEEP_SECS`] after the last one, with `entries` entries in
+    /// the table.
     pub fn due(&mut self, entries: usize) -> Sweep {
-        if self.quiet == QUIET_SWEEPS {
+        if self.quiet == SWEEPS_PER_FULL {
             self.quiet = 1;
             return Sweep::Expired;
         }
-        let Some(excess @ 1..) = entries.checked_sub(ENTRIES) else {
+        let Some(excess @ 1..) = entries.checked_sub(SOFT_LIMIT) else {
             self.quiet = self.quiet.wrapping_add(1);
             return Sweep::Nothing;
         };
-        Sweep::Stale((excess.saturating_mul(4) / 3).min(ENTRIES / 2))
+        Sweep::Stale((excess.saturating_mul(4) / 3).min(SOFT_LIMIT / 2))
     }
 }
 
-impl Default for Sweeps {
+impl Default for SweepSchedule {
     fn default() -> Self {
         Self::new()
     }
@@ -124,20 +130,20 @@ mod tests {
 
     #[test]
     fn a_full_sweep_comes_after_thirty_quiet_ones() {
-        let mut sweeps = Sweeps::new();
+        let mut sweeps = SweepSchedule::new();
         for _ in 0..2 {
             for _ in 0..29 {
-                assert_eq!(sweeps.due(ENTRIES), Sweep::Nothing);
+                assert_eq!(sweeps.due(SOFT_LIMIT), Sweep::Nothing);
             }
-            assert_eq!(sweeps.due(ENTRIES), Sweep::Expired);
+            assert_eq!(sweeps.due(SOFT_LIMIT), Sweep::Expired);
         }
     }
 
     #[test]
     fn too_many_entries_are_brought_down() {
-        let mut sweeps = Sweeps::new();
-        assert_eq!(sweeps.due(ENTRIES + 1), Sweep::Stale(1));
-        assert_eq!(sweeps.due(ENTRIES + 300), Sweep::Stale(400));
-        assert_eq!(sweeps.due(MAX_ENTRIES), Sweep::Stale(ENTRIES / 2));
+        let mut sweeps = SweepSchedule::new();
+        assert_eq!(sweeps.due(SOFT_LIMIT + 1), Sweep::Stale(1));
+        assert_eq!(sweeps.due(SOFT_LIMIT + 300), Sweep::Stale(400));
+        assert_eq!(sweeps.due(MAX_ENTRIES), Sweep::Stale(SOFT_LIMIT / 2));
     }
 }

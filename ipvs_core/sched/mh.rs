@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Maglev hashing: connections of a client get the same server, and few clients get another one when
-//! a server comes or goes. Stands for `ip_vs_mh.c`.
+//! Maglev hashing (`mh`): connections of a client get the same server, and few clients change
+//! servers when a server is added or removed (C: `ip_vs_mh.c`).
 //!
-//! Each server prefers the places of the table in an order of its own. In turn, by its weight, each
-//! takes the free place that it likes best. (Eisenbud et al., Maglev, NSDI 2016.)
+//! Each server has its own order of preference for the buckets of the table. The servers take
+//! turns, as many as their weights say, and each takes its most preferred free bucket. (Eisenbud et
+//! al., Maglev, NSDI 2016.)
 
 use super::by_hash::{
     fold,
     numbers,
     Member,
-    TooMany,
-    NOBODY, //
+    TooManyServers,
+    NO_SERVER, //
 };
 use crate::flow::{
     hash_u32,
@@ -19,23 +20,23 @@ use crate::flow::{
 };
 
 /// C: `IP_VS_MH_TAB_SIZE`, which is prime.
-pub(super) const PLACES: usize = 4093;
+pub(super) const TABLE_SIZE: usize = 4093;
 
-/// A weight is made to fit into so many bits (C: `IP_VS_MH_TAB_BITS`).
+/// Weights are scaled to this number of bits (C: `IP_VS_MH_TAB_BITS`).
 const WEIGHT_BITS: u32 = 6;
 
-/// The same on all directors.
+/// The keys are the same on all directors.
 const KEY_1: HashKey = HashKey::new([2_654_435_761; 2]);
 const KEY_2: HashKey = HashKey::new([2_654_446_892; 2]);
 
-/// How a member takes its turns.
+/// The working data of a member (C: `struct ip_vs_mh_dest_setup`).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup {
-    /// The place that it likes best of those it has not looked at.
+    /// The next bucket in the member's order of preference (C: `perm`).
     next: usize,
-    /// How much further the one after that is.
+    /// The distance to the one after it (C: `skip`).
     skip: usize,
-    /// How many places it takes in a turn.
+    /// The number of buckets that the member takes in a turn.
     turns: u32,
 }
 
@@ -47,18 +48,19 @@ fn gcd(a: u32, b: u32) -> u32 {
     a
 }
 
-/// `value` modulo `places`; 0 if there are none.
-fn modulo(value: u32, places: usize) -> usize {
-    (value as usize).checked_rem(places).unwrap_or(0)
+/// Returns `value` modulo `buckets`; 0 if there are none.
+fn modulo(value: u32, buckets: usize) -> usize {
+    (value as usize).checked_rem(buckets).unwrap_or(0)
 }
 
-/// A member's weight. One that is weighted 0 keeps its places, so that others keep theirs.
+/// Returns the weight by which a member takes turns. A member whose weight is set to 0 keeps its
+/// buckets, so that others keep theirs.
 fn weight(member: &Member) -> u32 {
     u32::try_from(member.last_weight).unwrap_or(0)
 }
 
-/// Prepares the members; whether any of them takes a place.
-fn set_up(members: &mut [Member], places: usize) -> bool {
+/// Initializes the working data of the members. Returns `true` if any of them takes buckets.
+fn set_up(members: &mut [Member], buckets: usize) -> bool {
     let weights = || members.iter().map(weight);
     let divisor = weights().fold(0, gcd);
     let Some(greatest) = weights().max().and_then(|max| max.checked_div(divisor)) else {
@@ -74,8 +76,8 @@ fn set_up(members: &mut [Member], places: usize) -> bool {
             .checked_div(divisor)
             .and_then(|turns| turns.checked_shr(shift));
         member.setup = Setup {
-            next: modulo(hash_u32(&KEY_1, addr), places),
-            skip: modulo(hash_u32(&KEY_2, addr), places.saturating_sub(1)).wrapping_add(1),
+            next: modulo(hash_u32(&KEY_1, addr), buckets),
+            skip: modulo(hash_u32(&KEY_2, addr), buckets.saturating_sub(1)).wrapping_add(1),
             turns: match turns {
                 Some(turns) if turns > 0 => turns,
                 _ => u32::from(weight > 0),
@@ -85,13 +87,13 @@ fn set_up(members: &mut [Member], places: usize) -> bool {
     true
 }
 
-/// Fills the table, all of whose places are [`NOBODY`]'s.
-pub(super) fn fill(members: &mut [Member], table: &mut [u32]) -> Result<(), TooMany> {
-    let places = table.len();
-    if members.len() > places || places != PLACES {
-        return Err(TooMany);
+/// Computes the table, all of whose buckets are [`NO_SERVER`].
+pub(super) fn fill(members: &mut [Member], table: &mut [u32]) -> Result<(), TooManyServers> {
+    let buckets = table.len();
+    if members.len() > buckets || buckets != TABLE_SIZE {
+        return Err(TooManyServers);
     }
-    if !set_up(members, places) {
+    if !set_up(members, buckets) {
         return Ok(());
     }
     let mut taken = 0;
@@ -99,18 +101,22 @@ pub(super) fn fill(members: &mut [Member], table: &mut [u32]) -> Result<(), TooM
         for (number, member) in numbers(members).zip(members.iter_mut()) {
             let setup = &mut member.setup;
             for _ in 0..setup.turns {
-                if taken == places {
+                if taken == buckets {
                     return Ok(());
                 }
-                // There is a free place, and the number of places is prime: it gets there.
-                while table.get(setup.next).is_some_and(|&place| place != NOBODY) {
+                // This ends: there is a free bucket, and as the number of buckets is prime, every
+                // bucket is reached.
+                while table
+                    .get(setup.next)
+                    .is_some_and(|&bucket| bucket != NO_SERVER)
+                {
                     setup.next = setup.next.wrapping_add(setup.skip);
-                    if setup.next >= places {
-                        setup.next = setup.next.wrapping_sub(places);
+                    if setup.next >= buckets {
+                        setup.next = setup.next.wrapping_sub(buckets);
                     }
                 }
-                if let Some(place) = table.get_mut(setup.next) {
-                    *place = number;
+                if let Some(bucket) = table.get_mut(setup.next) {
+                    *bucket = number;
                 }
                 taken = taken.wrapping_add(1);
             }
@@ -118,12 +124,12 @@ pub(super) fn fill(members: &mut [Member], table: &mut [u32]) -> Result<(), TooM
     }
 }
 
-/// The place of a client, whose address is folded, with its port if that counts; or another one, by
-/// its number.
+/// Returns the bucket of a client by its folded address, to which the port is added if it counts.
+/// `number` is 0; other numbers lead to other buckets.
 #[inline]
-pub(super) fn place(client: u32, number: u32) -> usize {
-    // Not `modulo`: the compiler knows this divisor.
-    hash_u32(&KEY_1, number.wrapping_add(client)) as usize % PLACES
+pub(super) fn bucket(client: u32, number: u32) -> usize {
+    // Not `modulo()`: here the compiler knows the divisor.
+    hash_u32(&KEY_1, number.wrapping_add(client)) as usize % TABLE_SIZE
 }
 
 #[cfg(test)]
@@ -139,7 +145,7 @@ mod tests {
 
     fn shares(table: &[u32], n: usize) -> Vec<usize> {
         (0..n as u32)
-            .map(|number| table.iter().filter(|&&place| place == number).count())
+            .map(|number| table.iter().filter(|&&bucket| bucket == number).count())
             .collect()
     }
 
@@ -153,7 +159,7 @@ mod tests {
     fn great_weights_are_scaled_and_the_smallest_still_counts() {
         let found = shares(&table(ByHash::Mh, &members(&[1, 6400, 3200])), 3);
         // 1, 6400 and 3200 by 2^7: 0, 50 and 25.
-        assert_eq!(found.iter().sum::<usize>(), PLACES);
+        assert_eq!(found.iter().sum::<usize>(), TABLE_SIZE);
         assert!(found[0] > 0 && found[1] > 2 * found[2] - 60);
     }
 
@@ -169,8 +175,8 @@ mod tests {
             .zip(&after)
             .filter(|(&was, &is)| was != 3 && was != of_others(is))
             .count();
-        // 3684 places belonged to the others.
-        assert!(moved < PLACES / 20, "{moved}");
+        // 3684 buckets belonged to the others.
+        assert!(moved < TABLE_SIZE / 20, "{moved}");
     }
 
     #[test]
@@ -184,13 +190,13 @@ mod tests {
     #[test]
     fn too_many_servers_are_refused() {
         let mut many = members(&[1; 200]);
-        while many.len() <= PLACES {
+        while many.len() <= TABLE_SIZE {
             many.push(many[0]);
         }
-        let mut table = vec![0; PLACES];
-        assert_eq!(ByHash::Mh.fill(&mut many, &mut table), Err(TooMany));
+        let mut table = vec![0; TABLE_SIZE];
+        assert_eq!(ByHash::Mh.fill(&mut many, &mut table), Err(TooManyServers));
         many.pop();
         assert_eq!(ByHash::Mh.fill(&mut many, &mut table), Ok(()));
-        assert!(table.iter().all(|&place| (place as usize) < PLACES));
+        assert!(table.iter().all(|&bucket| (bucket as usize) < TABLE_SIZE));
     }
 }

@@ -1,31 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Scheduling: which of a service's servers gets a new connection.
+//! Schedulers, which choose the server of a new connection.
+//!
+//! Here are the algorithms. The module's `service/sched.rs` and its files have their locks, their
+//! storage and the notifications about changed servers.
 //!
 //! # Order
 //!
-//! A service's servers are slots that are filled in the order in which servers are added; a removed
-//! server leaves an empty slot. The C module keeps a list with the newest server first and walks it
-//! from there, so everything here goes **from the highest slot down to slot 0**: "first" is the
-//! newest server, and of equally good servers the newest wins. With that, the choices are the C
-//! module's.
+//! The servers of a service are in slots, which are filled in the order in which servers are added.
+//! A removed server leaves an empty slot. The C module keeps a list with the newest server at its
+//! head and walks it from there. To make the same choices, everything here goes **from the highest
+//! slot down to slot 0**: "first" is the newest server, and of equally good servers the newest is
+//! chosen.
 //!
 //! # Schedulers
 //!
-//! There are few ways to choose, and most schedulers differ in a formula. [`schedulers!`] is the
-//! list of all, each in its family: a new one is a file with its formula and a line in the list.
+//! Schedulers are grouped into families that share an algorithm; most schedulers are a formula for
+//! it. [`schedulers!`] lists all schedulers by family. To add one, add a file with its formula and
+//! a line in the list.
 //!
-//! - [`LeastLoad`]: the server with the least load, whatever a scheduler calls load.
-//! - [`ByHash`]: the server in a place of a table, by a hash of an address.
-//! - [`RoundRobin`]: one after the other.
-//! - [`Random`]: by chance.
-//! - [`Locality`]: the server that had connections to the same address.
+//! - [`LeastLoad`]: the server with the least load, as the scheduler defines load.
+//! - [`ByHash`]: the server found in a lookup table by the hash of an address.
+//! - [`RoundRobin`]: one server after the other.
+//! - [`Random`]: servers at random.
+//! - [`Locality`]: the server that had connections to the same destination address.
 //!
 //! # State
 //!
-//! What a scheduler remembers between connections is plain data that the caller locks. It must be
-//! told of changes to the servers, as each method says. [`tree::Tree`] makes choices among many
-//! servers quick; without it the choice is the same.
+//! The state that a scheduler keeps between connections is plain data. The caller locks it and has
+//! to report changes of the servers, as the methods document. [`tree::Tree`] speeds up choices
+//! among many servers; the choices are the same without it.
 
 pub mod by_hash;
 pub mod dirty_bits;
@@ -38,34 +42,36 @@ use crate::net::{
     Be16, //
 };
 
-/// A server, as far as schedulers look at it.
+/// A server, with what schedulers need to know about it.
 pub trait Server {
-    /// Weight; 0 (or less) means that the server gets no new connections.
+    /// Returns the weight. A server with a weight of 0 or less gets no new connections.
     fn weight(&self) -> i32;
 
-    /// Connections that count as active.
+    /// Returns the number of active connections.
     fn active(&self) -> u32;
 
-    /// Connections that don't.
+    /// Returns the number of inactive connections.
     fn inactive(&self) -> u32;
 
-    /// Whether the server has reached its upper threshold.
+    /// Returns `true` if the server is overloaded: it has reached its upper threshold and is not
+    /// yet below its lower one.
     fn overloaded(&self) -> bool;
 
-    /// Whether it still belongs to the service. Only a scheduler that remembers servers may meet
-    /// one that was removed.
+    /// Returns `true` if the server still belongs to the service. Only schedulers that remember
+    /// servers can come across one that was removed.
     #[inline]
     fn in_service(&self) -> bool {
         true
     }
 
-    /// Whether the server may get a new connection.
+    /// Returns `true` if the server may get new connections.
     #[inline]
     fn available(&self) -> bool {
         self.weight() > 0 && !self.overloaded()
     }
 
-    /// What its connections cost the server: an active one counts 257 times as much as another.
+    /// Returns the overhead of the server's connections. An active connection counts 257 times as
+    /// much as an inactive one (C: `ip_vs_dest_conn_overhead()`).
     #[inline]
     fn overhead(&self) -> u64 {
         u64::from(self.active())
@@ -101,36 +107,36 @@ impl<T: Server + ?Sized> Server for &T {
     }
 }
 
-/// What a scheduler looks at. Each includes those before it.
+/// The properties of a server that its load depends on. Each value includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LoadInput {
     /// Weight and overload.
     Weight,
-    /// How many connections are active.
+    /// The number of active connections.
     Active,
-    /// How many connections there are.
+    /// The numbers of active and inactive connections.
     Connections,
 }
 
 /// The servers of a service.
 pub trait Servers {
-    /// How a server is referred to, e.g. `&'a Dest`.
+    /// A reference to a server, for example `&'a Dest`.
     type S: Server + Copy;
 
-    /// How many slots there are, empty ones included.
+    /// Returns the number of slots, including empty ones.
     fn len(&self) -> usize;
 
-    /// The server in slot `slot`; `None` if it is empty or beyond the last.
+    /// Returns the server in a slot. `None` if the slot is empty or does not exist.
     fn get(&self, slot: usize) -> Option<Self::S>;
 
-    /// Whether there are no slots.
+    /// Returns `true` if there are no slots.
     #[inline]
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// The servers in slots `slots`, the first one first, each with its slot.
+/// Iterates over the servers in `slots`, first (highest) one first, and their slots.
 #[inline]
 fn walk<V: Servers + ?Sized>(
     servers: &V,
@@ -141,36 +147,36 @@ fn walk<V: Servers + ?Sized>(
         .filter_map(|slot| servers.get(slot).map(|server| (slot, server)))
 }
 
-/// All servers, the first one first.
+/// Iterates over all servers, first one first.
 #[inline]
 fn all<V: Servers + ?Sized>(servers: &V) -> impl Iterator<Item = V::S> + '_ {
     walk(servers, 0..servers.len()).map(|(_, server)| server)
 }
 
-/// The slot of the server before the one in `slot`, which may be empty by now. `None` if that was
-/// the first.
+/// Returns the slot of the server that comes before `slot`, which may be empty. `None` if there is
+/// none.
 fn predecessor<V: Servers + ?Sized>(servers: &V, slot: usize) -> Option<usize> {
     (slot.saturating_add(1)..servers.len()).find(|&before| servers.get(before).is_some())
 }
 
-/// Where the server in `slot` is when the empty slots have been closed up.
-fn closed_up<V: Servers + ?Sized>(servers: &V, slot: usize) -> usize {
+/// Returns the new slot of the server in `slot` after empty slots were removed.
+fn compacted<V: Servers + ?Sized>(servers: &V, slot: usize) -> usize {
     walk(servers, 0..slot).fold(0, |below: usize, _| below.wrapping_add(1))
 }
 
-/// Where a new connection comes from and goes to.
+/// The addresses of a new connection.
 #[derive(Clone, Copy, Debug)]
 pub struct SchedRequest {
     /// The client's address.
     pub client: Addr,
     /// The client's port; 0 if the protocol has none.
     pub client_port: Be16,
-    /// The address that the client connects to.
+    /// The destination address of the client's packet.
     pub target: Addr,
 }
 
-/// All schedulers, handed to the macro `then`: families, and in each a line for a scheduler, with
-/// its name among the others of its family and its module, whose name is that which users know.
+/// Calls the macro `then` with the list of all schedulers by family. Each has its variant name in
+/// the family's enum, and the name of its module, which is also the name that users know.
 #[macro_export]
 macro_rules! schedulers {
     ($($then:tt)*) => {
@@ -204,13 +210,13 @@ macro_rules! schedulers {
                 Wrr wrr,
             }
             Random {
-                /// The better of two.
+                /// Power of two choices.
                 Twos twos,
             }
             Locality {
                 /// Locality-based least connections.
                 Lblc lblc,
-                /// The same, with replication.
+                /// Locality-based least connections with replication.
                 Lblcr lblcr,
             }
         }
@@ -224,27 +230,27 @@ macro_rules! kinds {
         $($($(#[$doc])* pub mod $module;)*)*
 
         $(
-            /// A family of schedulers; see the [module](self).
+            /// The schedulers of a family; see the [module](self).
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
             pub enum $family {
                 $($(#[$doc])* $kind,)*
             }
         )*
 
-        /// The schedulers there are.
+        /// A scheduler.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum SchedulerKind {
             $(
-                /// One of this family.
+                /// A scheduler of this family.
                 $family($family),
             )*
         }
 
         impl SchedulerKind {
-            /// All of them.
+            /// All schedulers.
             pub const ALL: &'static [Self] = &[$($(Self::$family($family::$kind),)*)*];
 
-            /// The name by which users know the scheduler.
+            /// Returns the name of the scheduler as users know it.
             pub const fn name(self) -> &'static str {
                 match self {
                     $($(Self::$family($family::$kind) => stringify!($module),)*)*
@@ -257,8 +263,8 @@ macro_rules! kinds {
 schedulers!(kinds);
 
 impl SchedulerKind {
-    /// The scheduler of this name, without a terminating NUL. `None` if there is no such scheduler
-    /// (and for "none", which asks for no scheduler).
+    /// Looks up a scheduler by its name, without a terminating NUL. `None` if there is no such
+    /// scheduler; "none", which stands for no scheduler, is not one (C: `ip_vs_sched_getbyname()`).
     pub fn from_name(name: &[u8]) -> Option<Self> {
         Self::ALL
             .iter()
@@ -275,7 +281,7 @@ pub(crate) mod testing {
         Servers, //
     };
 
-    /// The id of the server that a scheduler picks.
+    /// Returns the id of the server that a scheduler picks.
     pub(crate) fn picked(least: LeastLoad, servers: &[Option<Fake>]) -> Option<u32> {
         least.pick(servers).map(|server| server.id)
     }
@@ -325,7 +331,7 @@ pub(crate) mod testing {
         }
     }
 
-    /// Servers of these weights, with their slots as ids.
+    /// Returns servers with these weights, whose ids are their slots.
     pub(crate) fn weighted(weights: &[i32]) -> Vec<Option<Fake>> {
         (0..)
             .zip(weights)
@@ -368,8 +374,8 @@ mod tests {
         assert_eq!(ids, [2, 0]);
         assert_eq!(predecessor(&servers[..], 0), Some(2));
         assert_eq!(predecessor(&servers[..], 2), None);
-        assert_eq!(closed_up(&servers[..], 2), 1);
-        assert_eq!(closed_up(&servers[..], 99), 2);
+        assert_eq!(compacted(&servers[..], 2), 1);
+        assert_eq!(compacted(&servers[..], 99), 2);
     }
 
     #[test]

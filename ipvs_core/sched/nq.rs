@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Never queue: the first server that is idle, or else the one with the shortest expected delay.
-//! Stands for `ip_vs_nq.c`.
+//! Never queue (`nq`): the first idle server, otherwise the one with the shortest expected delay
+//! (C: `ip_vs_nq.c`).
 
 use super::{
     least::Load,
@@ -10,9 +10,9 @@ use super::{
     Server, //
 };
 
-pub(super) const LOOKS_AT: LoadInput = LoadInput::Active;
+pub(super) const LOAD_INPUT: LoadInput = LoadInput::Active;
 
-/// Nothing for an idle server, and what `sed` says for others.
+/// Returns 0 for an idle server, and the load of `sed` for others.
 #[inline]
 pub(super) fn load<S: Server>(server: &S) -> Option<Load> {
     if server.active() == 0 {

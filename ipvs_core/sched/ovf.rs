@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Weighted overflow: the server with the greatest weight gets everything until it has more active
-//! connections than its weight; then the next one. Stands for `ip_vs_ovf.c`.
+//! Weighted overflow (`ovf`): the server with the greatest weight gets all connections until it has
+//! more active connections than its weight; then the next one (C: `ip_vs_ovf.c`).
 
 use super::{
     fo,
@@ -10,9 +10,9 @@ use super::{
     Server, //
 };
 
-pub(super) const LOOKS_AT: LoadInput = LoadInput::Active;
+pub(super) const LOAD_INPUT: LoadInput = LoadInput::Active;
 
-/// As `fo` has it; none for a server that is full.
+/// Returns the load of `fo`; `None` for a server that is full.
 #[inline]
 pub(super) fn load<S: Server>(server: &S) -> Option<Load> {
     let full = i64::from(server.active()) > i64::from(server.weight());

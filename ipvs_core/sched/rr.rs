@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Round robin: every available server in turn, weights aside. Stands for `ip_vs_rr.c`.
+//! Round robin (`rr`): all available servers in turn, regardless of their weights (C:
+//! `ip_vs_rr.c`).
 
 use super::{
-    closed_up,
+    compacted,
     predecessor,
     walk,
     Server,
     Servers, //
 };
 
-/// Where the round is. The caller locks it.
+/// The position of the scheduler. The caller locks it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct State {
-    /// Slot of the server picked last. `None` before the first.
+    /// The slot of the server picked last. `None` before the first pick.
     last: Option<usize>,
 }
 
 impl State {
-    /// The state of a new service.
+    /// Creates the state of a new service.
     pub const fn new() -> Self {
         Self { last: None }
     }
@@ -36,18 +37,19 @@ impl State {
         Some(server)
     }
 
-    /// To be called when a server was removed: `servers` is what is left, with `slot` empty.
+    /// Updates the position after a server was removed. `servers` are the remaining ones, `slot` is
+    /// the slot that is empty now.
     ///
-    /// Servers that are added and weights that change need no call.
+    /// No call is needed when servers are added or weights change.
     pub fn removed<V: Servers + ?Sized>(&mut self, servers: &V, slot: usize) {
         if self.last == Some(slot) {
             self.last = predecessor(servers, slot);
         }
     }
 
-    /// To be called when the servers move together to fill empty slots: `servers` is how they were.
-    pub fn closed_up<V: Servers + ?Sized>(&mut self, servers: &V) {
-        self.last = self.last.map(|last| closed_up(servers, last));
+    /// Updates the position before empty slots are removed. `servers` are the servers before that.
+    pub fn compacted<V: Servers + ?Sized>(&mut self, servers: &V) {
+        self.last = self.last.map(|last| compacted(servers, last));
     }
 }
 
@@ -89,7 +91,7 @@ mod tests {
         let mut servers = weighted(&[1, 1, 1]);
         let mut state = State::new();
         assert_eq!(state.pick(&servers[..]).unwrap().id, 2);
-        // The newest goes; the one that comes in its place is the newest, and next.
+        // The newest server is removed. The one added instead is the newest, and next.
         servers[2] = None;
         state.removed(&servers[..], 2);
         servers.push(weighted(&[1])[0]);

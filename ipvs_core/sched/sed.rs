@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shortest expected delay: the server that would serve one more active connection soonest, by its
-//! weight. Stands for `ip_vs_sed.c`.
+//! Shortest expected delay (`sed`): the server that, by its weight, would serve one more active
+//! connection soonest (C: `ip_vs_sed.c`).
 
 use super::{
     least::Load,
@@ -9,9 +9,9 @@ use super::{
     Server, //
 };
 
-pub(super) const LOOKS_AT: LoadInput = LoadInput::Active;
+pub(super) const LOAD_INPUT: LoadInput = LoadInput::Active;
 
-/// The active connections, with the new one, in proportion to the weight.
+/// Returns the number of active connections including the new one, in proportion to the weight.
 #[inline]
 pub(super) fn load<S: Server>(server: &S) -> Option<Load> {
     Some(Load::new(
@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn the_new_connection_counts() {
         let mut servers = weighted(&[1, 3, 1]);
-        // 1/1, 1/3, 1/1; then 2/3, then 3/3, which is as much as the first one has.
+        // Loads of 1/1, 1/3, 1/1; then 2/3, then 3/3, which equals that of the first server.
         assert_eq!(picked(LeastLoad::Sed, &servers), Some(1));
         servers[1].as_mut().unwrap().active = 1;
         assert_eq!(picked(LeastLoad::Sed, &servers), Some(1));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Source hashing: connections of a client get the same server. Stands for `ip_vs_sh.c`.
+//! Source hashing (`sh`): connections of a client get the same server (C: `ip_vs_sh.c`).
 
 use super::by_hash::{
     hash_8,
@@ -9,17 +9,18 @@ use super::by_hash::{
 };
 
 /// C: `IP_VS_SH_TAB_SIZE`.
-pub(super) const PLACES: usize = 256;
+pub(super) const TABLE_SIZE: usize = 256;
 
-/// One after the other, each member gets as many places in a row as its weight says, at least one.
+/// Assigns the buckets to the members in turn, as many in a row as the member's weight, at least
+/// one.
 pub(super) fn fill(members: &[Member], table: &mut [u32]) {
     let mut turns = numbers(members).cycle();
     let mut rest = table;
     while let (false, Some(number)) = (rest.is_empty(), turns.next()) {
         let weight = members.get(number as usize).map(|member| member.weight);
-        let places = weight.and_then(|weight| usize::try_from(weight).ok());
-        let places = places.unwrap_or(0).max(1);
-        let Some((own, others)) = rest.split_at_mut_checked(places.min(rest.len())) else {
+        let buckets = weight.and_then(|weight| usize::try_from(weight).ok());
+        let buckets = buckets.unwrap_or(0).max(1);
+        let Some((own, others)) = rest.split_at_mut_checked(buckets.min(rest.len())) else {
             return;
         };
         own.fill(number);
@@ -27,10 +28,10 @@ pub(super) fn fill(members: &[Member], table: &mut [u32]) {
     }
 }
 
-/// The place of a client, whose address is folded, with its port if that counts; or another one, by
-/// its number.
+/// Returns the bucket of a client by its folded address, to which the port is added if it counts.
+/// `number` is 0; other numbers lead to other buckets.
 #[inline]
-pub(super) fn place(client: u32, number: u32) -> usize {
+pub(super) fn bucket(client: u32, number: u32) -> usize {
     (number.wrapping_add(hash_8(client)) & 0xff) as usize
 }
 
@@ -55,6 +56,6 @@ mod tests {
     fn a_weight_may_be_greater_than_the_table() {
         let table = table(ByHash::Sh, &members(&[1, i32::MAX, 1]));
         assert_eq!(table[0], 0);
-        assert!(table[1..].iter().all(|&place| place == 1));
+        assert!(table[1..].iter().all(|&bucket| bucket == 1));
     }
 }

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A tournament among the servers of a service: who is best is known at once, and a change of one
-//! server costs a walk from its leaf to the root.
+//! A tournament tree over the servers of a service: the best server is known at the root, and a
+//! change of one server costs a walk from its leaf to the root.
 //!
-//! Leaf `n` stands for slot `n`; a node of two others says about both what [`Node::join`] makes of
-//! them. Storage is the caller's: `2 * size` nodes, where `size` is a power of two, all
+//! Leaf `n` stands for slot `n`. An inner node has what [`Node::join`] returns for its two
+//! children. The caller provides the storage: `2 * size` nodes, where `size` is a power of two, all
 //! [`Node::EMPTY`] at first.
 
 use core::ops::DerefMut;
 
-/// What the tree knows about a slot, or about several that lie side by side.
+/// The value of a node: what the tree knows about a slot, or about adjacent slots together.
 pub trait Node: Copy + PartialEq {
-    /// That of an empty slot, and of a server that does not take part.
+    /// The value of an empty slot, and of a server that gets no connections.
     const EMPTY: Self;
 
-    /// That of two neighbours together. `higher` has the higher slots, which come first.
+    /// Joins the values of two siblings. `higher` has the higher slots, which come first.
     fn join(lower: Self, higher: Self) -> Self;
 }
 
@@ -27,19 +27,19 @@ pub struct Tree<B> {
 impl<N: Node, B: DerefMut<Target = [N]>> Tree<B> {
     const ROOT: usize = 1;
 
-    /// How many nodes a tree for so many slots needs.
+    /// Returns the number of nodes of a tree for `slots` slots.
     pub fn nodes_for(slots: usize) -> usize {
         slots
             .checked_next_power_of_two()
             .map_or(usize::MAX, |size| size.saturating_mul(2))
     }
 
-    /// A tree on nodes that are [`Node::EMPTY`], as many as [`Tree::nodes_for`] says.
+    /// Creates a tree on [`Tree::nodes_for`] nodes that are [`Node::EMPTY`].
     pub fn new(nodes: B) -> Self {
         Self { nodes }
     }
 
-    /// How many slots there is room for.
+    /// Returns the number of slots that the tree has room for.
     #[inline]
     pub fn size(&self) -> usize {
         self.nodes.len() >> 1
@@ -50,13 +50,14 @@ impl<N: Node, B: DerefMut<Target = [N]>> Tree<B> {
         self.nodes.get(at).copied().unwrap_or(N::EMPTY)
     }
 
-    /// What there is to know about all slots.
+    /// Returns the joined value of all slots.
     #[inline]
     pub fn root(&self) -> N {
         self.node(Self::ROOT)
     }
 
-    /// Says what is true of `slot` from now on. Slots that there is no room for are ignored.
+    /// Sets the value of `slot` and updates its ancestors. Does nothing if the tree has no room for
+    /// the slot.
     #[inline]
     pub fn set(&mut self, slot: usize, node: N) {
         let size = self.size();
@@ -67,7 +68,7 @@ impl<N: Node, B: DerefMut<Target = [N]>> Tree<B> {
         let mut now = node;
         loop {
             match self.nodes.get_mut(at) {
-                // Nor does anything change further up.
+                // The ancestors do not change, either.
                 Some(old) if *old == now => return,
                 Some(old) => *old = now,
                 None => return,
@@ -89,8 +90,8 @@ impl<N: Node, B: DerefMut<Target = [N]>> Tree<B> {
         }
     }
 
-    /// The highest slot below `end` that `wanted` accepts; it must accept a node of two just if it
-    /// accepts one of them.
+    /// Returns the highest slot below `end` whose value `wanted` accepts. `wanted` must accept an
+    /// inner node if and only if it accepts one of its children.
     #[inline]
     pub fn highest_below(&self, end: usize, wanted: impl Fn(N) -> bool) -> Option<usize> {
         let size = self.size();
@@ -102,7 +103,7 @@ impl<N: Node, B: DerefMut<Target = [N]>> Tree<B> {
         }
         let mut at = size.wrapping_add(end);
         while at > Self::ROOT {
-            // What lies right below a higher neighbour is the lower one.
+            // The node just below a higher child is its lower sibling.
             if at & 1 == 1 && wanted(self.node(at ^ 1)) {
                 return Some(self.descend(at ^ 1, wanted));
             }
@@ -111,7 +112,7 @@ impl<N: Node, B: DerefMut<Target = [N]>> Tree<B> {
         None
     }
 
-    /// The highest slot under the node `at` that `wanted` accepts, which accepts the node.
+    /// Returns the highest slot under the node `at` that `wanted` accepts, which must accept `at`.
     #[inline]
     fn descend(&self, mut at: usize, wanted: impl Fn(N) -> bool) -> usize {
         let size = self.size();
@@ -126,9 +127,9 @@ impl<N: Node, B: DerefMut<Target = [N]>> Tree<B> {
         at.wrapping_sub(size)
     }
 
-    /// The slot at which a walk from the highest slot ends that `step` leads: it gets what is known
-    /// of the higher ones of the slots in question, and says whether to go there; if not, to the
-    /// lower ones. `None` if there is no slot.
+    /// Descends from the root to a slot and returns it. At each inner node, `step` gets the value
+    /// of the higher child and returns `true` to go there, `false` to go to the lower child. `None`
+    /// if there is no slot.
     #[inline]
     pub fn walk(&self, mut step: impl FnMut(N) -> bool) -> Option<usize> {
         let size = self.size();
@@ -145,11 +146,11 @@ impl<N: Node, B: DerefMut<Target = [N]>> Tree<B> {
     }
 }
 
-/// The weight of the heaviest server, 0 if there is none.
+/// The greatest weight of any server; 0 if there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Heaviest(pub u32);
+pub struct MaxWeight(pub u32);
 
-impl Node for Heaviest {
+impl Node for MaxWeight {
     const EMPTY: Self = Self(0);
 
     #[inline]
@@ -158,11 +159,11 @@ impl Node for Heaviest {
     }
 }
 
-/// The sum of weights.
+/// The sum of the servers' weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum(pub u64);
+pub struct WeightSum(pub u64);
 
-impl Node for Sum {
+impl Node for WeightSum {
     const EMPTY: Self = Self(0);
 
     #[inline]
@@ -177,23 +178,23 @@ mod tests {
 
     #[test]
     fn the_root_knows_every_slot() {
-        let mut tree = Tree::new(vec![Sum::EMPTY; Tree::<Vec<Sum>>::nodes_for(5)]);
+        let mut tree = Tree::new(vec![WeightSum::EMPTY; Tree::<Vec<WeightSum>>::nodes_for(5)]);
         assert_eq!(tree.size(), 8);
         for slot in 0..8 {
-            tree.set(slot, Sum(1 << slot));
+            tree.set(slot, WeightSum(1 << slot));
         }
-        assert_eq!(tree.root(), Sum(255));
-        tree.set(3, Sum(0));
-        assert_eq!(tree.root(), Sum(247));
-        tree.set(8, Sum(1));
-        assert_eq!(tree.root(), Sum(247));
+        assert_eq!(tree.root(), WeightSum(255));
+        tree.set(3, WeightSum(0));
+        assert_eq!(tree.root(), WeightSum(247));
+        tree.set(8, WeightSum(1));
+        assert_eq!(tree.root(), WeightSum(247));
     }
 
     #[test]
     fn finds_the_highest_slot_below_another() {
-        let mut tree = Tree::new(vec![Heaviest::EMPTY; 16]);
+        let mut tree = Tree::new(vec![MaxWeight::EMPTY; 16]);
         for (slot, weight) in [3, 9, 1, 0, 7, 2, 9, 0].into_iter().enumerate() {
-            tree.set(slot, Heaviest(weight));
+            tree.set(slot, MaxWeight(weight));
         }
         let below = |end, bar| tree.highest_below(end, |node| node.0 >= bar);
         for (end, bar, wanted) in [
@@ -213,18 +214,18 @@ mod tests {
 
     #[test]
     fn a_tree_of_one_slot_works() {
-        let mut tree = Tree::new(vec![Heaviest::EMPTY; Tree::<Vec<Heaviest>>::nodes_for(0)]);
+        let mut tree = Tree::new(vec![MaxWeight::EMPTY; Tree::<Vec<MaxWeight>>::nodes_for(0)]);
         assert_eq!(tree.highest_below(1, |node| node.0 > 0), None);
-        tree.set(0, Heaviest(5));
+        tree.set(0, MaxWeight(5));
         assert_eq!(tree.highest_below(1, |node| node.0 > 0), Some(0));
         assert_eq!(tree.walk(|_| true), Some(0));
     }
 
     #[test]
     fn a_tree_without_nodes_knows_nothing() {
-        let mut tree = Tree::new(Vec::<Sum>::new());
-        tree.set(0, Sum(1));
-        assert_eq!(tree.root(), Sum(0));
+        let mut tree = Tree::new(Vec::<WeightSum>::new());
+        tree.set(0, WeightSum(1));
+        assert_eq!(tree.root(), WeightSum(0));
         assert_eq!(tree.walk(|_| true), None);
         assert_eq!(tree.highest_below(1, |_| true), None);
     }

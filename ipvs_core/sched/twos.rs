@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The power of two choices: of two servers drawn at random, each as often as its weight says, the
-//! one with less overhead for its weight. Stands for `ip_vs_twos.c`.
+//! The power of two choices (`twos`): of two servers drawn at random in proportion to their
+//! weights, the one with less overhead for its weight (C: `ip_vs_twos.c`).
 //!
-//! The first available server is drawn a little more often: by one more than its weight. So it is
-//! with the C module.
+//! As in C, the first available server is drawn slightly more often: as if its weight were greater
+//! by one.
 
 use super::{
     least::Load,
     tree::{
         Node,
-        Sum,
         Tree, //
+        WeightSum,
     },
     walk,
     wlc,
@@ -20,17 +20,17 @@ use super::{
 };
 use core::ops::DerefMut;
 
-/// What a tree for [`pick_with`] has to know about a server.
+/// Returns the value of a server in a tree for [`pick_with`].
 #[inline]
-pub fn weight_of<S: Server>(server: &S) -> Sum {
+pub fn weight_of<S: Server>(server: &S) -> WeightSum {
     match u64::try_from(server.weight()) {
-        Ok(weight) if !server.overloaded() => Sum(weight),
-        _ => Sum::EMPTY,
+        Ok(weight) if !server.overloaded() => WeightSum(weight),
+        _ => WeightSum::EMPTY,
     }
 }
 
-/// The better one of two draws. `draw` is given the place of a draw in all weights, from 1 to their
-/// sum, and finds the server there.
+/// Returns the better server of two draws. `draw` maps a number from 1 to the `sum` of all weights
+/// to a server.
 #[inline]
 fn better<S: Server + Copy>(
     sum: u64,
@@ -45,18 +45,18 @@ fn better<S: Server + Copy>(
     let second = draw(place());
     let (first, second) = match (first, second) {
         (Some(first), Some(second)) => (first, second),
-        // A weight has changed meanwhile.
+        // A weight has changed in the meantime.
         (one, other) => return one.or(other),
     };
-    // The second one if it is really better.
+    // The second server only if its load is less.
     match (wlc::load(&second), wlc::load(&first)) {
         (Some(load), Some(least)) if Load::join(load, least) != least => Some(second),
         _ => Some(first),
     }
 }
 
-/// Picks a server. `below(n)` is a random number below `n`, each as probable as the others. `None`
-/// if no server is available.
+/// Picks a server. `below(n)` returns a uniformly distributed random number below `n`. `None` if no
+/// server is available.
 #[inline]
 pub fn pick<V: Servers + ?Sized>(servers: &V, below: impl FnMut(u64) -> u64) -> Option<V::S> {
     let weights =
@@ -73,12 +73,12 @@ pub fn pick<V: Servers + ?Sized>(servers: &V, below: impl FnMut(u64) -> u64) -> 
     })
 }
 
-/// As [`pick`], with a tree that has [`weight_of`] each server in its slot.
+/// Picks a server as [`pick`] does, by a tree that has [`weight_of`] each server in its slot.
 #[inline]
 pub fn pick_with<V, B>(servers: &V, tree: &Tree<B>, below: impl FnMut(u64) -> u64) -> Option<V::S>
 where
     V: Servers + ?Sized,
-    B: DerefMut<Target = [Sum]>,
+    B: DerefMut<Target = [WeightSum]>,
 {
     better(tree.root().0, below, |place| {
         let mut left = place;
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::sched::testing::weighted;
 
-    /// A source of these numbers.
+    /// Returns these numbers one after the other.
     fn source(numbers: &[u64]) -> impl FnMut(u64) -> u64 + '_ {
         let mut numbers = numbers.iter();
         move |below| {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Weighted least connections: the server with the least overhead for its weight. Stands for
-//! `ip_vs_wlc.c`.
+//! Weighted least connections (`wlc`): the server with the least overhead in proportion to its
+//! weight (C: `ip_vs_wlc.c`).
 
 use super::{
     least::Load,
@@ -9,9 +9,9 @@ use super::{
     Server, //
 };
 
-pub(super) const LOOKS_AT: LoadInput = LoadInput::Connections;
+pub(super) const LOAD_INPUT: LoadInput = LoadInput::Connections;
 
-/// What its connections cost the server, in proportion to its weight.
+/// Returns the overhead of the server's connections in proportion to its weight.
 #[inline]
 pub(super) fn load<S: Server>(server: &S) -> Option<Load> {
     Some(Load::new(server.overhead(), server.weight()))

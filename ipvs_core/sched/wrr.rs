@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Weighted round robin: in every cycle each server gets as many connections as its weight says,
-//! divided by what the weights have in common. Stands for `ip_vs_wrr.c`.
+//! Weighted round robin (`wrr`): in every cycle, each server gets as many connections as its weight
+//! divided by the greatest common divisor of all weights (C: `ip_vs_wrr.c`).
 //!
-//! A cycle is a series of passes over the servers. Each pass picks the servers whose weight reaches
-//! a bar; the bar starts near the greatest weight and sinks by the weights' greatest common divisor
-//! from pass to pass. The lowest bar of a cycle is 1, so that a server is not missed whose weight
-//! was made small a moment ago.
+//! A cycle is a series of passes over the servers. Each pass picks the servers whose weight is at
+//! least the current weight (C: `cw`). The current weight begins near the greatest weight and
+//! decreases by the greatest common divisor from pass to pass. The lowest one of a cycle is 1, so
+//! that a server whose weight has just been reduced is not missed.
 
 use super::{
     all,
-    closed_up,
+    compacted,
     tree::{
-        Heaviest,
+        MaxWeight,
         Node,
         Tree, //
     },
@@ -22,27 +22,27 @@ use super::{
 };
 use core::ops::DerefMut;
 
-/// Where the cycle is. The caller locks it.
+/// The position in the cycle. The caller locks it (C: `struct ip_vs_wrr_mark`).
 #[derive(Clone, Copy, Debug)]
 pub struct State {
-    /// Slot of the server picked last in this pass. `None` if the pass is yet to begin.
+    /// The slot of the server picked last in this pass. `None` at the start of a pass.
     last: Option<usize>,
-    /// Weight that a server needs in this pass.
-    bar: i32,
+    /// The weight that a server needs in this pass.
+    current_weight: i32,
     weights: Weights,
 }
 
-/// Summarises the weights of all servers.
+/// The greatest common divisor and the maximum of the weights of all servers.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights {
-    /// Greatest common divisor of the weights above 0; 0 if there are none.
+    /// The greatest common divisor of the weights above 0; 0 if there are none.
     gcd: i32,
-    /// Greatest weight; 0 if there is none above.
+    /// The greatest weight; 0 if none is above 0.
     max: i32,
 }
 
 impl Weights {
-    /// Those of no servers.
+    /// Creates the value for no servers.
     pub const fn new() -> Self {
         Self { gcd: 0, max: 0 }
     }
@@ -78,30 +78,31 @@ fn gcd(a: i32, b: i32) -> i32 {
     a
 }
 
-/// What a tree for [`State::pick_with`] has to know about a server.
+/// Returns the value of a server in a tree for [`State::pick_with`].
 #[inline]
-pub fn weight_of<S: Server>(server: &S) -> Heaviest {
+pub fn weight_of<S: Server>(server: &S) -> MaxWeight {
     match u32::try_from(server.weight()) {
-        Ok(weight) if !server.overloaded() => Heaviest(weight),
-        _ => Heaviest::EMPTY,
+        Ok(weight) if !server.overloaded() => MaxWeight(weight),
+        _ => MaxWeight::EMPTY,
     }
 }
 
-/// A way to make a pass.
+/// A method to find the servers of a pass.
 trait Pass {
     type S;
 
     fn len(&self) -> usize;
 
-    /// The first server in the slots below `end` that reaches the bar, with its slot. Otherwise the
-    /// greatest weight, or less if there is nothing at or above `end`; 0 if no server is available.
-    fn reach(&self, end: usize, bar: i32) -> Result<(usize, Self::S), i32>;
+    /// Returns the first server in the slots below `end` whose weight is at least `current_weight`,
+    /// and its slot. Otherwise returns the greatest weight of available servers, or, if `end` is
+    /// below the number of slots, possibly a lower one; 0 if no server is available.
+    fn reach(&self, end: usize, current_weight: i32) -> Result<(usize, Self::S), i32>;
 }
 
-/// A look at each server.
-struct OneByOne<'a, V: ?Sized>(&'a V);
+/// Looks at the servers one by one.
+struct LinearPass<'a, V: ?Sized>(&'a V);
 
-impl<V: Servers + ?Sized> Pass for OneByOne<'_, V> {
+impl<V: Servers + ?Sized> Pass for LinearPass<'_, V> {
     type S = V::S;
 
     #[inline]
@@ -110,7 +111,7 @@ impl<V: Servers + ?Sized> Pass for OneByOne<'_, V> {
     }
 
     #[inline]
-    fn reach(&self, end: usize, bar: i32) -> Result<(usize, V::S), i32> {
+    fn reach(&self, end: usize, current_weight: i32) -> Result<(usize, V::S), i32> {
         let mut greatest = 0;
 
         for (slot, server) in walk(self.0, 0..end) {
@@ -118,7 +119,7 @@ impl<V: Servers + ?Sized> Pass for OneByOne<'_, V> {
                 continue;
             }
             let weight = server.weight();
-            if weight >= bar {
+            if weight >= current_weight {
                 return Ok((slot, server));
             }
             greatest = greatest.max(weight);
@@ -127,13 +128,13 @@ impl<V: Servers + ?Sized> Pass for OneByOne<'_, V> {
     }
 }
 
-/// A look into a tree.
-struct Indexed<'a, V: ?Sized, B>(&'a V, &'a Tree<B>);
+/// Looks the servers up in a tree.
+struct TreePass<'a, V: ?Sized, B>(&'a V, &'a Tree<B>);
 
-impl<V, B> Pass for Indexed<'_, V, B>
+impl<V, B> Pass for TreePass<'_, V, B>
 where
     V: Servers + ?Sized,
-    B: DerefMut<Target = [Heaviest]>,
+    B: DerefMut<Target = [MaxWeight]>,
 {
     type S = V::S;
 
@@ -143,10 +144,10 @@ where
     }
 
     #[inline]
-    fn reach(&self, end: usize, bar: i32) -> Result<(usize, V::S), i32> {
+    fn reach(&self, end: usize, current_weight: i32) -> Result<(usize, V::S), i32> {
         let Self(servers, tree) = self;
-        // A bar is above 0.
-        let wanted = |node: Heaviest| i64::from(node.0) >= i64::from(bar.max(1));
+        // The current weight is above 0.
+        let wanted = |node: MaxWeight| i64::from(node.0) >= i64::from(current_weight.max(1));
         let mut end = end;
         while let Some(slot) = tree.highest_below(end, wanted) {
             if let Some(server) = servers.get(slot) {
@@ -159,102 +160,102 @@ where
 }
 
 impl State {
-    /// The state of a service that has no servers yet.
+    /// Creates the state of a service that has no servers yet.
     pub const fn new() -> Self {
         Self {
             last: None,
-            bar: 0,
+            current_weight: 0,
             weights: Weights::new(),
         }
     }
 
-    /// The state of a service that has servers and changes to this scheduler.
+    /// Creates the state of a service that changes to this scheduler and already has servers.
     pub fn with_servers<V: Servers + ?Sized>(servers: &V) -> Self {
         Self::with_weights(Weights::of(servers))
     }
 
-    /// The same, for servers with these weights.
+    /// Creates the state for servers with these weights.
     pub fn with_weights(weights: Weights) -> Self {
         let mut state = Self {
             weights,
             ..Self::new()
         };
-        state.bar = state.top();
+        state.current_weight = state.top();
         state
     }
 
-    /// How much the bar sinks from pass to pass.
+    /// Returns the difference of the current weight between passes.
     #[inline]
     fn step(&self) -> i32 {
         self.weights.gcd.max(1)
     }
 
-    /// The bar of a cycle's first pass, 0 if there is no server with a weight.
+    /// Returns the current weight of a cycle's first pass; 0 if no server has a weight above 0.
     #[inline]
     fn top(&self) -> i32 {
         // No wrapping: 1 <= gcd <= max, or both are 0.
         self.weights.max.wrapping_sub(self.step().wrapping_sub(1))
     }
 
-    /// Begins the pass anew, with a bar that fits the weights.
+    /// Restarts the pass with a current weight that fits the weights.
     fn restart(&mut self) {
         let (step, top) = (self.step(), self.top());
 
         self.last = None;
-        if self.bar > top || self.bar <= 0 {
-            self.bar = top;
-        } else if let (true, Some(steps)) = (step > 1, self.bar.checked_div(step)) {
-            self.bar = steps.wrapping_mul(step).wrapping_add(1);
+        if self.current_weight > top || self.current_weight <= 0 {
+            self.current_weight = top;
+        } else if let (true, Some(steps)) = (step > 1, self.current_weight.checked_div(step)) {
+            self.current_weight = steps.wrapping_mul(step).wrapping_add(1);
         }
     }
 
-    /// To be called when a server was added, with its weight. Its cost does not depend on how many
-    /// servers there are.
+    /// Updates the state after a server was added, by its weight. Takes constant time.
     pub fn added(&mut self, weight: i32) {
         self.weights.add(weight);
         self.restart();
     }
 
-    /// To be called when a server was removed or edited. `servers` is how they are now.
+    /// Updates the state after a server was removed or edited. `servers` are the servers as they
+    /// are now.
     pub fn changed<V: Servers + ?Sized>(&mut self, servers: &V) {
         self.changed_to(Weights::of(servers));
     }
 
-    /// The same, with the weights that the servers have now. Its cost does not depend on how many
-    /// there are.
+    /// Updates the state after a server was removed or edited, by the weights that the servers have
+    /// now. Takes constant time.
     pub fn changed_to(&mut self, weights: Weights) {
         self.weights = weights;
         self.restart();
     }
 
-    /// To be called when the servers move together to fill empty slots: `servers` is how they were.
-    pub fn closed_up<V: Servers + ?Sized>(&mut self, servers: &V) {
-        self.last = self.last.map(|last| closed_up(servers, last));
+    /// Updates the position before empty slots are removed. `servers` are the servers before that.
+    pub fn compacted<V: Servers + ?Sized>(&mut self, servers: &V) {
+        self.last = self.last.map(|last| compacted(servers, last));
     }
 
     /// Picks the next server of the cycle. `None` if none is available.
     ///
-    /// Passes that could pick nothing are skipped: at most three times is each server looked at,
-    /// whatever the weights are. In a pass that picks many servers, each pick goes on where the last
-    /// one stopped.
+    /// Passes that can't pick a server are skipped: each server is looked at three times at most,
+    /// whatever the weights are. In a pass that picks many servers, each pick continues where the
+    /// last one stopped.
     pub fn pick<V: Servers + ?Sized>(&mut self, servers: &V) -> Option<V::S> {
-        self.pick_from(&OneByOne(servers))
+        self.pick_from(&LinearPass(servers))
     }
 
-    /// As [`State::pick`], with a tree that has [`weight_of`] each server in its slot: no pass looks
-    /// at more servers than the tree is high.
+    /// Picks the next server as [`State::pick`] does, by a tree that has [`weight_of`] each server
+    /// in its slot. No pass looks at more servers than the tree is high.
     pub fn pick_with<V, B>(&mut self, servers: &V, tree: &Tree<B>) -> Option<V::S>
     where
         V: Servers + ?Sized,
-        B: DerefMut<Target = [Heaviest]>,
+        B: DerefMut<Target = [MaxWeight]>,
     {
-        self.pick_from(&Indexed(servers, tree))
+        self.pick_from(&TreePass(servers, tree))
     }
 
-    /// One pass; see [`Pass::reach`].
+    /// Makes a pass over the slots below `end`; see [`Pass::reach`].
     #[inline]
     fn pass<P: Pass>(&mut self, servers: &P, end: usize) -> Result<P::S, i32> {
-        let (slot, server) = servers.reach(end, self.bar)?;
+        let (slot, server) = servers.reach(end, self.current_weight)?;
         self.last = Some(slot);
         Ok(server)
     }
@@ -265,40 +266,44 @@ impl State {
             return None;
         }
         let len = servers.len();
-        let (last, bar, step, top) = (self.last, self.bar, self.step(), self.top());
+        let (last, current_weight, step, top) =
+            (self.last, self.current_weight, self.step(), self.top());
 
         if let Ok(server) = self.pass(servers, last.unwrap_or(len).min(len)) {
             return Some(server);
         }
 
         // The next pass, over all servers.
-        self.bar = bar.wrapping_sub(step);
-        if self.bar <= 0 {
-            self.bar = top;
+        self.current_weight = current_weight.wrapping_sub(step);
+        if self.current_weight <= 0 {
+            self.current_weight = top;
         }
         let greatest = match self.pass(servers, len) {
             Ok(server) => return Some(server),
             Err(greatest) => greatest,
         };
 
-        // The next one that reaches a server. The bar is 1 above a multiple of the step, and so
-        // not below 1 afterwards.
+        // Skip to the next pass that finds a server. The current weight is 1 above a multiple of
+        // the step, so it is not below 1 afterwards.
         if greatest > 0 {
-            let above = self.bar.wrapping_sub(greatest);
+            let above = self.current_weight.wrapping_sub(greatest);
             let steps = above
                 .wrapping_add(step.wrapping_sub(1))
                 .checked_div(step)
                 .unwrap_or(0);
-            self.bar = self.bar.wrapping_sub(steps.wrapping_mul(step)).max(1);
+            self.current_weight = self
+                .current_weight
+                .wrapping_sub(steps.wrapping_mul(step))
+                .max(1);
             if let Ok(server) = self.pass(servers, len) {
                 return Some(server);
             }
         }
 
-        // Nothing. A pass that was on its way with the lowest bar goes on where it was, another
-        // cycle begins otherwise.
-        (self.last, self.bar) = match last {
-            Some(last) if bar <= step => (Some(last), bar),
+        // No server was found. A pass that was under way with the lowest current weight continues
+        // where it was; otherwise a new cycle begins.
+        (self.last, self.current_weight) = match last {
+            Some(last) if current_weight <= step => (Some(last), current_weight),
             _ => (None, top),
         };
         None
@@ -328,7 +333,7 @@ mod tests {
         let servers = weighted(&[2, 4, 6]);
         let mut state = State::with_servers(&servers[..]);
         let picks = picks(&mut state, &servers, 12);
-        // Bars 5, 3, 1.
+        // Current weights of 5, 3, 1.
         assert_eq!(picks, [2, 2, 1, 2, 1, 0, 2, 2, 1, 2, 1, 0]);
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Servers in arguments and answers (C: `struct ip_vs_dest_user`, `struct ip_vs_dest_entry`).
+//! Servers in socket options (C: `struct ip_vs_dest_user`, `struct ip_vs_dest_entry`).
 
 use super::{
     number,
@@ -31,26 +31,26 @@ use crate::{
 };
 
 const DEST_LEN: usize = 24;
-/// Length of a server in answers.
+/// The length in bytes of a server in answers.
 pub const DEST_ENTRY_LEN: usize = 96;
 
-/// Connections are known to conntrack (C: `IP_VS_CONN_F_NFCT`).
+/// The server's connections are tracked by conntrack (C: `IP_VS_CONN_F_NFCT`).
 const NFCT: u32 = 1 << 16;
 
-/// A server as arguments have it, behind its service.
+/// A server in an argument, in which it follows its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dest {
-    /// Which server, and how it is to be.
+    /// The server and its new settings.
     pub spec: DestSpec,
-    /// Whether its connections are to be known to conntrack.
+    /// The server's connections are to be tracked by conntrack.
     pub conntrack: bool,
 }
 
 impl Dest {
-    /// Length of a server with its service (C: `struct ip_vs_svcdest_user`).
+    /// The length in bytes of a server with its service (C: `struct ip_vs_svcdest_user`).
     pub const LEN: usize = SERVICE_LEN + DEST_LEN;
 
-    /// Reads it.
+    /// Parses the argument.
     pub fn parse(bytes: &[u8; Self::LEN]) -> Self {
         let bytes = bytes.last_chunk::<DEST_LEN>().unwrap_or(&[0; DEST_LEN]);
         let mut addr = [0; 16];
@@ -81,8 +81,8 @@ impl Dest {
     }
 }
 
-/// A server as answers have it. `conn_flags` are those of its connections, the forwarding method
-/// among them.
+/// Builds a server's entry in an answer. `conn_flags` are the flags of its connections, including
+/// the forwarding method.
 pub fn dest_entry(dest: &DestDump, conn_flags: u32) -> [u8; DEST_ENTRY_LEN] {
     let mut entry = [0; DEST_ENTRY_LEN];
     if let Some(addr) = be32(&dest.addr, 0) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Socket options, the older of the two control protocols: their numbers, and what lies where in
-//! their arguments and answers. IPv4 only.
+//! The socket options, the older one of the two control interfaces: their numbers, and the layout
+//! of their arguments and answers. They support IPv4 only.
 //!
-//! Stands for the structures of `include/uapi/linux/ip_vs.h`, their padding included. Numbers are
-//! in host byte order, except addresses, netmasks and ports.
+//! C: the structures of `include/uapi/linux/ip_vs.h`, including their padding. Numbers are in host
+//! byte order, except addresses, netmasks and ports. The module's `ctl/sockopt.rs` carries them
+//! out.
 
 mod dest;
 mod service;
@@ -40,11 +41,11 @@ use crate::{
 /// The number of the first option (C: `IP_VS_BASE_CTL`).
 const BASE: i32 = 64 + 1024 + 64;
 
-/// Options that are set (C: `IP_VS_SO_SET_*`). Those in between are not used.
+/// Options for `setsockopt()` (C: `IP_VS_SO_SET_*`). Numbers in between are not used.
 pub mod set {
     use super::BASE;
 
-    /// Their numbers.
+    /// The range of option numbers.
     pub const ALL: core::ops::Range<i32> = BASE..ZERO + 1;
     /// Adds a service.
     pub const ADD: i32 = BASE + 2;
@@ -70,42 +71,42 @@ pub mod set {
     pub const ZERO: i32 = BASE + 15;
 }
 
-/// Options that are got (C: `IP_VS_SO_GET_*`).
+/// Options for `getsockopt()` (C: `IP_VS_SO_GET_*`).
 pub mod get {
     use super::BASE;
 
-    /// Their numbers.
+    /// The range of option numbers.
     pub const ALL: core::ops::Range<i32> = BASE..DAEMON + 1;
-    /// The version as a text.
+    /// Returns the version as text.
     pub const VERSION: i32 = BASE;
-    /// The version, and how much there is.
+    /// Returns the version, the size of the connection table and the number of services.
     pub const INFO: i32 = BASE + 1;
-    /// The services.
+    /// Returns the services.
     pub const SERVICES: i32 = BASE + 2;
-    /// A service.
+    /// Returns one service.
     pub const SERVICE: i32 = BASE + 3;
-    /// The servers of a service.
+    /// Returns the servers of a service.
     pub const DESTS: i32 = BASE + 4;
-    /// The timeouts.
+    /// Returns the timeouts.
     pub const TIMEOUT: i32 = BASE + 6;
-    /// The sync daemons.
+    /// Returns the sync daemons.
     pub const DAEMON: i32 = BASE + 7;
 }
 
-/// Length of the answer to [`get::INFO`] (C: `struct ip_vs_getinfo`).
+/// The length in bytes of the answer to [`get::INFO`] (C: `struct ip_vs_getinfo`).
 pub const INFO_LEN: usize = 12;
-/// Length of timeouts (C: `struct ip_vs_timeout_user`).
+/// The length in bytes of timeouts (C: `struct ip_vs_timeout_user`).
 pub const TIMEOUT_LEN: usize = 12;
-/// Length of a sync daemon (C: `struct ip_vs_daemon_user`).
+/// The length in bytes of a sync daemon (C: `struct ip_vs_daemon_user`).
 pub const DAEMON_LEN: usize = 24;
-/// Length of the head of [`get::SERVICES`], after which come the entries (C: `struct
-/// ip_vs_get_services`).
+/// The length in bytes of the header of [`get::SERVICES`], which entries follow (C:
+/// `struct ip_vs_get_services`).
 pub const SERVICES_LEN: usize = 8;
-/// Length of the head of [`get::DESTS`], after which come the entries (C: `struct
-/// ip_vs_get_dests`).
+/// The length in bytes of the header of [`get::DESTS`], which entries follow (C:
+/// `struct ip_vs_get_dests`).
 pub const DESTS_LEN: usize = 24;
 
-/// The number at byte `at`; 0 if it is out of bounds.
+/// Reads the 32-bit number at byte `at`. 0 if it is out of bounds.
 #[inline(always)]
 fn number(data: &[u8], at: usize) -> u32 {
     data.get(at..)
@@ -113,23 +114,23 @@ fn number(data: &[u8], at: usize) -> u32 {
         .map_or(0, |bytes| u32::from_ne_bytes(*bytes))
 }
 
-/// How many entries there is room for, as [`get::SERVICES`] says.
+/// Returns the number of entries that the caller of [`get::SERVICES`] has room for.
 pub fn services_wanted(head: &[u8; SERVICES_LEN]) -> u32 {
     number(head, 0)
 }
 
-/// How many entries there is room for, as [`get::DESTS`] says.
+/// Returns the number of entries that the caller of [`get::DESTS`] has room for.
 pub fn dests_wanted(head: &[u8; DESTS_LEN]) -> u32 {
     number(head, 16)
 }
 
-/// How long an answer is that has room for exactly `wanted` entries of `entry` bytes behind its head,
-/// or [`usize::MAX`] if that is too much. C: `struct_size()`.
-pub fn needed(head: usize, wanted: u32, entry: usize) -> usize {
+/// Returns the length in bytes of an answer with a header of `head` bytes and `wanted` entries of
+/// `entry` bytes; [`usize::MAX`] if it overflows (C: `struct_size()`).
+pub fn answer_len(head: usize, wanted: u32, entry: usize) -> usize {
     (wanted as usize).saturating_mul(entry).saturating_add(head)
 }
 
-/// The answer to [`get::INFO`].
+/// Builds the answer to [`get::INFO`]. `buckets` is the size of the connection table.
 pub fn info(buckets: u32, services: u32) -> [u8; INFO_LEN] {
     let mut info = [0; INFO_LEN];
     put(&mut info, 0, VERSION_CODE.to_ne_bytes());
@@ -138,8 +139,9 @@ pub fn info(buckets: u32, services: u32) -> [u8; INFO_LEN] {
     info
 }
 
-/// Timeouts to set; 0 leaves one as it is. `hz` is the number of the kernel's clock ticks per
-/// second. `None` if one is negative or its ticks don't fit into an `int`: then none is to be set.
+/// Parses timeouts in seconds; 0 leaves a timeout unchanged. `hz` is the number of clock ticks per
+/// second. `None` if a timeout is negative or does not fit into an `int` as clock ticks: then none
+/// must be changed.
 pub fn parse_timeouts(bytes: &[u8; TIMEOUT_LEN], hz: u32) -> Option<TimeoutConfig> {
     let max = i32::MAX.unsigned_abs().checked_div(hz)?;
     let read = |at| match number(bytes, at) {
@@ -154,7 +156,7 @@ pub fn parse_timeouts(bytes: &[u8; TIMEOUT_LEN], hz: u32) -> Option<TimeoutConfi
     })
 }
 
-/// The answer to [`get::TIMEOUT`].
+/// Builds the answer to [`get::TIMEOUT`].
 pub fn timeouts(shown: &TimeoutConfig) -> [u8; TIMEOUT_LEN] {
     let mut bytes = [0; TIMEOUT_LEN];
     for (place, secs) in [(0, shown.tcp), (4, shown.tcp_fin), (8, shown.udp)] {
@@ -168,11 +170,11 @@ pub fn timeouts(shown: &TimeoutConfig) -> [u8; TIMEOUT_LEN] {
 pub struct Daemon {
     /// Master or backup (C: `IP_VS_STATE_*`).
     pub state: u32,
-    /// Whether there is the name of an interface. To stop one none is needed.
+    /// The name of an interface is given. To stop a daemon, it is not needed.
     pub has_interface: bool,
 }
 
-/// Reads which daemon is to be started or stopped.
+/// Parses which daemon is to be started or stopped.
 pub fn parse_daemon(bytes: &[u8; DAEMON_LEN]) -> Daemon {
     let name = bytes.get(4..20).unwrap_or(&[]);
     Daemon {
@@ -181,8 +183,8 @@ pub fn parse_daemon(bytes: &[u8; DAEMON_LEN]) -> Daemon {
     }
 }
 
-/// Writes statistics at byte `at`, as 32 bits where the structure has no more (C: `struct
-/// ip_vs_stats_user`).
+/// Writes statistics at byte `at`, truncated to 32 bits where the structure has 32-bit members (C:
+/// `struct ip_vs_stats_user`).
 fn put_stats(data: &mut [u8], at: usize, stats: &Stats) {
     let Some(data) = data.get_mut(at..) else {
         return;
@@ -211,9 +213,9 @@ mod tests {
 
     #[test]
     fn there_has_to_be_room_for_each_entry() {
-        assert_eq!(needed(SERVICES_LEN, 0, SERVICE_ENTRY_LEN), 8);
-        assert_eq!(needed(SERVICES_LEN, 2, SERVICE_ENTRY_LEN), 8 + 2 * 104);
-        assert_eq!(needed(SERVICES_LEN, u32::MAX, usize::MAX), usize::MAX);
+        assert_eq!(answer_len(SERVICES_LEN, 0, SERVICE_ENTRY_LEN), 8);
+        assert_eq!(answer_len(SERVICES_LEN, 2, SERVICE_ENTRY_LEN), 8 + 2 * 104);
+        assert_eq!(answer_len(SERVICES_LEN, u32::MAX, usize::MAX), usize::MAX);
     }
 
     #[test]

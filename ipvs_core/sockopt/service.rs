@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Services in arguments and answers (C: `struct ip_vs_service_user`, `struct
-//! ip_vs_service_entry`).
+//! Services in socket options (C: `struct ip_vs_service_user`, `struct ip_vs_service_entry`).
 
 use super::{
     number,
@@ -32,18 +31,18 @@ use crate::{
     },
 };
 
-/// Length of what tells a service, with which arguments begin.
+/// The length in bytes of a service's identification, at the start of arguments.
 pub const ID_LEN: usize = 16;
-/// Length of a service in arguments.
+/// The length in bytes of a service in arguments.
 pub const SERVICE_LEN: usize = 44;
-/// Length of a service in answers.
+/// The length in bytes of a service in answers.
 pub const SERVICE_ENTRY_LEN: usize = 104;
 
 const SCHED_NAME: core::ops::Range<usize> = 16..32;
 const PROTO_SCTP: u8 = 132;
 
-/// Reads which service is meant. Unlike in netlink, protocol, address and port are there beside a
-/// firewall mark.
+/// Parses a service's identification. Unlike in netlink, protocol, address and port are given in
+/// addition to a firewall mark.
 pub fn parse_id(bytes: &[u8; ID_LEN]) -> ServiceId {
     let [protocol0, protocol1, ..] = *bytes;
     let mut addr = [0; 16];
@@ -61,16 +60,16 @@ pub fn parse_id(bytes: &[u8; ID_LEN]) -> ServiceId {
     }
 }
 
-/// A service as arguments have it.
+/// A service in an argument.
 #[derive(Clone, Copy, Debug)]
 pub struct Service<'a> {
-    /// Which service.
+    /// The service's identification.
     pub id: ServiceId,
     bytes: &'a [u8; SERVICE_LEN],
 }
 
 impl<'a> Service<'a> {
-    /// Reads it.
+    /// Parses the identification. [`Service::spec`] parses the rest.
     pub fn parse(bytes: &'a [u8; SERVICE_LEN]) -> Self {
         let id = bytes.first_chunk().unwrap_or(&[0; ID_LEN]);
         Self {
@@ -79,12 +78,12 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// Whether it names no service at all, which stands for all of them where they are zeroed.
+    /// Returns `true` if no service is named, which means all services when zeroing statistics.
     pub fn is_unnamed(&self) -> bool {
         self.id.fwmark == 0 && self.id.addr == [0; 16] && self.id.port == Be16::ZERO
     }
 
-    /// Whether its protocol is one that services can have, which is asked of those by firewall mark
+    /// Returns `true` if services can have the protocol. C checks this for firewall mark services,
     /// too.
     pub fn has_protocol(&self) -> bool {
         matches!(
@@ -93,7 +92,7 @@ impl<'a> Service<'a> {
         )
     }
 
-    /// How the service is to be. `None` if the name of the scheduler does not end.
+    /// Parses the service's settings. `None` if the scheduler's name is not terminated.
     pub fn spec(&self) -> Option<ServiceSpec<'a>> {
         let name = self.bytes.get(SCHED_NAME)?;
         let end = name.iter().position(|&byte| byte == 0)?;
@@ -111,7 +110,7 @@ impl<'a> Service<'a> {
     }
 }
 
-/// A service as answers have it. `dests` is the number of its servers.
+/// Builds a service's entry in an answer. `dests` is the number of its servers.
 pub fn service_entry(service: &ServiceDump<'_>, dests: u32) -> [u8; SERVICE_ENTRY_LEN] {
     let mut entry = [0; SERVICE_ENTRY_LEN];
     let id = &service.id;
@@ -121,7 +120,7 @@ pub fn service_entry(service: &ServiceDump<'_>, dests: u32) -> [u8; SERVICE_ENTR
     }
     put(&mut entry, 8, id.port.to_bytes());
     put(&mut entry, 12, id.fwmark.to_ne_bytes());
-    // The last byte stays 0.
+    // The last byte remains 0.
     let name = entry.get_mut(SCHED_NAME.start..SCHED_NAME.end.wrapping_sub(1));
     for (place, byte) in name.into_iter().flatten().zip(service.sched_name) {
         *place = *byte;

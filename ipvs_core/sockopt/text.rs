@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The one answer that is a text.
+//! The only answer that is text: the version.
 
 use crate::netlink::VERSION_CODE;
 use core::fmt::{
@@ -8,7 +8,8 @@ use core::fmt::{
     Write, //
 };
 
-/// Length of the longest text, its NUL included, and of what there has to be room for.
+/// The maximum length in bytes of the text with its terminating NUL, and the minimum length of the
+/// user's buffer.
 pub const VERSION_LEN: usize = 64;
 
 struct Line<'a> {
@@ -27,13 +28,13 @@ impl Write for Line<'_> {
     }
 }
 
-/// The version of IPVS, and how long it is with its NUL. `buckets` is the size of the connection
-/// table.
+/// Formats the version of IPVS. Returns the text and its length in bytes with its terminating NUL.
+/// `buckets` is the size of the connection table.
 pub fn version(buckets: u32) -> ([u8; VERSION_LEN], usize) {
     let mut text = [0; VERSION_LEN];
     let [_, major, minor, patch] = VERSION_CODE.to_be_bytes();
     let mut line = Line { rest: &mut text };
-    // It fits: see the test.
+    // It fits, as the test below shows.
     let _ = write!(
         line,
         "IP Virtual Server version {major}.{minor}.{patch} (size={buckets})"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Updating a checksum comes to the same as computing it anew, for every header rewriting.
+//! Tests that updating a checksum gives the same result as computing it, for all kinds of
+//! rewriting.
 
 mod common;
 
@@ -41,7 +42,7 @@ use proptest::{
 
 const CASES: u32 = 2000;
 
-/// RFC 1071 word by word, with the carry added back each time.
+/// Computes the sum of RFC 1071 word by word, adding each carry back.
 fn slow_sum(bytes: &[u8]) -> u16 {
     bytes.chunks(2).fold(0u16, |sum, chunk| {
         let word = u16::from_be_bytes([chunk[0], *chunk.get(1).unwrap_or(&0)]);
@@ -50,7 +51,7 @@ fn slow_sum(bytes: &[u8]) -> u16 {
     })
 }
 
-/// A checksum that was computed over data that isn't all zero is never 0xffff.
+/// Returns the stored form of a computed checksum: 0xffff becomes 0.
 fn stored(check: Be16) -> Be16 {
     if check.raw() == 0xffff {
         Be16::ZERO
@@ -63,7 +64,7 @@ fn end() -> impl Strategy<Value = End> {
     prop_oneof![Just(End::Src), Just(End::Dst)]
 }
 
-/// A segment from `src` to `dst` with a right checksum at `check_at`.
+/// Stores the right checksum at `check_at` of a segment from `src` to `dst`.
 fn with_checksum(segment: &mut [u8], src: Be32, dst: Be32, protocol: u8, check_at: usize) {
     segment[check_at..check_at + 2].fill(0);
     let check = pseudo_header(src, dst, protocol, segment.len() as u32)
@@ -85,7 +86,7 @@ fn change(src: u32, dst: u32, end: End, segment: &[u8], addr: u32, port: u16) ->
     }
 }
 
-/// Source and destination after the change.
+/// Returns source and destination after the change.
 fn changed(src: u32, dst: u32, end: End, addr: u32) -> (Be32, Be32) {
     match end {
         End::Src => (Be32::new(addr), Be32::new(dst)),
@@ -160,7 +161,7 @@ fn new_addresses_leave_the_ip_header_right() {
             prop_assert!(ipv4::checksum_is_valid(&packet));
             let header = Ipv4Header::parse_header(&packet).unwrap();
             prop_assert_eq!((header.src, header.dst), (Be32::new(src), Be32::new(dst)));
-            // To the bit, not just equivalent.
+            // Equal bit by bit, not just equivalent.
             let updated = packet.clone();
             ipv4::update_checksum(&mut packet);
             prop_assert_eq!(updated, packet);
@@ -260,7 +261,7 @@ fn a_device_completes_a_rewritten_partial_checksum() {
             let seed = pseudo_header(src, dst, protocol, len).fold();
             prop_assert_eq!(&segment[check_at..check_at + 2], &seed.to_bytes()[..]);
 
-            // What the device does: sum up from the transport header on, seed included.
+            // What the device does: sum up from the transport header on, including the seed.
             let check = checksum(&segment).to_bytes();
             segment[check_at..check_at + 2].copy_from_slice(&check);
             prop_assert!(transport::checksum_is_valid(src, dst, protocol, &segment));

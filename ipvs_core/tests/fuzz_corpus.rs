@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `make fuzz` has found so far: every input of the corpus, through the target that it is for.
+//! Runs all inputs of the fuzz corpus through their targets.
 //!
-//! A target panics where `ipvs_core` does what it must not. The corpus of a target is a file with a
-//! line for each input, in hexadecimal; behind one that once made it panic, `#` and what it was.
+//! A target panics if `ipvs_core` does something wrong. The corpus of a target is a file with a
+//! line for each input, in hexadecimal. `#` starts a comment: what was wrong with an input that
+//! once failed.
 
 #[path = "../../tools/testing/fuzz/targets/mod.rs"]
 mod targets;
@@ -14,7 +15,7 @@ use std::{
     path::Path, //
 };
 
-/// The input in a line of a corpus.
+/// Parses a line of a corpus.
 fn input(line: &str) -> Vec<u8> {
     let digits = line.split('#').next().unwrap_or("").trim();
     assert!(digits.len() % 2 == 0, "{line}");
@@ -29,7 +30,7 @@ fn replay(name: &str) {
     let (_, target) = targets::ALL.into_iter().find(|(n, _)| *n == name).unwrap();
     let lines = fs::read_to_string(corpus.join(name)).unwrap();
     assert!(!lines.is_empty(), "no corpus");
-    // None at all is an input too.
+    // The empty input.
     target(&[]);
     for line in lines.lines() {
         let data = input(line);
@@ -37,7 +38,7 @@ fn replay(name: &str) {
     }
 }
 
-/// A test for each target, and that there is one for each.
+/// Defines a test for each target, and one that checks that none is missing.
 macro_rules! corpora {
     ($($name:ident),* $(,)?) => {
         $(

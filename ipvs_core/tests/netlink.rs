@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests made of anything are parsed without a panic, and to what the kernel would find.
+//! Tests that arbitrary requests are parsed without a panic, and that the attributes found are
+//! those that the kernel finds.
 
 mod common;
 
@@ -15,7 +16,7 @@ use ipvs_core::netlink::{
     service,
     timeout,
     Errno,
-    COMMAND_RULES, //
+    COMMAND_POLICY, //
 };
 use proptest::{
     collection::vec,
@@ -24,7 +25,7 @@ use proptest::{
 
 const CASES: u32 = 2000;
 
-/// Attributes that are mostly well-formed, with any type and payload.
+/// Generates attributes of any type and payload, most of them well-formed.
 fn attrs() -> impl Strategy<Value = Vec<u8>> {
     let attr = (
         0u16..20,
@@ -47,7 +48,8 @@ fn attrs() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// The offsets, types and payloads of attributes, found by signed arithmetic on what remains.
+/// Finds the offsets, types and payloads of attributes by signed arithmetic on the remaining
+/// length.
 fn slow(bytes: &[u8]) -> Vec<(usize, u16, &[u8])> {
     let mut found = Vec::new();
     let (mut at, mut remains) = (0usize, bytes.len() as i64);
@@ -78,8 +80,7 @@ fn attributes_are_found_where_they_are() {
 #[test]
 fn the_first_bad_attribute_is_the_error() {
     holds(CASES, attrs(), |bytes| {
-        // Of what a request itself may hold, each is bad if it is shorter than 4 bytes, but an empty
-        // nest is good.
+        // Attributes of a request are bad if they are shorter than 4 bytes, except empty nests.
         let bad = slow(&bytes)
             .into_iter()
             .find(|&(_, kind, payload)| match kind {
@@ -87,7 +88,7 @@ fn the_first_bad_attribute_is_the_error() {
                 4..=6 => payload.len() < 4,
                 _ => false,
             });
-        match (attr::parse(Attrs::new(&bytes, 0), &COMMAND_RULES), bad) {
+        match (attr::parse(Attrs::new(&bytes, 0), &COMMAND_POLICY), bad) {
             (Err(error), Some((at, _, _))) => {
                 prop_assert_eq!((error.at, error.errno), (Some(at), Errno::RANGE));
             }
@@ -136,7 +137,7 @@ fn whatever_is_sent_is_answered() {
             if let Ok(spec) = dest::parse(nest) {
                 let _ = spec.check();
             }
-            if let Ok(attrs) = attr::parse(Attrs::new(&bytes, 0), &COMMAND_RULES) {
+            if let Ok(attrs) = attr::parse(Attrs::new(&bytes, 0), &COMMAND_POLICY) {
                 let _ = timeout::parse(&attrs, 250);
                 let _ = timeout::parse(&attrs, 0);
             }
@@ -163,7 +164,7 @@ fn strings_are_judged_as_by_the_kernel() {
                 (true, false) => Err(Errno::RANGE),
                 (true, true) => Ok(()),
             };
-            let found = attr::parse(Attrs::new(&bytes, 0), &service::RULES);
+            let found = attr::parse(Attrs::new(&bytes, 0), &service::POLICY);
             prop_assert_eq!(found.map(drop).map_err(|error| error.errno), expected);
             Ok(())
         },

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The schedulers choose like the C module's, whatever happens to the servers.
+//! Tests that the schedulers make the same choices as those of the C module, while servers change.
 //!
-//! The model keeps the servers as the C module does: in a list with the newest at its head, through
-//! which a scheduler's position moves. Positions are servers, or the head.
+//! The model keeps the servers as the C module does: in a list with the newest at its head, in
+//! which the position of a scheduler is a server or the head.
 
 mod common;
 
@@ -12,10 +12,10 @@ use ipvs_core::sched::{
     least::Load,
     rr,
     tree::{
-        Heaviest,
+        MaxWeight,
         Node,
-        Sum,
         Tree, //
+        WeightSum,
     },
     twos,
     wrr,
@@ -73,10 +73,10 @@ impl Servers for Slots {
     }
 }
 
-/// The C module's list, and what its schedulers remember.
+/// The C module's list of servers and the state of its schedulers.
 #[derive(Default)]
 struct Model {
-    /// Head first.
+    /// The servers, head of the list first.
     list: Vec<Dest>,
     rr: Option<u32>,
     wrr: Option<u32>,
@@ -86,7 +86,7 @@ struct Model {
 }
 
 impl Model {
-    /// Those behind a position.
+    /// Returns the servers behind a position.
     fn behind(&self, position: Option<u32>) -> Vec<Dest> {
         let from = match position {
             None => 0,
@@ -137,7 +137,7 @@ impl Model {
         }
     }
 
-    /// Pass by pass, with the bar lowered by one step each time.
+    /// Goes pass by pass, lowering the current weight by one step each time.
     fn wrr(&mut self) -> Option<u32> {
         if self.mw == 0 {
             return None;
@@ -173,8 +173,8 @@ impl Model {
         }
     }
 
-    /// The first one that no other beats, among those that take part; `beats` gets the later one
-    /// first.
+    /// Returns the first server that no other beats, among those that take part. `beats` gets the
+    /// later one first.
     fn best(
         &self,
         takes_part: impl Fn(&Dest) -> bool,
@@ -215,7 +215,8 @@ impl Model {
         )
     }
 
-    /// The place 0 is that of the first server, besides the places that its weight gives it.
+    /// Draws from 0 to the sum of all weights: 0 is the first server, in addition to its share by
+    /// weight.
     fn twos(&self, draws: [u64; 2]) -> Option<u32> {
         let takes_part = |dest: &&Dest| dest.weight > 0 && !dest.overloaded;
         let drawn = draws.map(|draw| {
@@ -276,8 +277,8 @@ enum Op {
     Overload(usize, bool),
     OverloadAll(bool),
     Conns(usize, u32, u32),
-    CloseUp,
-    /// Change to another scheduler and back.
+    Compact,
+    /// Changes to another scheduler and back.
     Restart,
     Pick(usize, [u64; 2]),
 }
@@ -298,16 +299,16 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0usize..8, any::<bool>()).prop_map(|(at, on)| Op::Overload(at, on)),
         2 => any::<bool>().prop_map(Op::OverloadAll),
         3 => (0usize..8, 0u32..4, 0u32..600).prop_map(|(at, a, i)| Op::Conns(at, a, i)),
-        1 => Just(Op::CloseUp),
+        1 => Just(Op::Compact),
         1 => Just(Op::Restart),
         6 => (1usize..12, any::<[u64; 2]>()).prop_map(|(n, draws)| Op::Pick(n, draws)),
     ]
 }
 
-/// What a scheduler should choose.
+/// The choice that the model makes.
 type Choice = fn(&Model) -> Option<u32>;
 
-/// Schedulers, each with what the C module's chooses.
+/// The schedulers of the family, each with its model.
 const LEAST: [(LeastLoad, Choice); 6] = [
     (LeastLoad::Lc, Model::lc),
     (LeastLoad::Wlc, Model::wlc),
@@ -317,25 +318,25 @@ const LEAST: [(LeastLoad, Choice); 6] = [
     (LeastLoad::Ovf, Model::ovf),
 ];
 
-/// How many servers the trees have room for at first.
-const ROOM: usize = 4;
+/// The number of slots of the trees at first.
+const SLOTS: usize = 4;
 
 fn tree<N: Node>(slots: usize) -> Tree<Vec<N>> {
     Tree::new(vec![N::EMPTY; Tree::<Vec<N>>::nodes_for(slots)])
 }
 
-/// A tree of each kind.
+/// A tree for each scheduler.
 struct Trees {
     least: [Tree<Vec<Load>>; 6],
-    heaviest: Tree<Vec<Heaviest>>,
-    sum: Tree<Vec<Sum>>,
+    max_weight: Tree<Vec<MaxWeight>>,
+    sum: Tree<Vec<WeightSum>>,
 }
 
 impl Trees {
     fn new(slots: usize) -> Self {
         Self {
             least: LEAST.map(|_| tree(slots)),
-            heaviest: tree(slots),
+            max_weight: tree(slots),
             sum: tree(slots),
         }
     }
@@ -347,36 +348,38 @@ impl Trees {
                 dest.map_or(Load::EMPTY, |dest| kind.load(&dest, slot)),
             );
         }
-        self.heaviest.set(
+        self.max_weight.set(
             slot,
-            dest.map_or(Heaviest::EMPTY, |dest| wrr::weight_of(&dest)),
+            dest.map_or(MaxWeight::EMPTY, |dest| wrr::weight_of(&dest)),
         );
-        self.sum
-            .set(slot, dest.map_or(Sum::EMPTY, |dest| twos::weight_of(&dest)));
+        self.sum.set(
+            slot,
+            dest.map_or(WeightSum::EMPTY, |dest| twos::weight_of(&dest)),
+        );
     }
 }
 
 impl Default for Trees {
     fn default() -> Self {
-        Self::new(ROOM)
+        Self::new(SLOTS)
     }
 }
 
-/// The module under test, next to the model.
+/// The code under test, and the model.
 #[derive(Default)]
 struct Both {
     slots: Slots,
     trees: Trees,
     rr: rr::State,
     wrr: wrr::State,
-    /// The same, by its tree.
-    tall_wrr: wrr::State,
+    /// The same with a tree.
+    tree_wrr: wrr::State,
     model: Model,
     ids: u32,
 }
 
 impl Both {
-    /// The slot of the `n`th server and its place in the list.
+    /// Returns the slot of the `n`th server and its position in the list.
     fn nth(&self, n: usize) -> Option<(usize, usize)> {
         let n = n.checked_rem(self.model.list.len())?;
         let id = self.model.list[n].id;
@@ -398,9 +401,9 @@ impl Both {
         true
     }
 
-    /// More room, or less.
-    fn plant(&mut self) {
-        self.trees = Trees::new(self.slots.0.len().max(ROOM));
+    /// Creates the trees anew, with room for all slots.
+    fn rebuild_trees(&mut self) {
+        self.trees = Trees::new(self.slots.0.len().max(SLOTS));
         for (slot, &dest) in self.slots.0.iter().enumerate() {
             self.trees.set(slot, dest);
         }
@@ -418,8 +421,8 @@ impl Both {
         prop_assert_eq!(id(self.rr.pick(slots)), model.rr(), "rr");
         let wrr = model.wrr();
         prop_assert_eq!(id(self.wrr.pick(slots)), wrr, "wrr");
-        let tall = self.tall_wrr.pick_with(slots, &trees.heaviest);
-        prop_assert_eq!(id(tall), wrr, "wrr by tree");
+        let by_tree = self.tree_wrr.pick_with(slots, &trees.max_weight);
+        prop_assert_eq!(id(by_tree), wrr, "wrr by tree");
 
         for (tree, (kind, choice)) in trees.least.iter().zip(LEAST) {
             let wanted = choice(model);
@@ -435,8 +438,8 @@ impl Both {
             move |below| draws.next().unwrap() % below
         };
         prop_assert_eq!(id(twos::pick(slots, source())), wanted, "twos");
-        let tall = twos::pick_with(slots, &trees.sum, source());
-        prop_assert_eq!(id(tall), wanted, "twos by tree");
+        let by_tree = twos::pick_with(slots, &trees.sum, source());
+        prop_assert_eq!(id(by_tree), wanted, "twos by tree");
         Ok(())
     }
 
@@ -452,9 +455,9 @@ impl Both {
                     overloaded: false,
                 };
                 self.slots.0.push(Some(dest));
-                self.plant();
+                self.rebuild_trees();
                 self.wrr.added(weight);
-                self.tall_wrr.added(weight);
+                self.tree_wrr.added(weight);
                 self.model.list.insert(0, dest);
                 self.model.wrr_changed();
             }
@@ -464,7 +467,7 @@ impl Both {
                     self.trees.set(slot, None);
                     self.rr.removed(&self.slots, slot);
                     self.wrr.changed(&self.slots);
-                    self.tall_wrr.changed(&self.slots);
+                    self.tree_wrr.changed(&self.slots);
                     self.model.removed(self.model.list[n].id);
                     self.model.wrr_changed();
                 }
@@ -472,7 +475,7 @@ impl Both {
             Op::Weight(n, weight) => {
                 if self.edit(n, |dest| dest.weight = weight) {
                     self.wrr.changed(&self.slots);
-                    self.tall_wrr.changed(&self.slots);
+                    self.tree_wrr.changed(&self.slots);
                     self.model.wrr_changed();
                 }
             }
@@ -487,17 +490,17 @@ impl Both {
             Op::Conns(n, active, inactive) => {
                 self.edit(n, |dest| (dest.active, dest.inactive) = (active, inactive));
             }
-            Op::CloseUp => {
-                self.rr.closed_up(&self.slots);
-                self.wrr.closed_up(&self.slots);
-                self.tall_wrr.closed_up(&self.slots);
+            Op::Compact => {
+                self.rr.compacted(&self.slots);
+                self.wrr.compacted(&self.slots);
+                self.tree_wrr.compacted(&self.slots);
                 self.slots.0.retain(Option::is_some);
-                self.plant();
+                self.rebuild_trees();
             }
             Op::Restart => {
                 self.rr = rr::State::new();
                 self.wrr = wrr::State::with_servers(&self.slots);
-                self.tall_wrr = self.wrr;
+                self.tree_wrr = self.wrr;
                 self.model.rr = None;
                 self.model.wrr = None;
                 self.model.wrr_measure();
@@ -552,8 +555,8 @@ fn every_cycle_of_wrr_is_in_proportion_to_the_weights() {
     });
 }
 
-/// 200 servers and 20,000 connections that come and go: the trees follow, with a walk for each
-/// change, and every choice is the one that a look at all servers makes.
+/// With 200 servers and 20,000 connections that come and go, the choices by tree equal those of
+/// comparing all servers.
 #[test]
 fn many_servers_get_the_same_choices_as_few() {
     const SERVERS: usize = 200;
@@ -604,7 +607,7 @@ fn many_servers_get_the_same_choices_as_few() {
     }
 }
 
-/// Each draw falls on a server as often as its weight says; place 0 is one more for the first.
+/// Each server is drawn as often as its weight; the draw 0 adds one for the first server.
 #[test]
 fn twos_draws_in_proportion_to_the_weights() {
     let weights = [1, 0, 5, 10, 4];
@@ -622,7 +625,7 @@ fn twos_draws_in_proportion_to_the_weights() {
             })
             .collect(),
     );
-    // Without connections, the first of both draws wins: every place in turn.
+    // Without connections, the first of two draws wins: try each possible draw.
     let sum: u64 = weights.iter().map(|&weight| weight as u64).sum();
     let mut picks = [0; 5];
     for place in 0..=sum {

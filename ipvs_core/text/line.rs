@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A line that is put together byte by byte. In a list of a million lines, [`core::fmt`] costs
-//! several times what it takes to find them.
+//! Formats a line of text without [`core::fmt`], which would take most of the time of reading a
+//! `/proc/net/ip_vs_conn` of a million lines.
 
 use super::ProtocolName;
 use crate::net::Addr;
 use core::fmt;
 
-/// More than a connection's line has: three addresses of IPv6, and 80 bytes for the rest.
-const ROOM: usize = 200;
+/// The longest line in bytes. A connection's line has at most three IPv6 addresses and about 80
+/// other bytes.
+const MAX_LEN: usize = 200;
 
-/// A line of ASCII text. What there is no room for is left out.
+/// A line of ASCII text. Text that does not fit is dropped.
 pub(super) struct Line {
-    bytes: [u8; ROOM],
+    bytes: [u8; MAX_LEN],
     len: usize,
 }
 
 impl Line {
     pub(super) const fn new() -> Self {
         Self {
-            bytes: [0; ROOM],
+            bytes: [0; MAX_LEN],
             len: 0,
         }
     }
@@ -33,13 +34,13 @@ impl Line {
         }
     }
 
-    /// Adds one character of ASCII.
+    /// Appends one ASCII character.
     #[inline]
     pub(super) fn byte(&mut self, byte: u8) {
         self.put([byte]);
     }
 
-    /// Adds text, which fills so many columns at least.
+    /// Appends text, padded with spaces to at least `width` columns.
     #[inline]
     pub(super) fn text(&mut self, text: &[u8], width: usize) {
         for &byte in text {
@@ -50,7 +51,8 @@ impl Line {
         }
     }
 
-    /// Adds the last digits of a hexadecimal number, at most 8.
+    /// Appends the lowest `DIGITS` hexadecimal digits of `value`, at most 8. Digits above 9 start
+    /// at the character `after_nine`.
     #[inline]
     fn hex<const DIGITS: usize>(&mut self, value: u32, after_nine: u8) {
         let mut rest = value.rotate_right((DIGITS as u32).wrapping_mul(4));
@@ -64,13 +66,13 @@ impl Line {
         }));
     }
 
-    /// Adds a port.
+    /// Appends a port, given in host byte order, as four hexadecimal digits.
     #[inline]
     pub(super) fn port(&mut self, port: u16) {
         self.hex::<4>(port.into(), b'A');
     }
 
-    /// Adds an address: one of IPv4 as a number, one of IPv6 in full.
+    /// Appends an address: IPv4 as eight hexadecimal digits, IPv6 as eight groups of four.
     #[inline]
     pub(super) fn addr(&mut self, addr: Addr) {
         let addr = match addr {
@@ -88,7 +90,7 @@ impl Line {
         }
     }
 
-    /// Adds a number, which fills so many columns at least.
+    /// Appends a decimal number, right-aligned in at least `width` columns.
     #[inline]
     pub(super) fn decimal(&mut self, value: u32, width: usize) {
         let mut digits = [b' '; 10];
@@ -106,7 +108,7 @@ impl Line {
         self.text(digits.get(first..).unwrap_or_default(), 0);
     }
 
-    /// Adds the name of a protocol, which fills 3 columns at least.
+    /// Appends the name of a protocol, padded to at least 3 columns.
     #[inline]
     pub(super) fn protocol(&mut self, protocol: ProtocolName) {
         match protocol.known() {
@@ -118,7 +120,7 @@ impl Line {
         }
     }
 
-    /// What was added.
+    /// Returns the line.
     pub(super) fn as_str(&self) -> Result<&str, fmt::Error> {
         let bytes = self.bytes.get(..self.len).unwrap_or_default();
         core::str::from_utf8(bytes).map_err(|_| fmt::Error)
@@ -171,11 +173,11 @@ mod tests {
     #[test]
     fn what_there_is_no_room_for_is_left_out() {
         let text = line(|line| {
-            line.text(b"", ROOM - 3);
+            line.text(b"", MAX_LEN - 3);
             line.addr(Addr::V4(Be32::ZERO));
             line.text(b"abcdef", 9);
         });
         assert_eq!(text.trim_start(), "abc");
-        assert_eq!(text.len(), ROOM);
+        assert_eq!(text.len(), MAX_LEN);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table of a scheduler that chooses by a hash.
+//! The lookup table of the schedulers `dh`, `sh` and `mh`. [`ipvs_core::sched::by_hash`] computes
+//! it and looks servers up in it.
 
 use super::{
     dests_view::DestView,
@@ -10,7 +11,7 @@ use crate::service::dest::Dest;
 use ipvs_core::sched::{
     by_hash::{
         Member,
-        NOBODY, //
+        NO_SERVER, //
     },
     ByHash,
     SchedRequest,
@@ -26,11 +27,12 @@ use linux::{
     rcu_slots::RcuSlots, //
 };
 
-/// Whom each place belongs to. Never changed: a reader sees one table or the next.
+/// The lookup table: the server of each bucket. It is immutable; readers see either the old or the
+/// new one.
 pub(super) struct LookupTable {
     dests: KVVec<SharedCell<Dest>>,
-    /// For each place the number of a server in `dests`.
-    places: KVVec<u32>,
+    /// For each bucket, the number of a server in `dests`.
+    buckets: KVVec<u32>,
 }
 
 fn member(dest: &Dest, change: Option<Change<'_>>) -> Member {
@@ -56,8 +58,8 @@ fn member(dest: &Dest, change: Option<Change<'_>>) -> Member {
 }
 
 impl LookupTable {
-    /// The table for the servers that there are, or will be when a change has been made; `None` if
-    /// there are too many of them. Sleeps.
+    /// Computes the table for the servers as they will be after the change. `None` if there are too
+    /// many of them. Sleeps.
     pub(super) fn new(
         kind: ByHash,
         rcu_slots: &RcuSlots<Dest>,
@@ -84,15 +86,15 @@ impl LookupTable {
         });
         taken?;
 
-        let mut places = KVVec::from_elem(NOBODY, kind.places(), GFP_KERNEL)?;
-        if kind.fill(&mut members, &mut places).is_err() {
+        let mut buckets = KVVec::from_elem(NO_SERVER, kind.table_size(), GFP_KERNEL)?;
+        if kind.fill(&mut members, &mut buckets).is_err() {
             return Ok(None);
         }
-        let map = Shared::pin_init(try_init!(Self { dests, places }? Error), GFP_KERNEL)?;
+        let map = Shared::pin_init(try_init!(Self { dests, buckets }? Error), GFP_KERNEL)?;
         Ok(Some(map))
     }
 
-    /// The server for a new connection.
+    /// Picks the server for a new connection.
     #[inline]
     pub(super) fn pick<'rcu>(
         &self,
@@ -101,8 +103,8 @@ impl LookupTable {
         flags: u32,
         rcu: ReadLocked<'rcu>,
     ) -> Option<DestView<'rcu>> {
-        kind.pick(arrival, flags, |place| {
-            let number = *self.places.get(place)?;
+        kind.pick(arrival, flags, |bucket| {
+            let number = *self.buckets.get(bucket)?;
             self.dests.get(number as usize)?.get(rcu).map(DestView)
         })
     }

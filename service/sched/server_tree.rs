@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Many servers: a tree that is brought up to date before each choice.
+//! The tree of a service with many servers, which is updated before each choice.
+//! [`ipvs_core::sched::tree`] is the data structure.
 
 use super::{
     dests_view::{
@@ -13,10 +14,10 @@ use crate::service::dest::Dest;
 use ipvs_core::sched::{
     least::Load,
     tree::{
-        Heaviest,
+        MaxWeight,
         Node,
-        Sum,
         Tree, //
+        WeightSum,
     },
     twos,
     wrr,
@@ -33,16 +34,16 @@ use linux::rcu::{
     Shared, //
 };
 
-/// So few servers are looked at one by one: that costs no more, and takes no lock.
+/// Up to this number, servers are looked at one by one, which costs no more and needs no lock.
 const FEW: usize = 32;
 
 enum Kind {
     LeastLoad(LeastLoad, Tree<KVVec<Load>>),
-    Heaviest(Tree<KVVec<Heaviest>>),
-    Sum(Tree<KVVec<Sum>>),
+    MaxWeight(Tree<KVVec<MaxWeight>>),
+    WeightSum(Tree<KVVec<WeightSum>>),
 }
 
-/// A tree of the servers of a service, and who of them has changed.
+/// The tree of a service's servers, and the set of servers that have changed.
 pub(super) struct ServerTree {
     marks: Shared<DirtySlots>,
     kind: Kind,
@@ -57,16 +58,18 @@ impl Kind {
     fn new(kind: SchedulerKind, slots: usize) -> Result<Option<(Self, LoadInput)>> {
         Ok(Some(match kind {
             SchedulerKind::LeastLoad(kind) => {
-                (Self::LeastLoad(kind, tree(slots)?), kind.looks_at())
+                (Self::LeastLoad(kind, tree(slots)?), kind.load_input())
             }
             SchedulerKind::Locality(_) => (
                 Self::LeastLoad(LeastLoad::Wlc, tree(slots)?),
-                LeastLoad::Wlc.looks_at(),
+                LeastLoad::Wlc.load_input(),
             ),
             SchedulerKind::RoundRobin(RoundRobin::Wrr) => {
-                (Self::Heaviest(tree(slots)?), LoadInput::Weight)
+                (Self::MaxWeight(tree(slots)?), LoadInput::Weight)
             }
-            SchedulerKind::Random(Random::Twos) => (Self::Sum(tree(slots)?), LoadInput::Weight),
+            SchedulerKind::Random(Random::Twos) => {
+                (Self::WeightSum(tree(slots)?), LoadInput::Weight)
+            }
             SchedulerKind::RoundRobin(RoundRobin::Rr) | SchedulerKind::ByHash(_) => {
                 return Ok(None)
             }
@@ -80,53 +83,53 @@ impl Kind {
                 slot,
                 server.map_or(Load::EMPTY, |server| kind.load(&server, slot)),
             ),
-            Self::Heaviest(tree) => tree.set(
+            Self::MaxWeight(tree) => tree.set(
                 slot,
-                server.map_or(Heaviest::EMPTY, |server| wrr::weight_of(&server)),
+                server.map_or(MaxWeight::EMPTY, |server| wrr::weight_of(&server)),
             ),
-            Self::Sum(tree) => tree.set(
+            Self::WeightSum(tree) => tree.set(
                 slot,
-                server.map_or(Sum::EMPTY, |server| twos::weight_of(&server)),
+                server.map_or(WeightSum::EMPTY, |server| twos::weight_of(&server)),
             ),
         }
     }
 }
 
 impl ServerTree {
-    /// A tree with room for so many slots; `None` if they are few, or if the scheduler has no use
-    /// for it. Sleeps.
+    /// Creates a tree for `slots` slots. `None` if they are few, or if the scheduler does not use a
+    /// tree. Sleeps.
     pub(super) fn new(kind: SchedulerKind, slots: usize) -> Result<Option<Self>> {
         if slots <= FEW {
             return Ok(None);
         }
-        let Some((kind, looks_at)) = Kind::new(kind, slots)? else {
+        let Some((kind, load_input)) = Kind::new(kind, slots)? else {
             return Ok(None);
         };
         Ok(Some(Self {
-            marks: DirtySlots::new(slots, looks_at)?,
+            marks: DirtySlots::new(slots, load_input)?,
             kind,
         }))
     }
 
-    /// Takes a server in, which tells of its changes from now on.
+    /// Adds a server and requests notifications about its changes.
     pub(super) fn watch(&mut self, slot: usize, dest: Borrowed<'_, Dest>) {
         dest.notifier.set(&self.marks, slot);
         self.kind.set(slot, Some(DestView(dest)));
     }
 
-    /// The server in a slot has gone.
+    /// Removes the server in a slot.
     pub(super) fn vacate(&mut self, slot: usize) {
         self.kind.set(slot, None);
     }
 
-    /// Looks at the servers that have changed since the last time.
+    /// Updates the tree for the servers that have changed.
     #[inline]
     pub(super) fn catch_up(&mut self, servers: &DestsView<'_, '_>) {
         let Self { marks, kind } = self;
         marks.slots.drain(|slot| kind.set(slot, servers.get(slot)));
     }
 
-    /// The server with the least load.
+    /// Returns the server with the least load.
     #[inline]
     pub(super) fn least<'rcu>(&self, servers: &DestsView<'_, 'rcu>) -> Option<DestView<'rcu>> {
         match &self.kind {
@@ -135,18 +138,18 @@ impl ServerTree {
         }
     }
 
-    /// The weights.
-    pub(super) fn heaviest(&self) -> Option<&Tree<KVVec<Heaviest>>> {
+    /// Returns the tree for `wrr`, if it is one.
+    pub(super) fn max_weight(&self) -> Option<&Tree<KVVec<MaxWeight>>> {
         match &self.kind {
-            Kind::Heaviest(tree) => Some(tree),
+            Kind::MaxWeight(tree) => Some(tree),
             _ => None,
         }
     }
 
-    /// The sums of weights.
-    pub(super) fn sum(&self) -> Option<&Tree<KVVec<Sum>>> {
+    /// Returns the tree for `twos`, if it is one.
+    pub(super) fn sum(&self) -> Option<&Tree<KVVec<WeightSum>>> {
         match &self.kind {
-            Kind::Sum(tree) => Some(tree),
+            Kind::WeightSum(tree) => Some(tree),
             _ => None,
         }
     }

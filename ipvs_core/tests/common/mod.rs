@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Property tests that check the same cases every time.
+//! Deterministic property tests: they check the same cases in each run.
 
 use proptest::{
     strategy::Strategy,
@@ -12,8 +12,8 @@ use proptest::{
     },
 };
 
-/// Checks that `property` holds for `cases` values of `values`; says the simplest one for which it
-/// doesn't.
+/// Checks that `property` holds for `cases` random values of `values`. Panics with the simplest
+/// value for which it does not.
 pub(crate) fn holds<S: Strategy>(
     cases: u32,
     values: S,

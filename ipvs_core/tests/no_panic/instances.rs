@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Uses of everything generic or inlined in `ipvs_core`, so that their code is generated here and
-//! can be searched for calls into `core::panicking`. Compiled by `check.sh`, never run.
+//! Instantiates all generic and inlined code of `ipvs_core`, so that it can be searched for calls
+//! into `core::panicking`. Compiled by `check.sh`, never run.
 
 use core::sync::atomic::AtomicU64;
 use ipvs_core::{
@@ -11,7 +11,7 @@ use ipvs_core::{
     },
     est::Estimator,
     flow::{
-        hash_end,
+        hash_endpoint,
         Flow4,
         Flow6,
         HashKey,
@@ -30,7 +30,7 @@ use ipvs_core::{
     ipv6::{
         self,
         Ipv6Header,
-        Source, //
+        PacketBytes, //
     },
     net::{
         Addr,
@@ -57,7 +57,7 @@ use ipvs_core::{
         timeout,
         Attr,
         AttrError,
-        COMMAND_RULES, //
+        COMMAND_POLICY, //
     },
     resize::Limits,
     sched::{
@@ -69,13 +69,13 @@ use ipvs_core::{
         locality::{
             self,
             Sweep,
-            Sweeps, //
+            SweepSchedule, //
         },
         rr,
         tree::{
-            Heaviest,
-            Sum,
+            MaxWeight,
             Tree, //
+            WeightSum,
         },
         twos,
         wrr,
@@ -105,7 +105,7 @@ use ipvs_core::{
     tunnel,
 };
 
-/// A server with everything that schedulers ask for.
+/// A server.
 #[derive(Clone, Copy)]
 pub struct Dest {
     weight: i32,
@@ -132,7 +132,7 @@ impl Server for Dest {
     }
 }
 
-/// Servers as the module keeps them.
+/// Servers in slots, as in the module.
 pub struct Slots<'a>(&'a [Option<&'a Dest>]);
 
 impl<'a> Servers for Slots<'a> {
@@ -147,7 +147,7 @@ impl<'a> Servers for Slots<'a> {
     }
 }
 
-/// A sink that runs out of room, as far as the compiler knows.
+/// A sink that may run out of room, as far as the compiler can tell.
 pub struct Sink(usize);
 
 impl AttrSink for Sink {
@@ -173,7 +173,7 @@ impl AttrSink for Sink {
     }
 }
 
-/// Text that goes nowhere.
+/// A writer that discards text.
 pub struct Text;
 
 impl core::fmt::Write for Text {
@@ -189,13 +189,13 @@ pub fn hash(flow: &Flow4, service: &ServiceKey, key: &HashKey) -> u32 {
 
 #[no_mangle]
 pub fn hash6(flow: &Flow6, addr: Addr, key: &HashKey) -> u32 {
-    flow.hash(key) ^ flow.reversed().hash(key) ^ hash_end(key, addr, flow.src_port, 1)
+    flow.hash(key) ^ flow.reversed().hash(key) ^ hash_endpoint(key, addr, flow.src_port, 1)
 }
 
-/// A packet whose bytes lie elsewhere.
+/// A packet that is not in a slice.
 pub struct Elsewhere<'a>(&'a [u8], usize);
 
-impl Source for Elsewhere<'_> {
+impl PacketBytes for Elsewhere<'_> {
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         self.0.read(at.checked_sub(self.1)?)
     }
@@ -237,8 +237,8 @@ pub fn rewrite6(
 #[no_mangle]
 pub fn tunnels(gue: &[u8; 12], gre: &[u8; 4], kind: u8, port: Be16) -> Option<(usize, u8, Be16)> {
     let tunnel = tunnel::Tunnel::new(kind, port, 3)?;
-    let (port, between) = tunnel::parse_gue(gue)?;
-    let len = tunnel::parse_gre(gre)?.len.wrapping_add(between.len);
+    let (port, encap) = tunnel::parse_gue(gue)?;
+    let len = tunnel::parse_gre(gre)?.len.wrapping_add(encap.len);
     Some((len, tunnel.protocol(4), port))
 }
 
@@ -305,7 +305,7 @@ pub fn tcp_state(
 #[no_mangle]
 pub fn pick_rr<'a>(state: &mut rr::State, servers: &Slots<'a>, slot: usize) -> Option<&'a Dest> {
     state.removed(servers, slot);
-    state.closed_up(servers);
+    state.compacted(servers);
     state.pick(servers)
 }
 
@@ -314,11 +314,11 @@ pub fn pick_wrr<'a>(
     state: &mut wrr::State,
     servers: &Slots<'a>,
     weight: i32,
-    tree: &mut Tree<&mut [Heaviest]>,
+    tree: &mut Tree<&mut [MaxWeight]>,
 ) -> Option<&'a Dest> {
     state.added(weight);
     state.changed(servers);
-    state.closed_up(servers);
+    state.compacted(servers);
     if weight == 1 {
         *state = wrr::State::with_servers(servers);
     }
@@ -344,7 +344,7 @@ pub fn pick_least<'a>(
 #[no_mangle]
 pub fn pick_twos<'a>(
     servers: &Slots<'a>,
-    tree: &mut Tree<&mut [Sum]>,
+    tree: &mut Tree<&mut [WeightSum]>,
     slot: usize,
     random: u64,
 ) -> Option<&'a Dest> {
@@ -371,17 +371,17 @@ pub fn pick_by_hash<'a>(
 #[no_mangle]
 pub fn pick_by_target<'a>(
     servers: &Slots<'a>,
-    sweeps: &mut Sweeps,
+    sweeps: &mut SweepSchedule,
     target: Addr,
     key: &HashKey,
     count: usize,
 ) -> Option<&'a Dest> {
     let set = || servers.0.iter().copied().flatten();
-    let least = lblcr::least(set());
+    let least = lblcr::least_loaded(set());
     match sweeps.due(count) {
-        Sweep::Nothing if locality::hash(target, key) != 0 => lblcr::most(set()),
-        _ if lblcr::shrinks(count, count, 1) => None,
-        _ => least.filter(|server| lblc::keeps(server, servers)),
+        Sweep::Nothing if locality::hash(target, key) != 0 => lblcr::most_loaded(set()),
+        _ if lblcr::should_shrink(count, count, 1) => None,
+        _ => least.filter(|server| lblc::is_usable(server, servers)),
     }
 }
 
@@ -395,7 +395,7 @@ pub fn mark(dirty_bits: &DirtyBits<&[AtomicU64]>, slot: usize, sum: &mut usize) 
 #[no_mangle]
 pub fn request(data: &[u8]) -> Result<(), AttrError> {
     let attrs: [Option<Attr<'_>>; 7] =
-        ipvs_core::netlink::parse(Attrs::new(data, 0), &COMMAND_RULES)?;
+        ipvs_core::netlink::parse(Attrs::new(data, 0), &COMMAND_POLICY)?;
     let [_, service, dest, daemon, ..] = attrs;
     let service = service::parse(service, true)?;
     let dest = dest::parse(dest)?;
@@ -433,8 +433,8 @@ pub fn limits(
     thresholds: Thresholds,
 ) -> Option<u32> {
     let conns = count as u32;
-    let overloaded = thresholds.after_set(conns, thresholds.left(conns))
-        || thresholds.reached(conns) && thresholds.after_add(conns)
+    let overloaded = thresholds.after_set(conns, thresholds.fell_below_lower(conns))
+        || thresholds.reached_upper(conns) && thresholds.after_add(conns)
         || thresholds.after_remove(conns);
     limits
         .wanted(count, bits, load_factor)

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How long connections last without a packet, by protocol and state. C: `timeout_table` of
+//! `struct ip_vs_proto_data`.
+
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
+};
+use ipvs_core::{
+    tcp,
+    udp, //
+};
+use linux::jiffies::HZ;
+
+/// Timeouts by state, in ticks.
+pub(crate) struct Timeouts {
+    tcp: [AtomicU32; tcp::STATES],
+    udp: AtomicU32,
+}
+
+impl Timeouts {
+    /// Makes those of a new namespace: the protocols' defaults.
+    pub(crate) fn new() -> Self {
+        Self {
+            tcp: tcp::DEFAULT_TIMEOUTS.map(|secs| AtomicU32::new(secs.wrapping_mul(HZ))),
+            udp: AtomicU32::new(udp::DEFAULT_TIMEOUT.wrapping_mul(HZ)),
+        }
+    }
+
+    /// Returns that of a TCP state, in ticks.
+    #[inline]
+    pub(crate) fn tcp(&self, state: tcp::TcpState) -> u32 {
+        self.tcp
+            .get(usize::from(state.number()))
+            .map_or(0, |ticks| ticks.load(Relaxed))
+    }
+
+    /// Returns that of UDP, in ticks.
+    #[inline]
+    pub(crate) fn udp(&self) -> u32 {
+        self.udp.load(Relaxed)
+    }
+
+    /// Sets that of a TCP state, in seconds.
+    pub(crate) fn set_tcp(&self, state: tcp::TcpState, secs: u32) {
+        if let Some(ticks) = self.tcp.get(usize::from(state.number())) {
+            ticks.store(secs.wrapping_mul(HZ), Relaxed);
+        }
+    }
+
+    /// Sets that of UDP, in seconds.
+    pub(crate) fn set_udp(&self, secs: u32) {
+        self.udp.store(secs.wrapping_mul(HZ), Relaxed);
+    }
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The birth and death of a network namespace: makes all that there is for one, from the tables to the
+//! files that show them. C: `__ip_vs_init()`, `__ip_vs_cleanup_batch()`, `__ip_vs_dev_cleanup_batch()`.
+//!
+//! This is the only file that knows every part. `Documentation/locking.rst` has the states that a
+//! namespace goes through.
+
+use crate::{
+    conn::expire_nodest,
+    ctl::{
+        procfs,
+        sysctl, //
+    },
+    defence::drop_entry::DefenceWork,
+    family::{
+        V4,
+        V6, //
+    },
+    netns::{
+        services::{
+            ServiceTables,
+            ServiceTablesResize, //
+        },
+        tables::{
+            Caches,
+            ConnTables,
+            PerFamily, //
+        },
+        timeouts::Timeouts,
+        Config,
+        Files,
+        Netns, //
+    },
+    service::{
+        sched::sweep::LblcExpiry,
+        trash::Trash, //
+    },
+    settings::{
+        Settings,
+        CONN_MAX, //
+    },
+    stats::est::Estimation, //
+};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::Arc, //
+};
+use linux::{
+    expiring::Quota,
+    net::{
+        Net,
+        OwnNet,
+        PerNet,
+        Registry, //
+    },
+    rcu,
+    work::Work, //
+};
+
+static REGISTRY: Registry<Netns> = Registry::new();
+
+/// What namespaces have in common.
+pub(crate) struct Common {
+    v4: Caches<V4>,
+    v6: Caches<V6>,
+    /// How many namespaces there have been (C: `ipvs_netns_cnt`).
+    born: AtomicU32,
+}
+
+impl Common {
+    /// Makes it, without connections.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            v4: Caches::new(c"ip_vs_conn", c"ip_vs_template")?,
+            v6: Caches::new(c"ip_vs_conn6", c"ip_vs_template6")?,
+            born: AtomicU32::new(0),
+        })
+    }
+}
+
+/// Returns how many connections a new namespace may have: as many as the first one may at present.
+fn conn_max(net: &OwnNet) -> i32 {
+    if net.is_init() {
+        return CONN_MAX;
+    }
+    rcu::read(|rcu| {
+        Netns::of(Net::init(), rcu).map_or(CONN_MAX, |first| first.settings.conn_max.get())
+    })
+}
+
+impl PerNet for Netns {
+    type Common = Common;
+
+    fn new(net: OwnNet, common: &Common) -> Result<Pin<KBox<Self>>> {
+        let service_tables = Arc::pin_init(ServiceTables::new(), GFP_KERNEL)?;
+        let conn_quota = Arc::new(Quota::new(), GFP_KERNEL)?;
+        let settings = Arc::pin_init(Settings::new(conn_max(&net), net.is_init()), GFP_KERNEL)?;
+        let v4 = PerFamily::new(&common.v4, &conn_quota, &settings)?;
+        let v6 = PerFamily::new(&common.v6, &conn_quota, &settings)?;
+        let timeouts = Arc::new(Timeouts::new(), GFP_KERNEL)?;
+        let tables = ConnTables {
+            v4: v4.tables(),
+            v6: v6.tables(),
+        };
+        let watch = Work::new(
+            DefenceWork::new(settings.clone(), timeouts.clone(), tables.clone()),
+            c"ipvs_defence",
+            kernel::static_lock_class!(),
+        )?;
+        let number = common.born.fetch_add(1, Relaxed);
+        let estimation = Arc::pin_init(
+            Estimation::new(service_tables.clone(), settings.clone(), number)?,
+            GFP_KERNEL,
+        )?;
+        let service_tables_resize = Arc::new(
+            Work::new(
+                ServiceTablesResize::new(service_tables.clone(), settings.clone()),
+                c"ipvs_model_resize",
+                kernel::static_lock_class!(),
+            )?,
+            GFP_KERNEL,
+        )?;
+        let ctx = sysctl::SysctlCtx {
+            settings: settings.clone(),
+            watch,
+            estimation: estimation.clone(),
+            conn_resize4: v4.conn_resize.clone(),
+            conn_resize6: v6.conn_resize.clone(),
+            service_tables_resize: service_tables_resize.clone(),
+        };
+        let files = Files::new(
+            procfs::files(&net)?,
+            KBox::new(sysctl::files(&net, ctx)?, GFP_KERNEL)?,
+        );
+        KBox::try_pin_init(
+            try_pin_init!(Self {
+                files,
+                config <- new_mutex!(
+                    Config {
+                        hooks4: None,
+                        hooks6: None,
+                        uses: KVec::new(),
+                        closed: false,
+                    },
+                    "ipvs_config"
+                ),
+                estimation,
+                service_tables_resize,
+                sweeper: Work::new(
+                    LblcExpiry(service_tables.clone()),
+                    c"ipvs_sweeper",
+                    kernel::static_lock_class!(),
+                )?,
+                nodest_expiry: Work::new(
+                    expire_nodest::Expiry(tables),
+                    c"ipvs_nodest",
+                    kernel::static_lock_class!(),
+                )?,
+                trash: Trash::new(service_tables.clone())?,
+                v4,
+                v6,
+                conn_quota,
+                service_tables,
+                timeouts,
+                settings,
+                net,
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    fn shut(self: Pin<&Self>) {
+        self.close();
+    }
+
+    fn registry() -> &'static Registry<Self> {
+        &REGISTRY
+    }
+}
