@@ -35,6 +35,17 @@ def test(promise, modules=("c", "rust")):
     return register
 
 
+def test_each(subjects, promise, modules=("c", "rust")):
+    """Register a function once for each subject, which it gets after what
+    setup() provides. The promise begins with the subject's name."""
+    def register(function):
+        for subject in subjects:
+            test(f"{subject}: {promise}", modules)(
+                lambda value, subject=subject: function(value, subject))
+        return function
+    return register
+
+
 def note(text):
     """A TAP diagnostic."""
     for line in str(text).splitlines():
