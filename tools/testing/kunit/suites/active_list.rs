@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects that are enrolled and visited: [`linux::active_list`].
+//! Tests of [`linux::active_list`]: objects that are activated and visited.
 
 use crate::{
     ledger::{
@@ -33,11 +33,11 @@ use linux::{
     },
 };
 
-/// An object that counts.
+/// An object with a counter.
 struct Item {
     token: Token,
     count: AtomicU32,
-    /// What the last visit saw.
+    /// The counter at the last visit.
     seen: AtomicU32,
     visits: AtomicU32,
 }
@@ -74,7 +74,7 @@ fn object(ledger: &Arc<NetnsStats>, number: u32) -> Result<Object> {
     Shared::pin_init(item, GFP_KERNEL)
 }
 
-/// A roll that is open.
+/// Creates an open list.
 fn active_list() -> Result<Arc<ActiveList<Item>>> {
     let active_list = Arc::pin_init(ActiveList::new(), GFP_KERNEL)?;
     active_list.open();
@@ -85,7 +85,7 @@ fn activate(active_list: &ActiveList<Item>, object: &Object) {
     rcu::read(|rcu| active_list.activate(object.borrow(rcu), rcu));
 }
 
-/// Changes an object and enrols it.
+/// Changes an object and activates it.
 fn count(active_list: &ActiveList<Item>, object: &Object) {
     rcu::read(|rcu| {
         object.count.fetch_add(1, Ordering::Relaxed);
@@ -93,7 +93,7 @@ fn count(active_list: &ActiveList<Item>, object: &Object) {
     });
 }
 
-/// Visits all; those want to be visited again whose number is one of `again`.
+/// Visits all objects. Those whose numbers are in `again` ask to be visited again.
 fn visit(active_list: &ActiveList<Item>, again: core::ops::Range<u32>) {
     let visit = |item: &Item| {
         item.visit();
@@ -102,10 +102,10 @@ fn visit(active_list: &ActiveList<Item>, again: core::ops::Range<u32>) {
     active_list.visit(visit, Item::has_changed, || false);
 }
 
-/// No object.
+/// No objects.
 const NONE: core::ops::Range<u32> = 0..0;
 
-/// Counts for an object as packets do.
+/// Counts packets for an object.
 struct Packets {
     active_list: Arc<ActiveList<Item>>,
     object: Object,
@@ -191,7 +191,7 @@ mod cases {
         let ledger = NetnsStats::new(1)?;
         let (active_list, object) = (active_list()?, object(&ledger, 0)?);
         activate(&active_list, &object);
-        // Who changes it now finds it enrolled.
+        // A change during the visit finds it active.
         let visit_and_change = |item: &Item| {
             item.visit();
             count(&active_list, &object);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! References that readers share: [`linux::rcu`].
+//! Tests of [`linux::rcu`]: references that are shared with readers.
 
 use crate::{
     ledger::{
@@ -33,7 +33,7 @@ struct Huge {
     bytes: [u8; 1 << 30],
 }
 
-/// An object that is initialised in two steps.
+/// An object that is initialized in two steps.
 #[pin_data]
 struct Pair {
     first: Token,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects that are enrolled by who changes them, and visited (`linux/active_list.rs`).
+//! Objects that are activated by whoever changes them, and visited (`linux/active_list.rs`).
 
 use super::explore;
 use crate::{
@@ -32,7 +32,7 @@ use std::{
     },
 };
 
-/// What happens to an object, which the models alone look at.
+/// The record of what happens to an object, for the assertions of the models.
 #[derive(Default)]
 struct Log {
     visits: AtomicUsize,
@@ -49,10 +49,10 @@ impl Log {
     }
 }
 
-/// Counts as statistics do: each thread has its own counter, without order.
+/// An object that counts as statistics do: each thread has its own counter, without ordering.
 struct RefCounted {
     counters: [AtomicU32; 2],
-    /// The sum that the last visit saw.
+    /// The sum at the last visit.
     seen: AtomicUsize,
     log: Arc<Log>,
 }
@@ -92,7 +92,7 @@ fn new_object() -> (Shared<RefCounted>, Arc<Log>) {
         seen: AtomicUsize::new(0),
         log: Arc::clone(&log),
     };
-    // SAFETY: Writes all of it.
+    // SAFETY: The closure initializes all of `slot`.
     let init = unsafe {
         pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut RefCounted| {
             slot.write(counted);
@@ -112,7 +112,7 @@ impl Deref for Shareable {
     }
 }
 
-/// A roll that is open.
+/// Creates an open list.
 fn active_list() -> Arc<Shareable> {
     let active_list = KBox::try_pin_init(ActiveList::new(), GFP_KERNEL).unwrap();
     active_list.open();
@@ -123,7 +123,7 @@ fn activate(active_list: &ActiveList<RefCounted>, entry: &Shared<RefCounted>) {
     rcu::read(|rcu| active_list.activate(entry.borrow(rcu), rcu));
 }
 
-/// A packet of that thread.
+/// Counts a packet of a thread.
 fn count(active_list: &ActiveList<RefCounted>, entry: &Shared<RefCounted>, thread: usize) {
     rcu::read(|rcu| {
         entry.count(thread);
@@ -131,7 +131,7 @@ fn count(active_list: &ActiveList<RefCounted>, entry: &Shared<RefCounted>, threa
     });
 }
 
-/// Visits all, which want to be visited `again` or not.
+/// Visits all objects. `again` tells whether they ask to be visited again.
 fn visit(active_list: &ActiveList<RefCounted>, again: bool) {
     let visit = |counted: &RefCounted| {
         counted.visit();
@@ -174,7 +174,8 @@ fn what_is_enrolled_during_a_visit_is_visited_then_or_next_time() {
     });
 }
 
-/// Its link still leads to what was behind it before, for who has not seen that it left.
+/// For a thread that has not seen that the object left, its link still leads to the object behind
+/// it.
 #[test]
 fn what_is_enrolled_again_as_it_leaves_leads_to_the_next() {
     explore(3, || {
@@ -303,7 +304,8 @@ fn a_roll_is_closed_while_it_is_visited() {
     });
 }
 
-/// Who enrols it writes its link, and the one roll has to be done with that by then.
+/// The thread that activates the object writes its link, which the old list must not use any more
+/// by then.
 #[test]
 fn an_object_goes_from_one_roll_to_another() {
     explore(3, || {
@@ -322,14 +324,14 @@ fn an_object_goes_from_one_roll_to_another() {
     });
 }
 
-/// An object in a cell, and enrolled.
+/// Creates an active object in a cell.
 fn in_cell(active_list: &ActiveList<RefCounted>) -> (Arc<SharedCell<RefCounted>>, Arc<Log>) {
     let (entry, log) = new_object();
     activate(active_list, &entry);
     (Arc::new(SharedCell::new(entry)), log)
 }
 
-/// A packet that finds its object in a cell, if it is there, and has `f` look at it.
+/// Finds an object in a cell, if there is one, and calls `f` with it.
 fn count_in_cell<R>(
     active_list: &ActiveList<RefCounted>,
     cell: &SharedCell<RefCounted>,
@@ -356,7 +358,7 @@ fn what_nobody_else_has_is_dropped_once_and_not_used_then() {
         drop(cell.exchange(None));
         visit(&active_list, true);
         packets.join().unwrap();
-        // It may have been enrolled while it left.
+        // It may have been activated while it left.
         visit(&active_list, true);
         rcu::drain();
         assert_eq!((log.visits(), log.dropped()), (0, 1));
@@ -380,7 +382,7 @@ fn a_change_of_what_a_reader_keeps_is_seen() {
             }
             assert_eq!((entry.seen(), log.dropped()), (1, 0));
         }
-        // A visit may have kept it for the change.
+        // The visit may have deferred it because of the change.
         visit(&active_list, true);
         rcu::drain();
         assert_eq!(log.dropped(), 1);
