@@ -13,7 +13,10 @@
 //! other times than deadlines are set, so a template that still has a connection waits until the C
 //! module's timer would have fired at the latest, and ends with its last connection up to then.
 
-use super::MANY_PACKETS;
+use super::lifetime::{
+    Deadline,
+    PacketCount, //
+};
 use crate::{
     family::Family,
     log,
@@ -22,7 +25,7 @@ use crate::{
     settings::Settings, //
 };
 use core::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU8, AtomicUsize,
+    AtomicBool, AtomicU32,
     Ordering::{
         AcqRel,
         Acquire,
@@ -78,12 +81,12 @@ pub(crate) struct Template<F: Family> {
     orphan: AtomicBool,
     /// Set while its time is over and it waits for connections that may be due at the same time.
     overdue: AtomicBool,
-    packets: AtomicU8,
+    packets: PacketCount,
     /// Its connections, or [`ENDED`].
     conns: AtomicU32,
     /// How long it lasts after it was used, in ticks.
     timeout: AtomicU32,
-    deadline: AtomicUsize,
+    deadline: Deadline,
 }
 
 /// Its time was over while it had no connection, and it gets none any more.
@@ -189,11 +192,11 @@ impl<F: Family> Template<F> {
             assured: AtomicBool::new(false),
             orphan: AtomicBool::new(false),
             overdue: AtomicBool::new(false),
-            packets: AtomicU8::new(0),
+            packets: PacketCount::new(),
             // In use by whoever gets it here.
             conns: AtomicU32::new(1),
             timeout: AtomicU32::new(timeout),
-            deadline: AtomicUsize::new(jiffies::now().wrapping_add(timeout as usize)),
+            deadline: Deadline::after(timeout),
         };
         let new = match TemplateTable::alloc(table, template, most) {
             Ok(new) => new,
@@ -298,7 +301,7 @@ impl<F: Family> Template<F> {
     /// Tells whether its time is over and it waits a little longer for its connections. Not if it was
     /// restarted as the timer set the flag.
     fn is_overdue(&self) -> bool {
-        self.overdue.load(Relaxed) && !jiffies::after(self.deadline.load(Relaxed), jiffies::now())
+        self.overdue.load(Relaxed) && self.deadline.is_over()
     }
 
     /// It ends with its last connection.
@@ -306,12 +309,9 @@ impl<F: Family> Template<F> {
         self.orphan.store(true, Relaxed);
     }
 
-    /// Counts a packet that goes by it alone. Nothing is written once there are many.
+    /// Counts a packet that goes by it alone.
     pub(crate) fn count_packet(&self) {
-        let packets = self.packets.load(Relaxed);
-        if packets < MANY_PACKETS {
-            self.packets.store(packets.wrapping_add(1), Relaxed);
-        }
+        self.packets.add();
     }
 
     /// How long it lasts after it was used, in ticks.
@@ -321,12 +321,12 @@ impl<F: Family> Template<F> {
 
     /// How many packets went by it one by one, as far as anyone asks.
     pub(crate) fn packets(&self) -> u8 {
-        self.packets.load(Relaxed)
+        self.packets.get()
     }
 
     /// How many ticks are left to it.
     pub(crate) fn remaining(&self) -> usize {
-        jiffies::left_until(self.deadline.load(Relaxed))
+        self.deadline.remaining()
     }
 }
 
@@ -343,13 +343,12 @@ fn begin<F: Family>(template: &PublishedTemplate<F>) -> Option<TemplateRef<'_, F
 
 /// Lets it last `timeout` more ticks.
 fn restart<F: Family>(template: &PublishedTemplate<F>, timeout: u32) {
-    let deadline = jiffies::now().wrapping_add(timeout as usize);
-    let old = template.deadline.swap(deadline, Relaxed);
+    let is_earlier = template.deadline.replace(timeout);
     let waited = template.overdue.load(Relaxed);
     if waited {
         template.overdue.store(false, Relaxed);
     }
-    if waited || jiffies::after(old, deadline) {
+    if waited || is_earlier {
         template.mod_earlier();
     }
 }
@@ -387,7 +386,7 @@ impl<F: Family> expiring::Entry for Template<F> {
     type Holds = RefCounted;
 
     fn deadline(&self) -> usize {
-        let deadline = self.deadline.load(Relaxed);
+        let deadline = self.deadline.get();
         if self.is_overdue() {
             jiffies::fires_by(deadline, self.timeout() as usize)
         } else {
@@ -406,8 +405,7 @@ impl<F: Family> expiring::Entry for Template<F> {
         }
         if self.is_overdue() {
             self.timeout.store(AGAIN, Relaxed);
-            let deadline = jiffies::now().wrapping_add(AGAIN as usize);
-            self.deadline.store(deadline, Relaxed);
+            self.deadline.set(AGAIN);
             self.overdue.store(false, Relaxed);
         } else {
             self.overdue.store(true, Relaxed);

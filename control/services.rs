@@ -22,10 +22,6 @@ use crate::{
 };
 use ipvs_core::{
     flow::ServiceKey,
-    ipv4::{
-        PROTO_TCP,
-        PROTO_UDP, //
-    },
     netlink::{
         consts::IP_VS_SVC_F_PERSISTENT,
         service::{
@@ -39,6 +35,7 @@ use ipvs_core::{
         IPVS_SVC_ATTR_SCHED_NAME, //
     },
     pe::PeKind,
+    proto::Protocol,
     sched::SchedulerKind, //
 };
 use kernel::prelude::*;
@@ -186,7 +183,7 @@ impl Netns {
         );
         let (key, hash) = key.ok_or(PROTOCOL)?;
         if let ServiceKey::Addr { protocol, .. } = key {
-            if protocol != PROTO_TCP && protocol != PROTO_UDP {
+            if Protocol::from_number(protocol).is_none() {
                 return Err(PROTOCOL);
             }
         }

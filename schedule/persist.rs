@@ -39,6 +39,7 @@ use ipvs_core::{
         Address,
         Be16, //
     },
+    proto::Protocol, //
 };
 use linux::{
     netfilter::Verdict,
@@ -62,6 +63,7 @@ enum Missing {
 pub(super) fn schedule<'rcu, F: Family>(
     netns: &'rcu Netns,
     mut skb: Skb,
+    protocol: Protocol,
     flow: &Flow<F::Addr>,
     service: Borrowed<'rcu, Service>,
     cause: SchedTrigger,
@@ -69,12 +71,13 @@ pub(super) fn schedule<'rcu, F: Family>(
 ) -> Scheduled<'rcu, F> {
     let template = match template(netns, &mut skb, service.get(), flow, cause, rcu) {
         Ok(template) => template,
-        Err(Missing::NoServer) => return leave(netns, skb, flow, service, cause, rcu),
+        Err(Missing::NoServer) => return leave(netns, skb, protocol, flow, service, cause, rcu),
         Err(Missing::Refused) => return Scheduled::Verdict(Verdict::Drop(skb)),
     };
     template.restart();
     let dest = template.get().dest();
     let new = NewConn {
+        protocol,
         flow: *flow,
         daddr: dest.addr(),
         dport: match dest.port() {
@@ -87,7 +90,7 @@ pub(super) fn schedule<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(service.get(), Some(dest), flow) {
+    if is_one_packet(service.get(), Some(dest), protocol) {
         template.get().count_packet();
         return one_packet(netns, service, skb, new, rcu);
     }

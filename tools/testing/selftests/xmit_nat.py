@@ -110,7 +110,7 @@ def ip_options(lab):
 
 @test("a UDP packet without a checksum gets one on its way")
 def udp_no_checksum(lab):
-    # DESIGN.md does not say; the C module computes the missing checksum.
+    # The C module computes the missing checksum.
     request = udp(CIP, lab.port(), VIP, VPORT, b"no checksum", check=0)
     lab.expect(lab.client, request,
                {lab.server: translated(request).but(check=None)})
