@@ -45,11 +45,14 @@ impl PacketCount {
 pub(super) struct Deadline(AtomicUsize);
 
 impl Deadline {
+    /// Returns the tick that is `timeout` ticks away.
+    #[inline]
     fn tick(timeout: u32) -> usize {
         jiffies::now().wrapping_add(timeout as usize)
     }
 
     /// Makes one that is `timeout` ticks away.
+    #[inline]
     pub(super) fn after(timeout: u32) -> Self {
         Self(AtomicUsize::new(Self::tick(timeout)))
     }
