@@ -44,8 +44,8 @@ use lifetime::{
 use linux::{
     expiring::{
         self,
-        Expiring, //
-        TableRef,
+        Expiring,
+        TableRef, //
     },
     rcu::{
         Borrowed,

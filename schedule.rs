@@ -36,7 +36,7 @@ use ipvs_core::{
     sched::SchedRequest, //
 };
 use linux::{
-    expiring::Refused, //
+    expiring::Refused,
     icmp::{
         self,
         Problem, //
@@ -47,7 +47,7 @@ use linux::{
         Borrowed,
         ReadLocked, //
     },
-    skb::Skb,
+    skb::Skb, //
 };
 
 /// How long a connection lasts until its protocol says something (C: `3 * HZ`).
@@ -137,11 +137,11 @@ fn schedule<'rcu, F: Family>(
     }
     if service.fwmark() == 0 && service.port() != flow.dst_port {
         if service.port() == Be16::ZERO {
-            log::port_zero(service.label());
+            log::port_zero(netns.net(), service.label());
         }
         return leave(netns, skb, protocol, flow, service, cause, rcu);
     }
-    let Some(dest) = service.schedule(&arrival(flow, cause), rcu) else {
+    let Some(dest) = service.schedule(netns.net(), &arrival(flow, cause), rcu) else {
         return leave(netns, skb, protocol, flow, service, cause, rcu);
     };
 
@@ -270,7 +270,7 @@ fn publish<'rcu, F: Family>(
         Ok(conn) => conn,
         Err(Refused::Full) => return None,
         Err(Refused::NoMemory) => {
-            log::no_memory("a connection");
+            log::no_memory(netns.net(), "a connection");
             return None;
         }
     };

@@ -13,12 +13,6 @@ use crate::{
     settings::Settings,
     stats::Stats, //
 };
-use core::sync::atomic::{
-    AtomicU32,
-    AtomicU64,
-    AtomicU8,
-    Ordering::Relaxed, //
-};
 use ipvs_core::{
     flow::ServiceKey,
     net::{
@@ -45,7 +39,13 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
+    atomic::{
+        Atomic,
+        InlineAtomic,
+        Relaxed, //
+    },
     jiffies::HZ,
+    net::Net,
     rcu::{
         Borrowed,
         ReadLocked, //
@@ -69,17 +69,17 @@ pub(crate) struct Service {
     protocol: u8,
     addr: Addr,
     port: Be16,
-    flags: AtomicU32,
+    flags: Atomic<u32>,
     /// The persistence timeout in ticks.
-    timeout: AtomicU32,
-    netmask: AtomicU32,
+    timeout: Atomic<u32>,
+    netmask: Atomic<u32>,
     /// The index of the engine in [`PeKind::ALL`] plus 1; 0 for none.
-    pe: AtomicU8,
+    pe: Atomic<u8>,
     /// The servers.
     #[pin]
     pub(crate) dests: RcuSlots<Dest>,
     /// The number of servers that have been added so far.
-    arrivals: AtomicU64,
+    arrivals: InlineAtomic<u64>,
     /// The scheduler.
     pub(crate) scheduler: Scheduler,
     /// Statistics, which include the packets of its servers.
@@ -117,12 +117,12 @@ impl Service {
             protocol,
             addr,
             port,
-            flags: AtomicU32::new(0),
-            timeout: AtomicU32::new(0),
-            netmask: AtomicU32::new(0),
-            pe: AtomicU8::new(0),
+            flags: Atomic::new(0),
+            timeout: Atomic::new(0),
+            netmask: Atomic::new(0),
+            pe: Atomic::new(0),
             dests <- RcuSlots::new(),
-            arrivals: AtomicU64::new(0),
+            arrivals: InlineAtomic::new(0),
             scheduler: Scheduler::new(kind, settings)?,
             stats <- Stats::new(),
         }? Error))
@@ -233,9 +233,10 @@ impl Service {
         &self.stats
     }
 
-    /// Returns the server for a new connection.
+    /// Returns the server for a new connection in `net`, which is the service's namespace.
     pub(crate) fn schedule<'rcu>(
         &self,
+        net: &Net,
         arrival: &SchedRequest,
         rcu: ReadLocked<'rcu>,
     ) -> Option<Borrowed<'rcu, Dest>> {
@@ -243,7 +244,7 @@ impl Service {
         let dest = self.scheduler.pick(&self.dests, arrival, flags, rcu);
         if dest.is_none() {
             if let Some(scheduler) = self.scheduler.kind() {
-                log::no_destination(scheduler, self.label(), || self.has_weight(rcu));
+                log::no_destination(net, scheduler, self.label(), || self.has_weight(rcu));
             }
         }
         dest

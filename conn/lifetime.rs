@@ -3,25 +3,27 @@
 //! How long a connection or a template lasts, and how many packets it has had: what both have in common.
 //! C: `cp->timer`, `cp->in_pkts`.
 
-use core::sync::atomic::{
-    AtomicU8,
-    AtomicUsize,
-    Ordering::Relaxed, //
-};
 use ipvs_core::defence::FEW_PACKETS;
-use linux::jiffies;
+use linux::{
+    atomic::{
+        Atomic,
+        InlineAtomic,
+        Relaxed, //
+    },
+    jiffies, //
+};
 
 /// The number at which [`PacketCount`] saturates: above [`FEW_PACKETS`] nothing is sampled by
 /// `drop_entry`, which is the only one to ask.
 const MANY_PACKETS: u8 = FEW_PACKETS + 1;
 
 /// The number of packets of a client, up to [`MANY_PACKETS`].
-pub(super) struct PacketCount(AtomicU8);
+pub(super) struct PacketCount(Atomic<u8>);
 
 impl PacketCount {
     /// Makes it, without packets.
     pub(super) const fn new() -> Self {
-        Self(AtomicU8::new(0))
+        Self(Atomic::new(0))
     }
 
     /// Returns the number.
@@ -42,7 +44,7 @@ impl PacketCount {
 
 /// The tick at which the time of a connection or template is over. Its timer looks at it when it
 /// fires, so only a deadline that moves to an earlier tick has to touch the timer.
-pub(super) struct Deadline(AtomicUsize);
+pub(super) struct Deadline(InlineAtomic<usize>);
 
 impl Deadline {
     fn tick(timeout: u32) -> usize {
@@ -51,7 +53,7 @@ impl Deadline {
 
     /// Makes one that is `timeout` ticks away.
     pub(super) fn after(timeout: u32) -> Self {
-        Self(AtomicUsize::new(Self::tick(timeout)))
+        Self(InlineAtomic::new(Self::tick(timeout)))
     }
 
     /// Returns the tick.
@@ -87,7 +89,7 @@ impl Deadline {
     /// else sets it at the same time.
     pub(super) fn replace(&self, timeout: u32) -> bool {
         let deadline = Self::tick(timeout);
-        jiffies::after(self.0.swap(deadline, Relaxed), deadline)
+        jiffies::after(self.0.xchg(deadline, Relaxed), deadline)
     }
 
     /// Sets it `timeout` ticks away, whatever it was. For the timer itself, which goes on by it.

@@ -19,18 +19,9 @@ use super::lifetime::{
 };
 use crate::{
     family::Family,
-    log,
     pe::PeData,
     service::dest::Dest,
     settings::Settings, //
-};
-use core::sync::atomic::{
-    AtomicBool, AtomicU32,
-    Ordering::{
-        AcqRel,
-        Acquire,
-        Relaxed, //
-    },
 };
 use ipvs_core::{
     flow::{
@@ -41,13 +32,19 @@ use ipvs_core::{
     sched::Server, //
 };
 use linux::{
+    atomic::{
+        Atomic,
+        Full,
+        InlineAtomic,
+        Relaxed, //
+    },
     expiring::{
         self,
         EntryRef,
-        Expiring, //
+        Expiring,
         RefCounted,
         Refused,
-        TableRef,
+        TableRef, //
     },
     jiffies::{
         self,
@@ -74,18 +71,18 @@ pub(crate) struct Template<F: Family> {
     /// Whether its service schedules packets one by one.
     one_packet: bool,
     /// Whether new connections may go by it.
-    valid: AtomicBool,
+    valid: Atomic<bool>,
     /// Whether a client has shown that it is there.
-    assured: AtomicBool,
+    assured: Atomic<bool>,
     /// Whether it ends with its last connection, since its server does not come back.
-    orphan: AtomicBool,
+    orphan: Atomic<bool>,
     /// Set while its time is over and it waits for connections that may be due at the same time.
-    overdue: AtomicBool,
+    overdue: Atomic<bool>,
     packets: PacketCount,
     /// Its connections, or [`ENDED`].
-    conns: AtomicU32,
+    conns: InlineAtomic<u32>,
     /// How long it lasts after it was used, in ticks.
-    timeout: AtomicU32,
+    timeout: Atomic<u32>,
     deadline: Deadline,
 }
 
@@ -164,8 +161,11 @@ impl<F: Family> Template<F> {
     }
 
     /// Makes a template; or finds that another packet has just made one that is as good: see
-    /// [`Template::check`]. Under RCU. `None` if there is no memory, or there are `most` connections
-    /// in the namespace.
+    /// [`Template::check`]. Under RCU. `None` if that one has just ended.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory, or there are `most` connections in the namespace.
     pub(crate) fn publish<'rcu>(
         table: &TableRef<Self>,
         rcu: ReadLocked<'rcu>,
@@ -173,7 +173,7 @@ impl<F: Family> Template<F> {
         most: usize,
         settings: &Settings,
         wanted: Option<&Dest>,
-    ) -> Option<TemplateRef<'rcu, F>> {
+    ) -> Result<Option<TemplateRef<'rcu, F>>, Refused> {
         let NewTemplate {
             key,
             pe,
@@ -188,33 +188,26 @@ impl<F: Family> Template<F> {
             dport,
             dest,
             one_packet,
-            valid: AtomicBool::new(true),
-            assured: AtomicBool::new(false),
-            orphan: AtomicBool::new(false),
-            overdue: AtomicBool::new(false),
+            valid: Atomic::new(true),
+            assured: Atomic::new(false),
+            orphan: Atomic::new(false),
+            overdue: Atomic::new(false),
             packets: PacketCount::new(),
             // In use by whoever gets it here.
-            conns: AtomicU32::new(1),
-            timeout: AtomicU32::new(timeout),
+            conns: InlineAtomic::new(1),
+            timeout: Atomic::new(timeout),
             deadline: Deadline::after(timeout),
         };
-        let new = match TemplateTable::alloc(table, template, most) {
-            Ok(new) => new,
-            Err(Refused::Full) => return None,
-            Err(Refused::NoMemory) => {
-                log::no_memory("a template");
-                return None;
-            }
-        };
+        let new = TemplateTable::alloc(table, template, most)?;
         let same = |other: &Self| other.takes(&key, pe.as_ref()) && other.check(settings, wanted);
-        match new.publish(rcu, same) {
+        Ok(match new.publish(rcu, same) {
             Ok(template) => {
                 template.dest.bind_template();
                 Some(TemplateRef(template))
             }
             // It may have ended by now: then the client's next packet makes another one.
             Err(other) => begin(other),
-        }
+        })
     }
 
     /// Whether it is the one of that key, and may be asked where to go. One of a persistence engine
@@ -332,13 +325,14 @@ impl<F: Family> Template<F> {
 
 /// A connection is being made by a template. `None` if it has ended.
 fn begin<F: Family>(template: &PublishedTemplate<F>) -> Option<TemplateRef<'_, F>> {
-    template
-        .conns
-        .fetch_update(AcqRel, Acquire, |conns| {
-            (conns != ENDED).then(|| conns.wrapping_add(1))
-        })
-        .ok()?;
-    Some(TemplateRef(template))
+    let mut conns = template.conns.load(Relaxed);
+    while conns != ENDED {
+        match template.conns.cmpxchg(conns, conns.wrapping_add(1), Full) {
+            Ok(_) => return Some(TemplateRef(template)),
+            Err(now) => conns = now,
+        }
+    }
+    None
 }
 
 /// Lets it last `timeout` more ticks.
@@ -361,7 +355,7 @@ pub(crate) fn expire_template<F: Family>(template: &PublishedTemplate<F>) {
 /// A connection that went by a template has ended. The last one takes a template along whose time is
 /// over; and if it was cut off, one whose client has never shown that it is there. Any context.
 pub(super) fn release<F: Family>(template: &PublishedTemplate<F>, forced: bool) {
-    let left = template.conns.fetch_sub(1, AcqRel).wrapping_sub(1);
+    let left = template.conns.fetch_sub(1, Full).wrapping_sub(1);
     let ends = template.orphan.load(Relaxed) || template.is_overdue();
     if left == 0 && (ends || (forced && !template.is_assured())) {
         expire_template(template);
@@ -396,11 +390,7 @@ impl<F: Family> expiring::Entry for Template<F> {
 
     /// Not while it has connections: those keep their client at its server.
     fn may_end(&self) -> bool {
-        if self
-            .conns
-            .compare_exchange(0, ENDED, AcqRel, Relaxed)
-            .is_ok()
-        {
+        if self.conns.cmpxchg(0, ENDED, Full).is_ok() {
             return true;
         }
         if self.is_overdue() {

@@ -23,10 +23,6 @@ use crate::{
     proto,
     settings::Settings, //
 };
-use core::sync::atomic::{
-    AtomicU8,
-    Ordering::Relaxed, //
-};
 use ipvs_core::{
     defence::{
         self,
@@ -37,6 +33,10 @@ use ipvs_core::{
 };
 use kernel::sync::Arc;
 use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
     jiffies::HZ,
     random, rcu,
     sched::cond_resched,
@@ -52,7 +52,7 @@ pub(crate) struct DefenceWork {
     timeouts: Arc<Timeouts>,
     conns: ConnTables,
     /// Of the connections with one packet and more, how many are spared until one is dropped.
-    spared: [AtomicU8; FEW_PACKETS as usize],
+    spared: [Atomic<u8>; FEW_PACKETS as usize],
 }
 
 /// Ticks from one look at the memory to the next.
@@ -68,7 +68,7 @@ impl DefenceWork {
             settings,
             timeouts,
             conns,
-            spared: [const { AtomicU8::new(0) }; FEW_PACKETS as usize],
+            spared: [const { Atomic::new(0) }; FEW_PACKETS as usize],
         }
     }
 

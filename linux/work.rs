@@ -4,10 +4,12 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
-use crate::bindings;
-use core::sync::atomic::{
-    AtomicBool,
-    Ordering::AcqRel, //
+use crate::{
+    atomic::{
+        Atomic,
+        Full, //
+    },
+    bindings, //
 };
 use kernel::{
     ffi::{
@@ -51,7 +53,7 @@ struct Inner<T> {
     #[pin]
     work: Opaque<bindings::delayed_work>,
     /// Whether somebody is in a hurry, and the work has not run since.
-    hurried: AtomicBool,
+    hurried: Atomic<bool>,
     run: T,
 }
 
@@ -87,7 +89,7 @@ impl<T: Run> Work<T> {
                         );
                     }
                 }),
-                hurried: AtomicBool::new(false),
+                hurried: Atomic::new(false),
                 run,
             }),
             GFP_KERNEL,
@@ -108,7 +110,7 @@ impl<T: Run> Work<T> {
     /// before is seen by the same run.
     pub fn hurry(&self) {
         // Also if it is set: whoever clears it sees then what was done before this.
-        if self.inner.hurried.swap(true, AcqRel) {
+        if self.inner.hurried.xchg(true, Full) {
             return;
         }
         // SAFETY: As in `Inner::schedule`.
@@ -127,7 +129,7 @@ impl<T: Run> Work<T> {
     pub fn cancel(&self) {
         // SAFETY: By the type invariant.
         unsafe { bindings::cancel_delayed_work_sync(self.inner.work.get()) };
-        self.inner.hurried.swap(false, AcqRel);
+        self.inner.hurried.xchg(false, Full);
     }
 }
 
@@ -162,7 +164,7 @@ unsafe extern "C" fn callback<T: Run>(work: *mut bindings::work_struct) {
         .cast::<Opaque<bindings::delayed_work>>();
     // SAFETY: The item is in an `Inner<T>`, and its owner waits for this call before it is freed.
     let inner = unsafe { &*kernel::container_of!(delayed, Inner<T>, work) };
-    inner.hurried.swap(false, AcqRel);
+    inner.hurried.xchg(false, Full);
     if let Next::After(delay) = inner.run.run() {
         inner.schedule(delay);
     }

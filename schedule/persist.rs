@@ -25,6 +25,7 @@ use crate::{
         NewConn, //
     },
     family::Family,
+    log,
     netns::{
         services::FTPPORT,
         Netns, //
@@ -42,6 +43,7 @@ use ipvs_core::{
     proto::Protocol, //
 };
 use linux::{
+    expiring::Refused,
     netfilter::Verdict,
     rcu::{
         Borrowed,
@@ -158,7 +160,9 @@ fn template<'rcu, F: Family>(
         }
     }
     let arrival = arrival(flow, cause);
-    let dest = service.schedule(&arrival, rcu).ok_or(Missing::NoServer)?;
+    let dest = service
+        .schedule(netns.net(), &arrival, rcu)
+        .ok_or(Missing::NoServer)?;
     let dport = if is_for_its_port(service, flow) {
         dest.port()
     } else {
@@ -205,7 +209,14 @@ fn make<'rcu, F: Family>(
 ) -> Option<TemplateRef<'rcu, F>> {
     let state = netns.state::<F>();
     let (most, settings) = (netns.conn_max(), &netns.settings);
-    let template = Template::publish(&state.templates, rcu, new, most, settings, wanted)?;
+    let template = Template::publish(&state.templates, rcu, new, most, settings, wanted)
+        .inspect_err(|refused| {
+            if matches!(refused, Refused::NoMemory) {
+                log::no_memory(netns.net(), "a template");
+            }
+        })
+        .ok()
+        .flatten()?;
     if state.templates.unbalanced(rcu) {
         state.conn_resize.hurry();
     }

@@ -8,13 +8,6 @@ use crate::{
     service::Service,
     stats::Stats, //
 };
-use core::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize,
-    Ordering::{
-        Relaxed,
-        SeqCst, //
-    },
-};
 use ipvs_core::{
     flow::{
         hash_endpoint,
@@ -42,6 +35,12 @@ use ipvs_core::{
 };
 use kernel::prelude::*;
 use linux::{
+    atomic::{
+        Atomic,
+        Full,
+        InlineAtomic,
+        Relaxed, //
+    },
     jiffies,
     net::Net,
     netdevice::Device,
@@ -101,31 +100,31 @@ impl DestKey {
 pub(crate) struct Dest {
     key: DestKey,
     /// `IP_VS_CONN_F_FWD_MASK` and the other flags of its connections.
-    conn_flags: AtomicU32,
+    conn_flags: Atomic<u32>,
     /// Type, flags and port of the tunnel as set by users.
-    tunnel: AtomicU64,
-    weight: AtomicI32,
+    tunnel: Atomic<u64>,
+    weight: Atomic<i32>,
     /// The weight; while it is 0, the last weight other than 0.
-    last_weight: AtomicI32,
-    upper: AtomicU32,
-    lower: AtomicU32,
-    overloaded: AtomicBool,
+    last_weight: Atomic<i32>,
+    upper: Atomic<u32>,
+    lower: Atomic<u32>,
+    overloaded: Atomic<bool>,
     /// Held while `overloaded` is computed and set. No other lock is taken inside.
     #[pin]
     overload: SpinLockBh<()>,
     /// The server belongs to its service at present.
-    available: AtomicBool,
+    available: Atomic<bool>,
     /// See [`Dest::serial`].
-    serial: AtomicU64,
-    active: AtomicU32,
-    total: AtomicU32,
-    templates: AtomicU32,
+    serial: Atomic<u64>,
+    active: InlineAtomic<u32>,
+    total: InlineAtomic<u32>,
+    templates: InlineAtomic<u32>,
     /// The recipient of notifications about changes that schedulers are interested in.
     pub(crate) notifier: DestNotifier,
     /// The tick at which the trash found the server without connections; 0 for none.
-    idle_since: AtomicUsize,
+    idle_since: Atomic<usize>,
     /// The server is in the trash, or was when it was added again. Under the lock of the trash.
-    pub(crate) in_trash: AtomicBool,
+    pub(crate) in_trash: Atomic<bool>,
     /// The cached routes of its packets.
     pub(crate) routes: RouteCaches,
     #[pin]
@@ -207,22 +206,22 @@ impl Dest {
     pub(crate) fn new(key: DestKey) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             key,
-            conn_flags: AtomicU32::new(0),
-            tunnel: AtomicU64::new(0),
-            weight: AtomicI32::new(0),
-            last_weight: AtomicI32::new(0),
-            upper: AtomicU32::new(0),
-            lower: AtomicU32::new(0),
-            overloaded: AtomicBool::new(false),
+            conn_flags: Atomic::new(0),
+            tunnel: Atomic::new(0),
+            weight: Atomic::new(0),
+            last_weight: Atomic::new(0),
+            upper: Atomic::new(0),
+            lower: Atomic::new(0),
+            overloaded: Atomic::new(false),
             overload <- new_spinlock_bh!((), "dest_overload"),
-            available: AtomicBool::new(false),
-            serial: AtomicU64::new(0),
-            active: AtomicU32::new(0),
-            total: AtomicU32::new(0),
-            templates: AtomicU32::new(0),
+            available: Atomic::new(false),
+            serial: Atomic::new(0),
+            active: InlineAtomic::new(0),
+            total: InlineAtomic::new(0),
+            templates: InlineAtomic::new(0),
             notifier: DestNotifier::new(),
-            idle_since: AtomicUsize::new(0),
-            in_trash: AtomicBool::new(false),
+            idle_since: Atomic::new(0),
+            in_trash: Atomic::new(false),
             routes: RouteCaches::new(),
             stats <- Stats::new(),
             service: SharedCell::empty(),
@@ -336,7 +335,7 @@ impl Dest {
             self.total.load(Relaxed),
             self.overloaded.load(Relaxed),
         );
-        self.overloaded.store(overloaded, SeqCst);
+        self.overloaded.xchg(overloaded, Full);
         self.notifier.changed(LoadInput::Weight);
     }
 
@@ -355,7 +354,7 @@ impl Dest {
     /// Sets what the user configures. Under the configuration lock; the server must be in no table
     /// unless [`Self::keeps_place`] returns `true`.
     pub(crate) fn configure(&self, spec: &DestSpec) {
-        self.weight.store(spec.weight, SeqCst);
+        self.weight.xchg(spec.weight, Full);
         if spec.weight != 0 {
             self.last_weight.store(spec.weight, Relaxed);
         }
@@ -406,7 +405,7 @@ impl Dest {
 
     /// Counts a new connection, which is not active yet. Any context.
     pub(crate) fn bind(&self) {
-        let conns = self.total.fetch_add(1, SeqCst).wrapping_add(1);
+        let conns = self.total.fetch_add(1, Full).wrapping_add(1);
         self.notifier.changed(LoadInput::Connections);
         if self.thresholds().reached_upper(conns) {
             self.update_overload(|thresholds, conns, _| thresholds.after_add(conns));
@@ -416,9 +415,9 @@ impl Dest {
     /// Counts the end of a connection. Any context.
     pub(crate) fn unbind(&self, was_active: bool) {
         if was_active {
-            self.active.fetch_sub(1, SeqCst);
+            self.active.fetch_sub(1, Full);
         }
-        let conns = self.total.fetch_sub(1, SeqCst).wrapping_sub(1);
+        let conns = self.total.fetch_sub(1, Full).wrapping_sub(1);
         self.notifier.changed(if was_active {
             LoadInput::Active
         } else {
@@ -442,9 +441,9 @@ impl Dest {
     /// Counts a connection as active or inactive.
     pub(crate) fn set_active(&self, active: bool) {
         if active {
-            self.active.fetch_add(1, SeqCst);
+            self.active.fetch_add(1, Full);
         } else {
-            self.active.fetch_sub(1, SeqCst);
+            self.active.fetch_sub(1, Full);
         }
         self.notifier.changed(LoadInput::Active);
     }

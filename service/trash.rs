@@ -10,7 +10,6 @@ use crate::{
     netns::services::ServiceTables, //
     service::dest::Dest,
 };
-use core::sync::atomic::Ordering::Relaxed;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -21,6 +20,7 @@ use kernel::{
     },
 };
 use linux::{
+    atomic::Relaxed,
     jiffies::HZ,
     rcu::Shared,
     sched::cond_resched,
