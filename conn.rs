@@ -11,12 +11,8 @@ pub(crate) mod template;
 pub(crate) use bits::Bits;
 
 use crate::{
-    family::{
-        Family,
-        V4,
-        V6, //
-    },
-    service::dest::Dest,
+    family::Family,
+    service::dest::Dest, //
 };
 use bits::{
     AtomicBits,
@@ -429,6 +425,11 @@ impl<F: Family> expiring::Entry for Conn<F> {
 // Less than half of what the C module takes: two cache lines, and three; lock debugging makes each
 // timer bigger.
 #[cfg(not(CONFIG_LOCKDEP))]
-const _: () = assert!(size_of::<PublishedConn<V4>>() <= 128);
-#[cfg(not(CONFIG_LOCKDEP))]
-const _: () = assert!(size_of::<PublishedConn<V6>>() <= 192);
+const _: () = {
+    use crate::family::{
+        V4,
+        V6, //
+    };
+    assert!(size_of::<PublishedConn<V4>>() <= 128);
+    assert!(size_of::<PublishedConn<V6>>() <= 192);
+};

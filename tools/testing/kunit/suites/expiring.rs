@@ -441,7 +441,7 @@ mod cases {
             quota: _,
         } = stage;
         drop(table);
-        assert!(events.retired.load(Ordering::Acquire) == 50);
+        assert!(events.retired.load(Acquire) == 50);
         // Only the table used the cache. Dropping it waits for readers.
         assert!(ledger.each_once());
         Ok(())

@@ -126,7 +126,7 @@ mod cases {
             drop(thread);
             assert!(ledger.each_once());
             // It ran to its end, or did not run at all.
-            assert!(doings.started.load(Ordering::Acquire) == doings.ended());
+            assert!(doings.started.load(Acquire) == doings.ended());
         }
         Ok(())
     }
