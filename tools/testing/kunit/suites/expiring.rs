@@ -18,7 +18,6 @@ use linux::{
     atomic::{
         Acquire,
         Atomic,
-        Full,
         Relaxed,
         Release, //
     },
