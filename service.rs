@@ -39,6 +39,7 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
+    active_list,
     atomic::{
         Atomic,
         InlineAtomic,
@@ -51,6 +52,7 @@ use linux::{
     },
     rcu_slots::RcuSlots,
     table::{
+        self,
         Hashed,
         Seed, //
     },
@@ -84,6 +86,10 @@ pub(crate) struct Service {
     /// The packets of its servers count here too.
     #[pin]
     stats: Stats,
+}
+
+impl linux::rcu::Object for Service {
+    type Links = (table::Links, active_list::Link);
 }
 
 impl Hashed for Service {

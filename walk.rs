@@ -25,7 +25,7 @@ use linux::{
     },
     sched::cond_resched,
     table::{
-        Hashed,
+        Linked,
         Table, //
     },
 };
@@ -51,7 +51,7 @@ pub(crate) trait Walked {
     ) -> usize;
 }
 
-impl<T: Hashed> Walked for Table<T> {
+impl<T: Linked> Walked for Table<T> {
     type Entry = T;
     type Seen<'rcu> = Borrowed<'rcu, T>;
 
@@ -197,7 +197,7 @@ impl Cursor {
 
 /// Visits all objects of a table, outside of RCU, so that `visit` may take its time and sleep; ends
 /// early once it breaks off.
-pub(crate) fn for_each_shared<T: Hashed>(
+pub(crate) fn for_each_shared<T: Linked>(
     table: &Table<T>,
     mut visit: impl FnMut(&Shared<T>) -> ControlFlow<()>,
 ) {

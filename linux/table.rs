@@ -32,6 +32,7 @@ use crate::{
     rcu::{
         self,
         Borrowed,
+        Object,
         ReadLocked,
         Shared,
         SharedInner, //
@@ -64,11 +65,11 @@ enum Chained {
 }
 
 /// [`Chained`] of an object that several may want to insert.
-pub(crate) struct AtomicChained(Atomic<u32>);
+struct AtomicChained(Atomic<u32>);
 
 impl AtomicChained {
     /// In no table.
-    pub(crate) const fn new() -> Self {
+    const fn new() -> Self {
         Self(Atomic::new(Chained::None as u32))
     }
 
@@ -102,14 +103,63 @@ pub struct Sizing {
     pub wanted: fn(objects: usize, bits: Option<u32>, load_factor: i32) -> Option<u32>,
 }
 
+/// The links of an object that may be in a [`Table`], in one at a time.
+pub struct Links {
+    /// The next entries of the chains.
+    next: [Atomic<usize>; 2],
+    /// The chains that the object is in.
+    chained: AtomicChained,
+}
+
+impl rcu::Links for Links {
+    fn new() -> Self {
+        Self {
+            next: [const { Atomic::new(0) }; 2],
+            chained: AtomicChained::new(),
+        }
+    }
+}
+
+/// Links of an object among which there are [`Links`].
+///
+/// # Safety
+///
+/// `links` must return the same part of `self` each time.
+pub unsafe trait HasLinks: rcu::Links {
+    /// Returns the links.
+    #[doc(hidden)]
+    fn links(&self) -> &Links;
+}
+
+// SAFETY: All of it.
+unsafe impl HasLinks for Links {
+    #[inline]
+    fn links(&self) -> &Links {
+        self
+    }
+}
+
+// SAFETY: A field.
+unsafe impl<L: rcu::Links> HasLinks for (Links, L) {
+    #[inline]
+    fn links(&self) -> &Links {
+        &self.0
+    }
+}
+
+/// An object that can be in a [`Table`].
+pub trait Linked: Hashed + Object<Links: HasLinks> {}
+
+impl<T: Hashed + Object<Links: HasLinks>> Linked for T {}
+
 // SAFETY: Two slots, two words.
-unsafe impl<T: Hashed> Node for SharedInner<T> {
+unsafe impl<T: Linked> Node for SharedInner<T> {
     type Value = T;
 
     #[inline]
     fn link(&self, slot: usize) -> &Atomic<usize> {
         // Links carry one bit for the slot, so that the index is in range.
-        &self.links[slot & 1]
+        &self.links.links().next[slot & 1]
     }
 
     #[inline]
@@ -121,12 +171,12 @@ unsafe impl<T: Hashed> Node for SharedInner<T> {
 /// A table that holds a reference to each of its objects. It may be dropped in softirq context, for
 /// instance as part of a [`Shared`] object; a large one is to be cleared before, which sleeps.
 #[pin_data(PinnedDrop)]
-pub struct Table<T: Hashed> {
+pub struct Table<T: Linked> {
     #[pin]
     chains: Chains<SharedInner<T>>,
 }
 
-impl<T: Hashed> Table<T> {
+impl<T: Linked> Table<T> {
     /// An empty table.
     pub fn new(sizing: Sizing) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
@@ -175,7 +225,7 @@ impl<T: Hashed> Table<T> {
             None => Chained::First,
         };
         // It has one link for each slot.
-        if !object.memory().chained.begin(chained) {
+        if !object.memory().links.links().chained.begin(chained) {
             return Err(object);
         }
         let node = object.into_inner();
@@ -214,11 +264,11 @@ impl<T: Hashed> Table<T> {
     fn leave_second(&self, rcu: ReadLocked<'_>, node: &SharedInner<T>) -> Shared<T> {
         // SAFETY: The chain's reference, given up in `insert`; one caller alone comes here.
         let object = unsafe { Shared::from_inner(NonNull::from(node)) };
-        if node.chained.is(Chained::Both) && !self.chains.unlink(rcu, node, 1) {
+        if node.links.links().chained.is(Chained::Both) && !self.chains.unlink(rcu, node, 1) {
             // Its hash has changed, and the chain still leads to it: that has a reference for good.
             core::mem::forget(object.clone());
         } else {
-            node.chained.end();
+            node.links.links().chained.end();
         }
         object
     }
@@ -268,7 +318,7 @@ impl<T: Hashed> Table<T> {
 }
 
 #[pinned_drop]
-impl<T: Hashed> PinnedDrop for Table<T> {
+impl<T: Linked> PinnedDrop for Table<T> {
     fn drop(self: Pin<&mut Self>) {
         let mut cursor = 0;
         // Nobody else changes it any more, and a table that was cleared has not to be walked over.

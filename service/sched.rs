@@ -49,7 +49,7 @@ use linux::{
     },
     rcu_slots::{
         RcuSlots,
-        View, //
+        Slots, //
     },
 };
 use server_tree::ServerTree;
@@ -193,7 +193,7 @@ impl Scheduler {
 
     /// A server was removed: `view` is what is left, with `slot` empty. Afterwards,
     /// [`Self::changed`] is called.
-    pub(crate) fn removed(&self, view: &View<'_, '_, Dest>, slot: usize) {
+    pub(crate) fn removed(&self, view: &Slots<'_, '_, Dest>, slot: usize) {
         let Some(current) = self.current() else {
             return;
         };
@@ -225,7 +225,7 @@ impl Scheduler {
 
     /// The servers are about to move together; `view` is how they are. Afterwards, [`Self::added`]
     /// is called.
-    pub(crate) fn closing_up(&self, view: &View<'_, '_, Dest>) {
+    pub(crate) fn closing_up(&self, view: &Slots<'_, '_, Dest>) {
         let Some(current) = self.current() else {
             return;
         };

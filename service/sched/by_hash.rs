@@ -55,6 +55,10 @@ fn member(dest: &Dest, change: Option<Change<'_>>) -> Member {
     }
 }
 
+impl linux::rcu::Object for LookupTable {
+    type Links = ();
+}
+
 impl LookupTable {
     /// The table for the servers that there are, or will be when a change has been made; `None` if
     /// there are too many of them. Sleeps.

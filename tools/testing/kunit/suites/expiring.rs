@@ -7,7 +7,7 @@ use crate::{
         self,
         Keys, //
     },
-    ledger::NetnsStats,
+    ledger::Ledger,
     wait,
 };
 use kernel::{
@@ -59,7 +59,7 @@ struct Item {
     told: Atomic<u32>,
     /// Whether it must not go before its deadline.
     punctual: bool,
-    ledger: Arc<NetnsStats>,
+    ledger: Arc<Ledger>,
     events: Arc<Events>,
 }
 
@@ -113,7 +113,7 @@ const MANY: usize = 1 << 20;
 struct Stage {
     table: TableRef<Item>,
     quota: Arc<Quota>,
-    ledger: Arc<NetnsStats>,
+    ledger: Arc<Ledger>,
     events: Arc<Events>,
 }
 
@@ -125,7 +125,7 @@ impl Stage {
         Ok(Self {
             table: TableRef::new(item::SMALL, cache, quota.clone())?,
             quota,
-            ledger: NetnsStats::new(items)?,
+            ledger: Ledger::new(items)?,
             events: Arc::new(Events::default(), GFP_KERNEL)?,
         })
     }

@@ -50,14 +50,18 @@ impl Log {
 }
 
 /// Counts as statistics do: each thread has its own counter, without order.
-struct RefCounted {
+struct Counter {
     counters: [Atomic<u32>; 2],
     /// The sum that the last visit saw.
     seen: AtomicUsize,
     log: Arc<Log>,
 }
 
-impl RefCounted {
+impl rcu::Object for Counter {
+    type Links = crate::active_list::Link;
+}
+
+impl Counter {
     fn count(&self, thread: usize) {
         let counter = &self.counters[thread];
         counter.store(counter.load(Relaxed) + 1, Relaxed);
@@ -79,22 +83,22 @@ impl RefCounted {
     }
 }
 
-impl Drop for RefCounted {
+impl Drop for Counter {
     fn drop(&mut self) {
         self.log.dropped.fetch_add(1, SeqCst);
     }
 }
 
-fn new_object() -> (Shared<RefCounted>, Arc<Log>) {
+fn new_object() -> (Shared<Counter>, Arc<Log>) {
     let log = Arc::<Log>::default();
-    let counted = RefCounted {
+    let counted = Counter {
         counters: [0; 2].map(Atomic::new),
         seen: AtomicUsize::new(0),
         log: Arc::clone(&log),
     };
     // SAFETY: Writes all of it.
     let init = unsafe {
-        pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut RefCounted| {
+        pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut Counter| {
             slot.write(counted);
             Ok(())
         })
@@ -102,10 +106,10 @@ fn new_object() -> (Shared<RefCounted>, Arc<Log>) {
     (Shared::pin_init(init, GFP_KERNEL).unwrap(), log)
 }
 
-struct Shareable(Pin<KBox<ActiveList<RefCounted>>>);
+struct Shareable(Pin<KBox<ActiveList<Counter>>>);
 
 impl Deref for Shareable {
-    type Target = ActiveList<RefCounted>;
+    type Target = ActiveList<Counter>;
 
     fn deref(&self) -> &Self::Target {
         &self.0
@@ -119,12 +123,12 @@ fn active_list() -> Arc<Shareable> {
     Arc::new(Shareable(active_list))
 }
 
-fn activate(active_list: &ActiveList<RefCounted>, entry: &Shared<RefCounted>) {
+fn activate(active_list: &ActiveList<Counter>, entry: &Shared<Counter>) {
     rcu::read(|rcu| active_list.activate(entry.borrow(rcu), rcu));
 }
 
 /// A packet of that thread.
-fn count(active_list: &ActiveList<RefCounted>, entry: &Shared<RefCounted>, thread: usize) {
+fn count(active_list: &ActiveList<Counter>, entry: &Shared<Counter>, thread: usize) {
     rcu::read(|rcu| {
         entry.count(thread);
         active_list.activate(entry.borrow(rcu), rcu);
@@ -132,8 +136,8 @@ fn count(active_list: &ActiveList<RefCounted>, entry: &Shared<RefCounted>, threa
 }
 
 /// Visits all, which want to be visited `again` or not.
-fn visit(active_list: &ActiveList<RefCounted>, again: bool) {
-    let visit = |counted: &RefCounted| {
+fn visit(active_list: &ActiveList<Counter>, again: bool) {
+    let visit = |counted: &Counter| {
         counted.visit();
         again
     };
@@ -323,7 +327,7 @@ fn an_object_goes_from_one_roll_to_another() {
 }
 
 /// An object in a cell, and enrolled.
-fn in_cell(active_list: &ActiveList<RefCounted>) -> (Arc<SharedCell<RefCounted>>, Arc<Log>) {
+fn in_cell(active_list: &ActiveList<Counter>) -> (Arc<SharedCell<Counter>>, Arc<Log>) {
     let (entry, log) = new_object();
     activate(active_list, &entry);
     (Arc::new(SharedCell::new(entry)), log)
@@ -331,9 +335,9 @@ fn in_cell(active_list: &ActiveList<RefCounted>) -> (Arc<SharedCell<RefCounted>>
 
 /// A packet that finds its object in a cell, if it is there, and has `f` look at it.
 fn count_in_cell<R>(
-    active_list: &ActiveList<RefCounted>,
-    cell: &SharedCell<RefCounted>,
-    f: impl Fn(rcu::Borrowed<'_, RefCounted>, ReadLocked<'_>) -> R,
+    active_list: &ActiveList<Counter>,
+    cell: &SharedCell<Counter>,
+    f: impl Fn(rcu::Borrowed<'_, Counter>, ReadLocked<'_>) -> R,
 ) -> Option<R> {
     rcu::read(|rcu| {
         let entry = cell.get(rcu)?;

@@ -16,6 +16,7 @@ use crate::{
     },
     table::{
         Hashed,
+        Linked,
         Seed,
         Sizing,
         Table, //
@@ -35,9 +36,9 @@ use std::{
 };
 
 /// A table that threads share.
-struct Shareable<T: Hashed = Object>(Option<Pin<KBox<Table<T>>>>);
+struct Shareable<T: Linked = Object>(Option<Pin<KBox<Table<T>>>>);
 
-impl<T: Hashed> Deref for Shareable<T> {
+impl<T: Linked> Deref for Shareable<T> {
     type Target = Table<T>;
 
     fn deref(&self) -> &Self::Target {
@@ -46,7 +47,7 @@ impl<T: Hashed> Deref for Shareable<T> {
 }
 
 /// A table of two buckets that wants to have `bits`.
-fn table<T: Hashed>(
+fn table<T: Linked>(
     initial_bits: u32,
     wanted: fn(usize, Option<u32>, i32) -> Option<u32>,
 ) -> Arc<Shareable<T>> {
@@ -321,6 +322,10 @@ fn of_two_who_insert_an_object_one_does() {
 /// An object that says another hash when it likes, which no table may suffer from.
 struct Fickle([AtomicU32; 2]);
 
+impl linux::rcu::Object for Fickle {
+    type Links = crate::table::Links;
+}
+
 impl Hashed for Fickle {
     fn hash(&self, slot: usize, _seed: &Seed) -> Option<u32> {
         memory::check(self);
@@ -380,6 +385,10 @@ fn what_a_chain_still_leads_to_is_not_freed() {
         assert!(!finds_fickle(&table, 1));
         assert_eq!(table.count(), 0);
     });
+}
+
+impl rcu::Object for Owner {
+    type Links = ();
 }
 
 /// What has a table of its own, as a scheduler that remembers.
