@@ -4,6 +4,7 @@
 
 mod bits;
 pub(crate) mod expire_nodest;
+mod lifetime;
 pub(crate) mod sizing;
 pub(crate) mod template;
 
@@ -23,7 +24,6 @@ use bits::{
     F_HASHED, //
 };
 use ipvs_core::{
-    defence::FEW_PACKETS,
     flow::{
         Flow,
         HashKey, //
@@ -34,19 +34,19 @@ use ipvs_core::{
         Address,
         Be16, //
     },
-    netlink::CONN_F_ONE_PACKET, //
+    netlink::CONN_F_ONE_PACKET,
+    proto::Protocol, //
+};
+use lifetime::{
+    Deadline,
+    PacketCount, //
 };
 use linux::{
-    atomic::{
-        Atomic,
-        Relaxed, //
-    },
     expiring::{
         self,
         Expiring,
         TableRef, //
     },
-    jiffies,
     rcu::{
         Borrowed,
         ReadLocked,
@@ -72,16 +72,13 @@ pub(crate) struct Conn<F: Family> {
     cport: Be16,
     vport: Be16,
     dport: Be16,
-    protocol: u8,
-    packets: Atomic<u8>,
+    protocol: Protocol,
+    packets: PacketCount,
     bits: AtomicBits,
-    deadline: Atomic<usize>,
+    deadline: Deadline,
     dest: Option<Shared<Dest>>,
     control: Option<Control<F>>,
 }
-
-/// One more than what is few for a flood.
-const MANY_PACKETS: u8 = FEW_PACKETS + 1;
 
 /// The table of a namespace's connections of a family.
 pub(crate) type ConnTable<F> = expiring::Table<Conn<F>>;
@@ -91,6 +88,8 @@ pub(crate) type PublishedConn<F> = Expiring<Conn<F>>;
 
 /// What is known when a connection is made.
 pub(crate) struct NewConn<F: Family> {
+    /// The protocol of `flow`.
+    pub(crate) protocol: Protocol,
     /// The client's first packet.
     pub(crate) flow: Flow<F::Addr>,
     /// The server's address. One of the other family is found with the server only.
@@ -139,10 +138,10 @@ impl<F: Family> Conn<F> {
             cport: new.flow.src_port,
             vport: new.flow.dst_port,
             dport: new.dport,
-            protocol: new.flow.protocol,
-            packets: Atomic::new(0),
+            protocol: new.protocol,
+            packets: PacketCount::new(),
             bits: AtomicBits::new(Bits((new.flags & !CONN_F_ONE_PACKET) | bits)),
-            deadline: Atomic::new(jiffies::now().wrapping_add(new.timeout as usize)),
+            deadline: Deadline::after(new.timeout),
             dest: new.dest,
             control: new.control,
         }
@@ -162,7 +161,7 @@ impl<F: Family> Conn<F> {
     ) -> Option<Found<'rcu, F>> {
         let mut request = None;
         let answer = table.find(rcu, flow.hash(key), |conn, slot| {
-            if conn.protocol != flow.protocol {
+            if conn.protocol.number() != flow.protocol {
                 return None;
             }
             if slot == 0 {
@@ -197,7 +196,7 @@ impl<F: Family> Conn<F> {
         table
             .find(rcu, flow.hash(key), |conn, slot| {
                 (slot == 0
-                    && conn.protocol == flow.protocol
+                    && conn.protocol.number() == flow.protocol
                     && conn.is_direct_answer(flow)
                     && conn.bits().hashed())
                 .then_some(())
@@ -231,7 +230,7 @@ impl<F: Family> Conn<F> {
 
     /// Whether it takes the packets of a client's flow; one that ends takes none.
     pub(crate) fn takes(&self, flow: &Flow<F::Addr>) -> bool {
-        self.protocol == flow.protocol && self.is_request(flow) && self.bits().hashed()
+        self.protocol.number() == flow.protocol && self.is_request(flow) && self.bits().hashed()
     }
 
     /// The server, its port, and how packets get there: connections of one flow may differ in that.
@@ -243,7 +242,7 @@ impl<F: Family> Conn<F> {
     /// The flow of the client's packets.
     pub(crate) fn request(&self) -> Flow<F::Addr> {
         Flow {
-            protocol: self.protocol,
+            protocol: self.protocol.number(),
             src: self.caddr,
             src_port: self.cport,
             dst: self.vaddr,
@@ -295,9 +294,9 @@ impl<F: Family> Conn<F> {
         self.dport
     }
 
-    /// The transport protocol's number.
+    /// The transport protocol.
     #[inline]
-    pub(crate) fn protocol(&self) -> u8 {
+    pub(crate) fn protocol(&self) -> Protocol {
         self.protocol
     }
 
@@ -343,37 +342,27 @@ impl<F: Family> Conn<F> {
         })
     }
 
-    /// How many packets of the client have come, as far as anyone asks: [`MANY_PACKETS`] are many.
+    /// Returns how many packets of the client have come, as far as anyone asks.
     pub(crate) fn packets(&self) -> u8 {
-        self.packets.load(Relaxed)
+        self.packets.get()
     }
 
-    /// Counts a packet of the client. Nothing is written once there are many; two that are counted
-    /// at a time may count as one.
+    /// Counts a packet of the client.
     #[inline]
     pub(crate) fn count_packet(&self) {
-        let packets = self.packets.load(Relaxed);
-        if packets < MANY_PACKETS {
-            self.packets.store(packets.wrapping_add(1), Relaxed);
-        }
+        self.packets.add();
     }
 
-    /// How many ticks are left to it if no packet comes.
+    /// Returns how many ticks are left to it if no packet comes.
     pub(crate) fn remaining(&self) -> usize {
-        jiffies::left_until(self.deadline.load(Relaxed))
+        self.deadline.remaining()
     }
 }
 
 /// Lets the connection last `timeout` more ticks.
 #[inline]
 pub(crate) fn restart_timer<F: Family>(conn: &PublishedConn<F>, timeout: u32) {
-    let deadline = jiffies::now().wrapping_add(timeout as usize);
-    let old = conn.deadline.load(Relaxed);
-    if deadline == old {
-        return;
-    }
-    conn.deadline.store(deadline, Relaxed);
-    if jiffies::after(old, deadline) {
+    if conn.deadline.restart(timeout) {
         conn.mod_earlier();
     }
 }
@@ -417,7 +406,7 @@ impl<F: Family> expiring::Entry for Conn<F> {
     type Holds = ();
 
     fn deadline(&self) -> usize {
-        self.deadline.load(Relaxed)
+        self.deadline.get()
     }
 
     fn may_end(&self) -> bool {

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What users can do to a namespace: the one model behind all control interfaces.
+//! The operations that users can perform on a network namespace, for all control interfaces. C:
+//! `ip_vs_add_service()` etc.
 //!
-//! Each operation does all that it is asked for, or fails and changes nothing. Process context; the
-//! namespace's configuration lock is taken here. C: `ip_vs_add_service()` and its kin.
+//! Each operation either does everything that it is asked for, or fails and changes nothing.
+//!
+//! # Context
+//!
+//! Process context. The operations take the namespace's configuration lock.
 
 mod dests;
 mod list;
@@ -36,13 +40,13 @@ use ipvs_core::{
 use kernel::prelude::*;
 use linux::jiffies::HZ;
 
-/// Why an operation was refused.
+/// The error of a refused operation.
 pub(crate) struct ControlError {
-    /// What the user gets.
+    /// The error number for the user.
     pub(crate) errno: Error,
-    /// The reason in words.
+    /// The message for the user.
     pub(crate) message: &'static str,
-    /// The netlink attribute of the service or server that is to blame.
+    /// The netlink attribute of the service or server that is invalid.
     pub(crate) about: Option<u16>,
 }
 
@@ -80,13 +84,13 @@ impl From<Error> for ControlError {
     }
 }
 
-/// What an operation comes to.
+/// The result of an operation.
 pub(crate) type ControlResult<T = ()> = Result<T, ControlError>;
 
 const NO_SERVICE: ControlError = ControlError::new(ESRCH, "there is no such service");
 const NO_DEST: ControlError = ControlError::new(ENOENT, "the service has no such server");
 
-/// An address as requests have it. The family is one of both.
+/// Converts an address of a request. `family` must be `AF_INET` or `AF_INET6`.
 pub(crate) fn address(family: u16, bytes: &netlink::Addr) -> Addr {
     match family {
         AF_INET6 => Be128::from_bytes(*bytes).into(),
@@ -100,7 +104,9 @@ pub(crate) fn address(family: u16, bytes: &netlink::Addr) -> Addr {
 impl Netns {
     /// Zeroes the statistics of a service and its servers.
     ///
-    /// Errors: `ESRCH`.
+    /// # Errors
+    ///
+    /// `ESRCH` if there is no such service.
     pub(crate) fn zero_service(&self, id: &ServiceId) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(id)?;
@@ -108,7 +114,7 @@ impl Netns {
         Ok(())
     }
 
-    /// Zeroes all statistics.
+    /// Zeroes the statistics of all services and servers and of the namespace.
     pub(crate) fn zero_all(&self) {
         let _config = self.config.lock();
         let ServiceTables {
@@ -129,7 +135,7 @@ impl Netns {
         self.stats().zero();
     }
 
-    /// Sets timeouts; those that are not given stay.
+    /// Sets timeouts. Those that are `None` are left unchanged.
     pub(crate) fn set_timeouts(&self, timeouts: &TimeoutConfig) {
         let _config = self.config.lock();
         if let Some(secs) = timeouts.tcp {
@@ -143,7 +149,7 @@ impl Netns {
         }
     }
 
-    /// The timeouts that users can set, in seconds.
+    /// Returns the timeouts that users can set, in seconds.
     pub(crate) fn shown_timeouts(&self) -> TimeoutConfig {
         let secs = |ticks: u32| ticks.checked_div(HZ);
         TimeoutConfig {

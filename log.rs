@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All that the module says in the kernel's log, with the prefix `IPVS:`.
+//! All messages of the module in the kernel log, with the prefix `IPVS:`.
 //!
-//! Nothing else in the module writes there (`tools/env/checks log`), so that no line is without a
-//! limit that a packet or a user can cause, whichever namespace it comes from. `Documentation/abi.rst`
-//! says which lines there are, and what monitoring may match on in them. The one exception is
-//! `linux/net/pernet.rs`, which says every ten seconds that a namespace can't end: a fault of the module.
+//! Nothing else in the module writes to the log (`tools/env/checks log`), so every message that
+//! packets or users can cause is rate-limited, in whichever namespace. `Documentation/abi.rst`
+//! lists the messages, and what monitoring may match on in them. The names of services and servers
+//! are formatted by [`ipvs_core::log`].
 //!
-//! All of this is cold: established connections have nothing to say.
+//! The only exception is `linux/net/pernet.rs`, which reports every ten seconds that a namespace
+//! can't end: a bug in the module.
+//!
+//! None of this is on the path of packets of established connections.
 
 use ipvs_core::{
     flow::ServiceKey,
@@ -27,6 +30,7 @@ use kernel::{
     prelude::*, //
 };
 use linux::{
+    net::Net,
     printk::{
         Log,
         Permit, //
@@ -36,8 +40,8 @@ use linux::{
 
 static LOG: Log = Log::new(c"IPVS");
 
-/// Says that the module is there, and what it offers; `buckets` are those of a table of connections,
-/// at the start and at most.
+/// Reports that the module was loaded, and what it supports. `buckets` are the sizes of a
+/// connection table, initially and at most.
 #[cold]
 pub(crate) fn loaded(buckets: [usize; 2]) {
     let say = |line: fmt::Arguments<'_>| LOG.info(Permit::unlimited(), line);
@@ -59,7 +63,7 @@ pub(crate) fn loaded(buckets: [usize; 2]) {
     say(format_args!("ipvs loaded."));
 }
 
-/// Says that the module is gone, and what it offered.
+/// Reports that the module was unloaded, and what it supported.
 #[cold]
 pub(crate) fn unloaded() {
     let say = |line: fmt::Arguments<'_>| LOG.info(Permit::unlimited(), line);
@@ -75,7 +79,7 @@ pub(crate) fn unloaded() {
     say(format_args!("ipvs unloaded."));
 }
 
-/// Says why the module can't be loaded: it can't have `what`.
+/// Reports that the module can't be loaded because `what` is not available.
 #[cold]
 pub(crate) fn not_loaded(what: &str, error: Error) {
     let reason = match error {
@@ -88,15 +92,16 @@ pub(crate) fn not_loaded(what: &str, error: Error) {
     );
 }
 
-/// Says that a scheduler has no server for a new connection; `has_weight` says whether any server of
-/// the service has a weight above 0. C: `ip_vs_scheduler_err()`.
+/// Reports that a scheduler has no server for a new connection. `has_weight` tells whether any
+/// server of the service has a weight above 0. C: `ip_vs_scheduler_err()`.
 #[cold]
 pub(crate) fn no_destination(
+    net: &Net,
     scheduler: SchedulerKind,
     service: ServiceLabel,
     has_weight: impl FnOnce() -> bool,
 ) {
-    let Some(permit) = Permit::for_packet() else {
+    let Some(permit) = LOG.permit_for_packet(net) else {
         return;
     };
     let why = match scheduler {
@@ -115,11 +120,10 @@ pub(crate) fn no_destination(
     );
 }
 
-/// Says that a packet came to a service for all ports that is not persistent, and so has no server
-/// for it.
+/// Reports a packet to a service for all ports that is not persistent, which has no server for it.
 #[cold]
-pub(crate) fn port_zero(service: ServiceLabel) {
-    if let Some(permit) = Permit::for_packet() {
+pub(crate) fn port_zero(net: &Net, service: ServiceLabel) {
+    if let Some(permit) = LOG.permit_for_packet(net) {
         LOG.error(
             permit,
             format_args!(
@@ -130,19 +134,19 @@ pub(crate) fn port_zero(service: ServiceLabel) {
     }
 }
 
-/// Says that a packet had to be dropped for want of memory, which is needed for `what`.
+/// Reports a packet that was dropped for lack of memory, which is needed for `what`.
 #[cold]
-pub(crate) fn no_memory(what: &str) {
-    if let Some(permit) = Permit::for_packet() {
+pub(crate) fn no_memory(net: &Net, what: &str) {
+    if let Some(permit) = LOG.permit_for_packet(net) {
         LOG.error(permit, format_args!("no memory for {what}"));
     }
 }
 
-/// Says that a user wants a scheduler that there is not. What the user wrote is shown with all that
-/// is not printable escaped.
+/// Reports that a user asked for an unknown scheduler. Unprintable characters of its name are
+/// escaped.
 #[cold]
-pub(crate) fn no_scheduler(name: &[u8]) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn no_scheduler(net: &Net, name: &[u8]) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         let name = name.escape_ascii();
         LOG.info(
             permit,
@@ -151,10 +155,11 @@ pub(crate) fn no_scheduler(name: &[u8]) {
     }
 }
 
-/// The same of a persistence engine.
+/// Reports that a user asked for an unknown persistence engine. Unprintable characters of its name
+/// are escaped.
 #[cold]
-pub(crate) fn no_engine(name: &[u8]) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn no_engine(net: &Net, name: &[u8]) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         let name = name.escape_ascii();
         LOG.info(
             permit,
@@ -163,14 +168,15 @@ pub(crate) fn no_engine(name: &[u8]) {
     }
 }
 
-/// Says that a scheduler can't be had for a service.
+/// Reports that a scheduler could not be set up for a service.
 #[cold]
 pub(crate) fn scheduler_failed(
+    net: &Net,
     scheduler: Option<SchedulerKind>,
     service: &ServiceKey,
     error: Error,
 ) {
-    if let Some(permit) = LOG.permit_for_request() {
+    if let Some(permit) = LOG.permit_for_request(net) {
         LOG.error(
             permit,
             format_args!(
@@ -183,10 +189,10 @@ pub(crate) fn scheduler_failed(
     }
 }
 
-/// Says why values of a server are refused.
+/// Reports why the settings of a server were refused.
 #[cold]
-pub(crate) fn dest_refused(service: ServiceLabel, dest: Endpoint, why: &str) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn dest_refused(net: &Net, service: ServiceLabel, dest: Endpoint, why: &str) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         LOG.error(
             permit,
             format_args!("{}: server {dest}: {why}", ServiceName(service)),
@@ -194,10 +200,10 @@ pub(crate) fn dest_refused(service: ServiceLabel, dest: Endpoint, why: &str) {
     }
 }
 
-/// Says that a socket option names a service of a protocol that none can have.
+/// Reports that a socket option is about a service of a protocol that services can't have.
 #[cold]
-pub(crate) fn invalid_protocol(protocol: u16, service: Endpoint) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn invalid_protocol(net: &Net, protocol: u16, service: Endpoint) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         LOG.error(
             permit,
             format_args!("socket option: invalid protocol: {protocol} {service}"),
@@ -205,10 +211,10 @@ pub(crate) fn invalid_protocol(protocol: u16, service: Endpoint) {
     }
 }
 
-/// Says that a socket option has another length than what it asks for.
+/// Reports that the length of a socket option's argument is wrong.
 #[cold]
-pub(crate) fn wrong_length(length: i32, needed: usize) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn wrong_length(net: &Net, length: i32, needed: usize) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         LOG.error(
             permit,
             format_args!("socket option: length: {length} != {needed}"),

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Persistence engines: what they have found in a client's first packet, which templates keep. C:
+//! The identifiers that persistence engines find in packets, and that templates keep. C:
 //! `ip_vs_pe.c`, `pe_data`.
 //!
-//! The engines are part of this module; `stand_ins/Kbuild` has the names of their C modules.
+//! The parsers are in [`ipvs_core::pe`]. They are part of this module; `stand_ins/Kbuild` has the
+//! names of the corresponding C modules.
 
 use crate::family::{
     Family,
@@ -24,7 +25,7 @@ use kernel::{
 };
 use linux::skb::Skb;
 
-/// What an engine has found.
+/// The identifier that an engine has found.
 #[derive(Clone)]
 pub(crate) struct PeData {
     kind: PeKind,
@@ -38,8 +39,12 @@ impl PartialEq for PeData {
 }
 
 impl PeData {
-    /// What an engine finds in a datagram, which it makes linear. `None` if that is none for it, or if
-    /// there is no memory: then no connection is made of it. Any context.
+    /// Finds the identifier in a packet, whose data is made linear. `None` if it has none, or if
+    /// there is no memory: then the packet creates no connection.
+    ///
+    /// # Context
+    ///
+    /// Any.
     pub(crate) fn read<F: Family>(kind: PeKind, skb: &mut Skb) -> Option<Self> {
         let header = F::header(skb)?;
         if header.protocol() != PROTO_UDP {
@@ -59,12 +64,12 @@ impl PeData {
         })
     }
 
-    /// A hash of it, to be combined with others.
+    /// Returns a hash of the identifier, to be combined with others.
     pub(crate) fn hash(&self, key: &HashKey) -> u32 {
         hash_bytes(key, &self.bytes)
     }
 
-    /// The name of the engine and what it has found, as users see them.
+    /// Returns the name of the engine and the identifier as users see them.
     pub(crate) fn shown(&self) -> (&'static str, &[u8]) {
         (self.kind.name(), &self.bytes)
     }

@@ -12,7 +12,6 @@ use crate::{
         PublishedConn, //
     },
     family::Family,
-    hook::Packet,
     log,
     netns::{
         services::{
@@ -21,6 +20,7 @@ use crate::{
         },
         Netns, //
     },
+    packet::Packet,
     service::dest::Dest,
     service::Service,
     stats::packet::PacketStats,
@@ -28,11 +28,11 @@ use crate::{
 use ipvs_core::{
     flow::Flow,
     forward::FwdMethod,
-    ipv4::PROTO_UDP,
     net::{
         Address,
         Be16, //
     },
+    proto::Protocol,
     sched::SchedRequest, //
 };
 use linux::{
@@ -88,10 +88,10 @@ pub(crate) fn request<'rcu, F: Family>(
         return Scheduled::Verdict(Verdict::Drop(skb));
     }
     let flow = &packet.flow;
-    if !packet.transport.may_start(flow.protocol, &netns.settings) {
+    if !packet.transport.may_start(packet.protocol, &netns.settings) {
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
-    schedule(netns, skb, flow, cause, rcu)
+    schedule(netns, skb, packet.protocol, flow, cause, rcu)
 }
 
 /// The same for an ICMP error about an answer, of which only the ports are sure to be there. `flow` is
@@ -99,15 +99,17 @@ pub(crate) fn request<'rcu, F: Family>(
 pub(crate) fn request_of_error<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
+    protocol: Protocol,
     flow: &Flow<F::Addr>,
     rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
-    schedule(netns, skb, flow, SchedTrigger::Error, rcu)
+    schedule(netns, skb, protocol, flow, SchedTrigger::Error, rcu)
 }
 
 fn schedule<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
+    protocol: Protocol,
     flow: &Flow<F::Addr>,
     cause: SchedTrigger,
     rcu: ReadLocked<'rcu>,
@@ -131,22 +133,23 @@ fn schedule<'rcu, F: Family>(
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
     if service.is_persistent() {
-        return persist::schedule(netns, skb, flow, service, cause, rcu);
+        return persist::schedule(netns, skb, protocol, flow, service, cause, rcu);
     }
     if service.fwmark() == 0 && service.port() != flow.dst_port {
         if service.port() == Be16::ZERO {
-            log::port_zero(service.label());
+            log::port_zero(netns.net(), service.label());
         }
-        return leave(netns, skb, flow, service, cause, rcu);
+        return leave(netns, skb, protocol, flow, service, cause, rcu);
     }
-    let Some(dest) = service.schedule(&arrival(flow, cause), rcu) else {
-        return leave(netns, skb, flow, service, cause, rcu);
+    let Some(dest) = service.schedule(netns.net(), &arrival(flow, cause), rcu) else {
+        return leave(netns, skb, protocol, flow, service, cause, rcu);
     };
 
     let Some(shared) = dest.share() else {
         return Scheduled::Verdict(Verdict::Drop(skb));
     };
     let new = NewConn {
+        protocol,
         flow: *flow,
         daddr: dest.addr(),
         dport: match dest.port() {
@@ -158,7 +161,7 @@ fn schedule<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(&service, Some(&dest), flow) {
+    if is_one_packet(&service, Some(&dest), protocol) {
         return one_packet(netns, service, skb, new, rcu);
     }
     match connect(netns, service, new, cause, rcu) {
@@ -167,10 +170,13 @@ fn schedule<'rcu, F: Family>(
     }
 }
 
-/// Whether each packet of a flow is scheduled by itself: those of UDP, if the service says so, or the
-/// server that this one goes to.
-fn is_one_packet<A>(service: &Service, dest: Option<&Dest>, flow: &Flow<A>) -> bool {
-    flow.protocol == PROTO_UDP && (service.is_one_packet() || dest.is_some_and(Dest::is_one_packet))
+/// Returns whether each packet of a flow is scheduled by itself: those of UDP, if the service says so,
+/// or the server that this one goes to.
+fn is_one_packet(service: &Service, dest: Option<&Dest>, protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Tcp => false,
+        Protocol::Udp => service.is_one_packet() || dest.is_some_and(Dest::is_one_packet),
+    }
 }
 
 /// Gives a packet a connection for itself.
@@ -199,24 +205,21 @@ fn one_packet_conn<'rcu, F: Family>(
         return None;
     }
     let conn = Conn::one_packet(new);
-    if let Some(dest) = conn.borrow_dest(rcu) {
-        packet_stats(netns, service, dest, rcu).connection();
-    }
+    count_connection(netns, service, &conn, rcu);
     Some(conn)
 }
 
-/// The statistics of a new connection with a server of `service`.
-fn packet_stats<'a, 'rcu>(
-    netns: &'a Netns,
+/// Counts a new connection with a server of `service`.
+#[inline]
+fn count_connection<'rcu, F: Family>(
+    netns: &Netns,
     service: Borrowed<'rcu, Service>,
-    dest: Borrowed<'rcu, Dest>,
+    conn: &Conn<F>,
     rcu: ReadLocked<'rcu>,
-) -> PacketStats<'a, 'rcu> {
-    PacketStats {
-        dest,
-        service,
-        stats: &netns.service_tables().stats,
-        rcu,
+) {
+    let stats = &netns.service_tables().stats;
+    if let Some(packet_stats) = PacketStats::of_new_conn(conn, service, stats, rcu) {
+        packet_stats.connection();
     }
 }
 
@@ -242,8 +245,8 @@ fn connect<'rcu, F: Family>(
     rcu: ReadLocked<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
     let (conn, is_new) = publish(netns, new, cause, rcu)?;
-    if let (true, Some(dest)) = (is_new, conn.borrow_dest(rcu)) {
-        packet_stats(netns, service, dest, rcu).connection();
+    if is_new {
+        count_connection(netns, service, conn, rcu);
     }
     Some((conn, is_new))
 }
@@ -267,7 +270,7 @@ fn publish<'rcu, F: Family>(
         Ok(conn) => conn,
         Err(Refused::Full) => return None,
         Err(Refused::NoMemory) => {
-            log::no_memory("a connection");
+            log::no_memory(netns.net(), "a connection");
             return None;
         }
     };
@@ -296,6 +299,7 @@ fn publish<'rcu, F: Family>(
 fn leave<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
+    protocol: Protocol,
     flow: &Flow<F::Addr>,
     service: Borrowed<'rcu, Service>,
     cause: SchedTrigger,
@@ -316,6 +320,7 @@ fn leave<'rcu, F: Family>(
         });
     }
     let new = NewConn {
+        protocol,
         flow: *flow,
         daddr: F::Addr::default().into(),
         dport: Be16::ZERO,
@@ -324,7 +329,7 @@ fn leave<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(&service, None, flow) {
+    if is_one_packet(&service, None, protocol) {
         return one_packet(netns, service, skb, new, rcu);
     }
     match publish(netns, new, cause, rcu) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What users set for a namespace as a whole, with sysctls (see [`crate::ctl::sysctl`]). C: the
-//! `sysctl_*` fields of `struct netns_ipvs`.
+//! The settings of a network namespace, which users change with sysctls (see
+//! [`crate::ctl::sysctl`]). C: the `sysctl_*` members of `struct netns_ipvs`.
 //!
-//! Packets read them without any lock: a setting is one number, and takes effect by itself.
+//! Packets read them without a lock: each setting is a single number and takes effect independently
+//! of the others.
 
 use crate::defence::Defence;
 use ipvs_core::sched::{
@@ -21,66 +22,74 @@ use linux::{
     sysctl::Int, //
 };
 
-/// The most connections that there may be at all (C: `IP_VS_CONN_MAX`).
+/// The maximum of `conn_max` (C: `IP_VS_CONN_MAX`).
 pub(crate) const CONN_MAX: i32 = if cfg!(target_pointer_width = "64") {
     1 << 30
 } else {
     1 << 24
 };
 
-/// How long schedulers remember, in ticks, unless users say something else.
+/// The default expiration time of lblc and lblcr, in ticks.
 const EXPIRATION: i32 = (EXPIRATION_SECS * HZ) as i32;
 
 /// The settings of a namespace.
 #[pin_data]
 pub(crate) struct Settings {
-    /// Whether services by firewall mark that have no server let packets go where they were going.
+    /// `cache_bypass`: forward packets to their original destination if a firewall mark service has
+    /// no available server.
     pub(crate) cache_bypass: Int,
-    /// How many connections the tables have for a bucket before they grow, as a power of two.
+    /// `conn_lfactor`: the binary logarithm of the connections per bucket above which the tables
+    /// grow.
     pub(crate) conn_lfactor: Int,
-    /// The most connections that there may be.
+    /// `conn_max`: the maximum number of connections.
     pub(crate) conn_max: Int,
-    /// How far those may raise that who do not administer the machine.
+    /// The maximum that users without `CAP_NET_ADMIN` in the initial user namespace may set
+    /// `conn_max` to.
     #[pin]
     conn_max_limit: Mutex<i32>,
-    /// Of which ended connections a SYN makes new ones: 0 none, bit 0 those in TIME_WAIT and CLOSE,
-    /// bit 1 those in FIN_WAIT too if answers don't pass here.
+    /// `conn_reuse_mode`: which ended connections are replaced by a new one on a SYN. 0: none. Bit
+    /// 0: those in TIME_WAIT and CLOSE. Bit 1: also those in FIN_WAIT, if replies do not pass the
+    /// director.
     pub(crate) conn_reuse_mode: Int,
-    /// What is done against floods.
+    /// The defence strategies against floods.
     #[pin]
     pub(crate) defence: Defence,
-    /// The nice value of the thread that rates go on in.
+    /// `est_nice`: the nice value of the estimation thread.
     pub(crate) est_nice: Int,
-    /// Whether connections of removed servers end, and those of servers of weight 0 with the next
-    /// SYN.
+    /// `expire_nodest_conn`: end the connections of removed servers at once, and those of servers
+    /// with weight 0 on the next SYN.
     pub(crate) expire_nodest_conn: Int,
-    /// Whether new connections of a network go elsewhere than before if its server has weight 0.
+    /// `expire_quiescent_template`: do not use a persistence template whose server has weight 0 for
+    /// new connections.
     pub(crate) expire_quiescent_template: Int,
-    /// Whether a packet that was in one of no service's protocol is left alone.
+    /// `ignore_tunneled`: do not schedule packets decapsulated from protocols that IPVS does not
+    /// handle.
     pub(crate) ignore_tunneled: Int,
-    /// How long the scheduler lblc remembers a server that nobody asks for, in ticks.
+    /// `lblc_expiration`: the time in ticks after which lblc removes an entry that is not used.
     pub(crate) lblc_expiration: Int,
-    /// The same of lblcr; and how long it keeps a set of several servers as it is.
+    /// `lblcr_expiration`: the time in ticks after which lblcr removes an entry that is not used,
+    /// and a server from a set that has not changed.
     pub(crate) lblcr_expiration: Int,
-    /// Whether a NAT server's packet of no connection is answered with port-unreachable.
+    /// `nat_icmp_send`: answer packets of a NAT server that belong to no connection with ICMP
+    /// port-unreachable.
     pub(crate) nat_icmp_send: Int,
-    /// Whether rates go on.
+    /// `run_estimation`: estimate rates.
     pub(crate) run_estimation: Int,
-    /// Whether ICMP errors about packets of no connection make one.
+    /// `schedule_icmp`: create connections for ICMP errors about packets that belong to none.
     pub(crate) schedule_icmp: Int,
-    /// Whether packets in the middle of a TCP connection make one.
+    /// `sloppy_tcp`: create connections for any TCP packet, not only for a SYN.
     pub(crate) sloppy_tcp: Int,
-    /// Whether translated answers are routed anew.
+    /// `snat_reroute`: route translated replies again.
     pub(crate) snat_reroute: Int,
-    /// How many services the table has for a bucket before it grows, as a power of two.
+    /// `svc_lfactor`: the binary logarithm of the services per bucket above which the table grows.
     pub(crate) svc_lfactor: Int,
-    /// Whether tunnels care for the MTU of the way to the server.
+    /// `pmtu_disc`: path MTU discovery for tunnels to servers.
     pub(crate) pmtu_disc: Int,
 }
 
 impl Settings {
-    /// Makes those of a new namespace, with at most `most_conns` connections; `is_init` says whether it
-    /// is the first one.
+    /// Creates the settings of a new namespace. `most_conns` is the default of `conn_max`.
+    /// `is_init` tells whether it is the initial namespace.
     pub(crate) fn new(most_conns: i32, is_init: bool) -> impl PinInit<Self, Error> {
         // C: `ip_vs_conn_default_load_factor()`, `ip_vs_svc_default_load_factor()`.
         let (conn_lfactor, svc_lfactor) = if is_init { (-4, -3) } else { (-2, -2) };
@@ -107,7 +116,7 @@ impl Settings {
         }? Error)
     }
 
-    /// How long a scheduler remembers, in ticks; nothing, if it was set to less than that.
+    /// Returns the expiration time of a scheduler in ticks; 0 if it was set to a negative number.
     pub(crate) fn expiration(&self, kind: Locality) -> usize {
         let setting = match kind {
             Locality::Lblc => &self.lblc_expiration,
@@ -116,10 +125,12 @@ impl Settings {
         usize::try_from(setting.get()).unwrap_or(0)
     }
 
-    /// Sets the most connections that there may be. Who administers the machine sets the limit for
-    /// others with it. C: `proc_do_conn_max()`.
+    /// Sets the maximum number of connections. If the writer has `CAP_NET_ADMIN` in the initial
+    /// user namespace, this is also the new limit for others. C: `proc_do_conn_max()`.
     ///
-    /// Errors: `EINVAL` for a number that is negative or above the limit.
+    /// # Errors
+    ///
+    /// `EINVAL` for a number that is negative or above the limit.
     pub(crate) fn set_conn_max(&self, number: i32) -> Result {
         let privileged = capability::net_admin();
         let mut limit = self.conn_max_limit.lock();

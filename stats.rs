@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Statistics of servers, services and namespaces: exact, and current whenever they are read.
-//!
-//! C: `struct ip_vs_stats`, whose counters are up to two seconds old.
+//! The statistics of servers, services and namespaces. They are exact whenever they are read. C:
+//! `struct ip_vs_stats`, whose counters may be two seconds old.
 
 pub(crate) mod est;
 pub(crate) mod packet;
@@ -24,14 +23,14 @@ use linux::{
     spinlock::SpinLockBh, //
 };
 
-/// The places of counters in a [`CpuCounters`].
+/// The indices of the counters in a [`CpuCounters`].
 pub(crate) const CONNS: usize = 0;
 pub(crate) const INPKTS: usize = 1;
 pub(crate) const OUTPKTS: usize = 2;
 pub(crate) const INBYTES: usize = 3;
 pub(crate) const OUTBYTES: usize = 4;
 
-/// One CPU's share of [`Counters`].
+/// The [`Counters`] of one CPU.
 pub(crate) type CpuCounters = [Counter; 5];
 
 fn sum(share: &CpuCounters) -> Counters {
@@ -44,7 +43,7 @@ fn sum(share: &CpuCounters) -> Counters {
     }
 }
 
-/// What changes with users and time.
+/// The part that zeroing and rate estimation change.
 struct Base {
     /// The counters when they were last zeroed.
     zero: Counters,
@@ -81,7 +80,7 @@ impl Stats {
             })
     }
 
-    /// Counters since the last zeroing, and rates.
+    /// Returns the counters since the last zeroing, and the rates.
     pub(crate) fn read(&self) -> Shown {
         let base = self.base.lock();
         Shown {
@@ -90,20 +89,21 @@ impl Stats {
         }
     }
 
-    /// The counters of each CPU since the module was loaded. C: `ip_vs_stats_percpu_show()`.
+    /// Iterates over the counters of each CPU since the module was loaded. C:
+    /// `ip_vs_stats_percpu_show()`.
     pub(crate) fn per_cpu(&self) -> impl Iterator<Item = (u32, Counters)> + '_ {
         self.shares.iter().map(|(cpu, share)| (cpu, sum(share)))
     }
 
-    /// Makes the present counters the zero point; the rates start from 0.
+    /// Zeroes the statistics: remembers the counters as the new zero, and restarts the rates at 0.
     pub(crate) fn zero(&self) {
         let mut base = self.base.lock();
         base.zero = self.total();
         base.estimator = Estimator::new(base.zero);
     }
 
-    /// Lets the rates take another step, every [`ipvs_core::est::PERIOD_SECS`]; whether they would
-    /// go on without anything to count.
+    /// Updates the rates, every [`ipvs_core::est::PERIOD_SECS`]. Returns `true` if they change
+    /// further without new packets.
     pub(crate) fn estimate(&self) -> bool {
         let mut base = self.base.lock();
         let total = self.total();
@@ -111,7 +111,7 @@ impl Stats {
         !base.estimator.rates_are_zero()
     }
 
-    /// Whether another step would change nothing.
+    /// Returns `true` if another update would change nothing.
     pub(crate) fn is_at_rest(&self) -> bool {
         let estimator = &self.base.lock().estimator;
         estimator.rates_are_zero() && !estimator.has_new_counts(&self.total())

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Walks over all entries of a table, for those who take their time at each.
+//! Iterates over all entries of a table outside of the locks of the table.
 //!
-//! A table is walked place by place, with packets shut out of the place's chain meanwhile. So what is
-//! there is only noted down, a few entries at a time, and looked at afterwards: RCU keeps it.
+//! A table is walked bucket by bucket. While the lock of a bucket's chain is held, which keeps
+//! packets from changing it, only references to a few entries are collected. They are visited
+//! afterwards, protected by RCU.
 //!
-//! Entries have an order that no change to the table touches: that of their hashes with the lowest
-//! bit first, which is the order of places in a table of any size, and of their addresses where hashes
-//! are the same. A walk goes by that order and knows what it has passed, so that an entry which is
-//! there all the time is met once, whatever comes, goes and is resized in between.
+//! The entries have an order that does not depend on the table's size: that of their hashes with
+//! the lowest bit first, which is also the order of buckets in a table of any size. Entries with
+//! the same hash are ordered by address. A cursor remembers the last entry visited in this order.
+//! So an entry that is in the table all the time is visited exactly once, even if entries are added
+//! and removed or the table is resized during the walk.
 
 use core::ops::{
     ControlFlow,
@@ -30,19 +32,19 @@ use linux::{
     },
 };
 
-/// How many entries are noted down at a time.
+/// The number of entries that are collected at a time.
 pub(crate) const BATCH: usize = 16;
 
-/// A table that can be walked over.
+/// A table that can be walked.
 pub(crate) trait Walked {
     type Entry: 'static;
-    /// An entry as a reader sees it.
+    /// A reference to an entry under RCU.
     type Seen<'rcu>: Copy + Deref<Target = Self::Entry>;
 
-    /// The hash that an entry has its place by.
+    /// Returns the hash by which an entry is in the table.
     fn hash(&self, entry: &Self::Entry) -> u32;
 
-    /// Visits the entries of one place, and says which place is next, 0 after the last.
+    /// Visits the entries of one bucket. Returns the next bucket; 0 after the last.
     fn scan<'rcu>(
         &self,
         rcu: ReadLocked<'rcu>,
@@ -87,25 +89,25 @@ impl<T: expiring::Entry> Walked for expiring::Table<T> {
     }
 }
 
-/// Where an entry is in the order of all. All zero is before the first one.
+/// The position of an entry in the order of all entries. All fields 0 is before the first one.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Zeroable)]
 struct Rank {
     reversed_hash: u32,
     address: usize,
 }
 
-/// Where a walk is. All zero is the beginning.
+/// The position of a walk. All fields 0 is the beginning.
 #[derive(Clone, Copy, Default, Zeroable)]
 pub(crate) struct Cursor {
-    /// What is up to here has been passed.
+    /// All entries up to this one have been visited.
     passed: Rank,
     ended: bool,
 }
 
-/// The first entries of a place behind a rank, in their order.
+/// The first entries of a bucket behind a rank, in their order.
 struct Batch<E> {
     entries: [Option<(Rank, E)>; BATCH],
-    /// Whether there are more.
+    /// There are more entries behind them.
     overflows: bool,
 }
 
@@ -117,7 +119,7 @@ impl<E: Copy> Batch<E> {
         }
     }
 
-    /// Takes an entry in, and lets go of the last one if there are too many.
+    /// Adds an entry, and drops the last one if there is no room for it.
     fn insert(&mut self, rank: Rank, entry: E) {
         let mut carried = (rank, entry);
         for place in &mut self.entries {
@@ -135,13 +137,13 @@ impl<E: Copy> Batch<E> {
 }
 
 impl Cursor {
-    /// Whether there is nothing left.
+    /// Returns `true` if the walk has ended.
     pub(crate) fn ended(&self) -> bool {
         self.ended
     }
 
-    /// Visits the next entries, which may be none, and moves behind them; behind the last one before
-    /// that at which `visit` breaks off, if it does.
+    /// Visits the next entries, possibly none, and moves behind them. If `visit` breaks, moves
+    /// behind the last entry before the one for which it broke.
     pub(crate) fn advance<'rcu, W: Walked>(
         &mut self,
         rcu: ReadLocked<'rcu>,
@@ -168,7 +170,7 @@ impl Cursor {
             self.passed = rank;
         }
         if !batch.overflows {
-            // Places are no more than hashes.
+            // There are no more buckets than hashes.
             self.passed = Rank {
                 reversed_hash: (next as u32).reverse_bits(),
                 address: 0,
@@ -178,8 +180,8 @@ impl Cursor {
         ControlFlow::Continue(())
     }
 
-    /// Visits all entries that are left, each batch under RCU; ends early once `visit` breaks off.
-    /// Gives way after each batch, so that it must be free to sleep.
+    /// Visits all remaining entries, each batch under RCU. Ends early if `visit` breaks.
+    /// Reschedules after each batch, so it must be called where sleeping is allowed.
     pub(crate) fn for_each<W: Walked>(
         &mut self,
         table: &W,
@@ -195,8 +197,8 @@ impl Cursor {
     }
 }
 
-/// Visits all objects of a table, outside of RCU, so that `visit` may take its time and sleep; ends
-/// early once it breaks off.
+/// Visits all objects of a table outside of RCU, so that `visit` may sleep. Ends early if it
+/// breaks.
 pub(crate) fn for_each_shared<T: Linked>(
     table: &Table<T>,
     mut visit: impl FnMut(&Shared<T>) -> ControlFlow<()>,
@@ -208,7 +210,7 @@ pub(crate) fn for_each_shared<T: Linked>(
         let mut free = found.iter_mut();
         let _ = rcu::read(|rcu| {
             cursor.advance(rcu, table, |object| {
-                // There is room for a batch. What nobody holds any more has left the table.
+                // There is room for a batch. An object without references has left the table.
                 if let (Some(place), Some(object)) = (free.next(), object.share()) {
                     *place = Some(object);
                 }

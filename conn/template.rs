@@ -13,10 +13,12 @@
 //! other times than deadlines are set, so a template that still has a connection waits until the C
 //! module's timer would have fired at the latest, and ends with its last connection up to then.
 
-use super::MANY_PACKETS;
+use super::lifetime::{
+    Deadline,
+    PacketCount, //
+};
 use crate::{
     family::Family,
-    log,
     pe::PeData,
     service::dest::Dest,
     settings::Settings, //
@@ -76,12 +78,12 @@ pub(crate) struct Template<F: Family> {
     orphan: Atomic<bool>,
     /// Set while its time is over and it waits for connections that may be due at the same time.
     overdue: Atomic<bool>,
-    packets: Atomic<u8>,
+    packets: PacketCount,
     /// Its connections, or [`ENDED`].
     conns: InlineAtomic<u32>,
     /// How long it lasts after it was used, in ticks.
     timeout: Atomic<u32>,
-    deadline: InlineAtomic<usize>,
+    deadline: Deadline,
 }
 
 /// Its time was over while it had no connection, and it gets none any more.
@@ -159,8 +161,11 @@ impl<F: Family> Template<F> {
     }
 
     /// Makes a template; or finds that another packet has just made one that is as good: see
-    /// [`Template::check`]. Under RCU. `None` if there is no memory, or there are `most` connections
-    /// in the namespace.
+    /// [`Template::check`]. Under RCU. `None` if that one has just ended.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory, or there are `most` connections in the namespace.
     pub(crate) fn publish<'rcu>(
         table: &TableRef<Self>,
         rcu: ReadLocked<'rcu>,
@@ -168,7 +173,7 @@ impl<F: Family> Template<F> {
         most: usize,
         settings: &Settings,
         wanted: Option<&Dest>,
-    ) -> Option<TemplateRef<'rcu, F>> {
+    ) -> Result<Option<TemplateRef<'rcu, F>>, Refused> {
         let NewTemplate {
             key,
             pe,
@@ -187,29 +192,22 @@ impl<F: Family> Template<F> {
             assured: Atomic::new(false),
             orphan: Atomic::new(false),
             overdue: Atomic::new(false),
-            packets: Atomic::new(0),
+            packets: PacketCount::new(),
             // In use by whoever gets it here.
             conns: InlineAtomic::new(1),
             timeout: Atomic::new(timeout),
-            deadline: InlineAtomic::new(jiffies::now().wrapping_add(timeout as usize)),
+            deadline: Deadline::after(timeout),
         };
-        let new = match TemplateTable::alloc(table, template, most) {
-            Ok(new) => new,
-            Err(Refused::Full) => return None,
-            Err(Refused::NoMemory) => {
-                log::no_memory("a template");
-                return None;
-            }
-        };
+        let new = TemplateTable::alloc(table, template, most)?;
         let same = |other: &Self| other.takes(&key, pe.as_ref()) && other.check(settings, wanted);
-        match new.publish(rcu, same) {
+        Ok(match new.publish(rcu, same) {
             Ok(template) => {
                 template.dest.bind_template();
                 Some(TemplateRef(template))
             }
             // It may have ended by now: then the client's next packet makes another one.
             Err(other) => begin(other),
-        }
+        })
     }
 
     /// Whether it is the one of that key, and may be asked where to go. One of a persistence engine
@@ -296,7 +294,7 @@ impl<F: Family> Template<F> {
     /// Tells whether its time is over and it waits a little longer for its connections. Not if it was
     /// restarted as the timer set the flag.
     fn is_overdue(&self) -> bool {
-        self.overdue.load(Relaxed) && !jiffies::after(self.deadline.load(Relaxed), jiffies::now())
+        self.overdue.load(Relaxed) && self.deadline.is_over()
     }
 
     /// It ends with its last connection.
@@ -304,12 +302,9 @@ impl<F: Family> Template<F> {
         self.orphan.store(true, Relaxed);
     }
 
-    /// Counts a packet that goes by it alone. Nothing is written once there are many.
+    /// Counts a packet that goes by it alone.
     pub(crate) fn count_packet(&self) {
-        let packets = self.packets.load(Relaxed);
-        if packets < MANY_PACKETS {
-            self.packets.store(packets.wrapping_add(1), Relaxed);
-        }
+        self.packets.add();
     }
 
     /// How long it lasts after it was used, in ticks.
@@ -319,12 +314,12 @@ impl<F: Family> Template<F> {
 
     /// How many packets went by it one by one, as far as anyone asks.
     pub(crate) fn packets(&self) -> u8 {
-        self.packets.load(Relaxed)
+        self.packets.get()
     }
 
     /// How many ticks are left to it.
     pub(crate) fn remaining(&self) -> usize {
-        jiffies::left_until(self.deadline.load(Relaxed))
+        self.deadline.remaining()
     }
 }
 
@@ -342,13 +337,12 @@ fn begin<F: Family>(template: &PublishedTemplate<F>) -> Option<TemplateRef<'_, F
 
 /// Lets it last `timeout` more ticks.
 fn restart<F: Family>(template: &PublishedTemplate<F>, timeout: u32) {
-    let deadline = jiffies::now().wrapping_add(timeout as usize);
-    let old = template.deadline.xchg(deadline, Relaxed);
+    let is_earlier = template.deadline.replace(timeout);
     let waited = template.overdue.load(Relaxed);
     if waited {
         template.overdue.store(false, Relaxed);
     }
-    if waited || jiffies::after(old, deadline) {
+    if waited || is_earlier {
         template.mod_earlier();
     }
 }
@@ -386,7 +380,7 @@ impl<F: Family> expiring::Entry for Template<F> {
     type Holds = RefCounted;
 
     fn deadline(&self) -> usize {
-        let deadline = self.deadline.load(Relaxed);
+        let deadline = self.deadline.get();
         if self.is_overdue() {
             jiffies::fires_by(deadline, self.timeout() as usize)
         } else {
@@ -401,8 +395,7 @@ impl<F: Family> expiring::Entry for Template<F> {
         }
         if self.is_overdue() {
             self.timeout.store(AGAIN, Relaxed);
-            let deadline = jiffies::now().wrapping_add(AGAIN as usize);
-            self.deadline.store(deadline, Relaxed);
+            self.deadline.set(AGAIN);
             self.overdue.store(false, Relaxed);
         } else {
             self.overdue.store(true, Relaxed);

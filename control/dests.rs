@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Servers of services: adding, changing and removing them. C: `ip_vs_add_dest()` and its kin.
+//! Adds, edits and removes servers. C: `ip_vs_add_dest()` etc.
 
 use super::{
     address,
@@ -41,6 +41,7 @@ use ipvs_core::{
 };
 use kernel::prelude::*;
 use linux::{
+    net::Net,
     netfilter::has_ipv6,
     rcu::{
         self,
@@ -54,14 +55,14 @@ use linux::{
     },
 };
 
-/// Refuses values that make no sense, and what can't be had yet.
-fn check_dest(service: &Service, spec: &DestSpec) -> ControlResult {
+/// Validates the settings of a server, and refuses what is not supported yet.
+fn check_dest(net: &Net, service: &Service, spec: &DestSpec) -> ControlResult {
     let family = spec.id.family(service.family(), has_ipv6())?;
     // No sync daemon can run.
     spec.check_mixed(family, service.family(), false)?;
     spec.check().inspect_err(|error| {
         let dest = Endpoint(address(family, &spec.id.addr), spec.id.port);
-        log::dest_refused(service.label(), dest, error.message);
+        log::dest_refused(net, service.label(), dest, error.message);
     })?;
     if FwdMethod::from_flags(spec.fwd_method).number() != spec.fwd_method & FWD_MASK {
         return Err(ControlError::about(
@@ -88,7 +89,7 @@ impl Netns {
         Ok(DestKey::new(service, addr, id.port, seed))
     }
 
-    /// Whether packets may be sent to an address. C: `ip_vs_new_dest()`.
+    /// Returns `true` if an address can be that of a server. C: `ip_vs_new_dest()`.
     fn is_reachable(&self, addr: Addr) -> bool {
         match addr {
             Addr::V4(addr) => {
@@ -102,29 +103,39 @@ impl Netns {
         }
     }
 
-    /// The server with this key, be it that of a service or in the trash.
+    /// Looks up a server by its key, among those of services and in the trash.
     fn any_dest(&self, key: &DestKey) -> Option<Shared<Dest>> {
         let dests = &self.service_tables().dests;
         let is = |dest: &Dest, slot| slot == 0 && dest.key() == key;
         rcu::read(|rcu| dests.find(rcu, key.hash(), is)?.share())
     }
 
-    /// The service's server with this key.
+    /// Looks up a service's server by its key.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if there is none.
     fn dest(&self, key: &DestKey) -> ControlResult<Shared<Dest>> {
         self.any_dest(key)
             .filter(|dest| dest.available())
             .ok_or(NO_DEST)
     }
 
-    /// Adds a server to a service. One that was removed a short while ago comes back with all that
-    /// it counts.
+    /// Adds a server to a service. A server that was removed recently is taken from the trash with
+    /// its counters.
     ///
-    /// Errors: `ESRCH`; `EEXIST`; `ERANGE` and `EINVAL` for values that make no sense;
-    /// `EAFNOSUPPORT` without IPv6; `ENOSYS` for what is not supported yet; `ENOMEM`.
+    /// # Errors
+    ///
+    /// - `ESRCH` if there is no such service.
+    /// - `EEXIST` if the service has this server.
+    /// - `ERANGE`, `EINVAL` for invalid settings.
+    /// - `EAFNOSUPPORT` without IPv6.
+    /// - `ENOSYS` for what is not supported yet.
+    /// - `ENOMEM`.
     pub(crate) fn add_dest(&self, service: &ServiceId, spec: &DestSpec) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(service)?;
-        check_dest(&service, spec)?;
+        check_dest(self.net(), &service, spec)?;
         let key = self.dest_key(&service, &spec.id)?;
         let removed = self.any_dest(&key);
         let known = removed.is_some();
@@ -163,7 +174,7 @@ impl Netns {
         room.push(dest.clone(), |view| service.scheduler.closing_up(view));
         service.scheduler.added(&service.dests, &dest, prepared);
         if known {
-            // Its rates have stood still.
+            // Its rates were not estimated in the trash.
             rcu::read(|rcu| {
                 self.service_tables()
                     .stats
@@ -175,13 +186,16 @@ impl Netns {
         Ok(())
     }
 
-    /// Changes a server.
+    /// Edits a server.
     ///
-    /// Errors: `ESRCH`, `ENOENT`, and those of [`Netns::add_dest`] that still make sense.
+    /// # Errors
+    ///
+    /// `ESRCH` if there is no such service, `ENOENT` if it has no such server, and those of
+    /// [`Netns::add_dest`] about settings.
     pub(crate) fn edit_dest(&self, service: &ServiceId, spec: &DestSpec) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(service)?;
-        check_dest(&service, spec)?;
+        check_dest(self.net(), &service, spec)?;
         let key = self.dest_key(&service, &spec.id)?;
         let dest = self.dest(&key)?;
         let prepared = service
@@ -200,10 +214,12 @@ impl Netns {
         Ok(())
     }
 
-    /// Removes a server from a service. Its connections get no more packets through, and end in
-    /// their time.
+    /// Removes a server from a service. Packets of its connections are dropped from then on, and
+    /// the connections end by their timeouts.
     ///
-    /// Errors: `ESRCH`, `ENOENT`, `ENOMEM`.
+    /// # Errors
+    ///
+    /// `ESRCH` if there is no such service, `ENOENT` if it has no such server, `ENOMEM`.
     pub(crate) fn delete_dest(&self, service: &ServiceId, id: &DestId) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(service)?;
@@ -222,7 +238,7 @@ impl Netns {
         Ok(())
     }
 
-    /// Lets the connections of servers that were removed end, if users want it.
+    /// Ends the connections of removed servers, if `expire_nodest_conn` is set.
     pub(super) fn expire_nodest(&self) {
         if self.settings.expire_nodest_conn.is_set() {
             self.nodest_expiry.schedule(1);

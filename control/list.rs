@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lists of services and servers as they are at one time: nothing is added or removed while one is
-//! made.
+//! Lists services and servers in a consistent state: nothing is added or removed meanwhile.
 
 use super::ControlResult;
 use crate::{
@@ -15,10 +14,16 @@ use ipvs_core::netlink::service::ServiceId;
 use kernel::prelude::*;
 
 impl Netns {
-    /// What `show` makes of the services, up to `limit` of them; those of which it makes nothing
-    /// don't count. May sleep; `show` may not.
+    /// Returns what `show` returns for the services, up to `limit` results. Services for which it
+    /// returns `None` do not count.
     ///
-    /// Errors: `ENOMEM`.
+    /// # Context
+    ///
+    /// May sleep; `show` must not.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn list_services<T>(
         &self,
         limit: usize,
@@ -37,9 +42,11 @@ impl Netns {
         Ok(list)
     }
 
-    /// The same for the servers of a service, the last one added first.
+    /// Returns what `show` returns for the servers of a service, the one added last first.
     ///
-    /// Errors: `ESRCH`, `ENOMEM`.
+    /// # Errors
+    ///
+    /// `ESRCH` if there is no such service, `ENOMEM`.
     pub(crate) fn list_dests<T>(
         &self,
         service: &ServiceId,

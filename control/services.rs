@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Services: adding, changing and removing them. C: `ip_vs_add_service()` and its kin.
+//! Adds, edits and removes services. C: `ip_vs_add_service()` etc.
 
 use super::{
     address,
@@ -22,10 +22,6 @@ use crate::{
 };
 use ipvs_core::{
     flow::ServiceKey,
-    ipv4::{
-        PROTO_TCP,
-        PROTO_UDP, //
-    },
     netlink::{
         consts::IP_VS_SVC_F_PERSISTENT,
         service::{
@@ -39,11 +35,13 @@ use ipvs_core::{
         IPVS_SVC_ATTR_SCHED_NAME, //
     },
     pe::PeKind,
+    proto::Protocol,
     sched::SchedulerKind, //
 };
 use kernel::prelude::*;
 use linux::{
     module::ModuleRef,
+    net::Net,
     netfilter::{
         self,
         Defrag6, //
@@ -54,8 +52,8 @@ use linux::{
     },
 };
 
-/// The key of a service that exists or may come to exist. C looks up any protocol it is asked for;
-/// what can't exist yet is not found.
+/// Returns the key of a service that exists or may be added. C looks up any protocol; services of
+/// unsupported protocols are not found here.
 fn service_key(id: &ServiceId) -> Option<ServiceKey> {
     if id.fwmark != 0 {
         return Some(ServiceKey::Fwmark {
@@ -70,13 +68,13 @@ fn service_key(id: &ServiceId) -> Option<ServiceKey> {
     })
 }
 
-/// The scheduler of this name; `None` is the one called "none".
-fn scheduler(name: &[u8]) -> ControlResult<Option<SchedulerKind>> {
+/// Looks up a scheduler by its name. `None` for "none".
+fn scheduler(net: &Net, name: &[u8]) -> ControlResult<Option<SchedulerKind>> {
     if name == b"none" {
         return Ok(None);
     }
     SchedulerKind::from_name(name).map(Some).ok_or_else(|| {
-        log::no_scheduler(name);
+        log::no_scheduler(net, name);
         ControlError::about(
             IPVS_SVC_ATTR_SCHED_NAME,
             ENOENT,
@@ -85,12 +83,12 @@ fn scheduler(name: &[u8]) -> ControlResult<Option<SchedulerKind>> {
     })
 }
 
-/// The persistence engine of this name; an empty one names none.
-fn persistence_engine(name: Option<&[u8]>) -> ControlResult<Option<PeKind>> {
+/// Looks up a persistence engine by its name. `None` for an empty name.
+fn persistence_engine(net: &Net, name: Option<&[u8]>) -> ControlResult<Option<PeKind>> {
     match name {
         None | Some([]) => Ok(None),
         Some(name) => PeKind::from_name(name).map(Some).ok_or_else(|| {
-            log::no_engine(name);
+            log::no_engine(net, name);
             ControlError::about(
                 IPVS_SVC_ATTR_PE_NAME,
                 ENOENT,
@@ -100,11 +98,14 @@ fn persistence_engine(name: Option<&[u8]>) -> ControlResult<Option<PeKind>> {
     }
 }
 
-/// Refuses what makes no sense.
-fn check_service(spec: &ServiceSpec<'_>) -> ControlResult<(Option<SchedulerKind>, Option<PeKind>)> {
-    let kind = scheduler(spec.sched_name)?;
-    let pe = persistence_engine(spec.pe_name)?;
-    // For IPv6 it is the length of a prefix.
+/// Validates the settings of a service.
+fn check_service(
+    net: &Net,
+    spec: &ServiceSpec<'_>,
+) -> ControlResult<(Option<SchedulerKind>, Option<PeKind>)> {
+    let kind = scheduler(net, spec.sched_name)?;
+    let pe = persistence_engine(net, spec.pe_name)?;
+    // For IPv6, the netmask is a prefix length.
     if spec.id.family == AF_INET6 && !matches!(spec.netmask.raw(), 1..=128) {
         return Err(ControlError::about(
             IPVS_SVC_ATTR_NETMASK,
@@ -116,13 +117,17 @@ fn check_service(spec: &ServiceSpec<'_>) -> ControlResult<(Option<SchedulerKind>
 }
 
 impl Netns {
-    /// The service that users refer to by `id`.
+    /// Looks up the service that users refer to by `id`.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` if there is none.
     pub(super) fn service(&self, id: &ServiceId) -> ControlResult<Shared<Service>> {
         let key = service_key(id).ok_or(NO_SERVICE)?;
         rcu::read(|rcu| self.service_tables().find_service(&key, rcu)?.share()).ok_or(NO_SERVICE)
     }
 
-    /// How many services of the key's family there are.
+    /// Returns the counts of services of the key's family.
     fn counts(&self, key: &ServiceKey) -> &ServiceCounts {
         match key.family() {
             AF_INET6 => &self.v6.service_counts,
@@ -130,7 +135,7 @@ impl Netns {
         }
     }
 
-    /// Lets packets of a family come in.
+    /// Registers the netfilter hooks of a family.
     fn hook(&self, config: &mut Config, family: u16) -> Result {
         if family == AF_INET6 && config.hooks6.is_none() {
             let defrag = Defrag6::new(self.net())?;
@@ -143,7 +148,7 @@ impl Netns {
         Ok(())
     }
 
-    /// Lets no packets of a family come in any more, if there are no services for them.
+    /// Unregisters the netfilter hooks of a family, if it has no services.
     fn unhook(&self, config: &mut Config, key: &ServiceKey) {
         if !self.counts(key).none() {
             return;
@@ -156,9 +161,13 @@ impl Netns {
 
     /// Adds a service.
     ///
-    /// Errors: `EEXIST`; `ENOENT` for an unknown scheduler; `EINVAL` for an IPv6 prefix length that
-    /// makes no sense; `EPROTONOSUPPORT` and `ENOSYS` for what is not supported yet; `ENOMEM`;
-    /// those of [`linux::kthread::Thread::new`] for the first service.
+    /// # Errors
+    ///
+    /// - `EEXIST` if it exists.
+    /// - `ENOENT` for an unknown scheduler.
+    /// - `EINVAL` for an invalid IPv6 prefix length.
+    /// - `EPROTONOSUPPORT`, `ENOSYS` for what is not supported yet.
+    /// - `ENOMEM`, and those of [`linux::kthread::Thread::new`] for the first service.
     pub(crate) fn add_service(&self, spec: &ServiceSpec<'_>) -> ControlResult {
         let mut config = self.config.lock();
         if config.closed {
@@ -170,7 +179,7 @@ impl Netns {
         if key.is_some_and(exists) {
             return Err(ControlError::new(EEXIST, "the service exists"));
         }
-        let (kind, pe) = check_service(spec)?;
+        let (kind, pe) = check_service(self.net(), spec)?;
         const PROTOCOL: ControlError = ControlError::about(
             IPVS_SVC_ATTR_PROTOCOL,
             EPROTONOSUPPORT,
@@ -178,7 +187,7 @@ impl Netns {
         );
         let (key, hash) = key.ok_or(PROTOCOL)?;
         if let ServiceKey::Addr { protocol, .. } = key {
-            if protocol != PROTO_TCP && protocol != PROTO_UDP {
+            if Protocol::from_number(protocol).is_none() {
                 return Err(PROTOCOL);
             }
         }
@@ -190,7 +199,7 @@ impl Netns {
         );
         self.prepare_conns(&key, spec.flags.apply(0), pe)?;
         let service = Service::new(key, hash, named, kind, self.settings.clone())
-            .inspect_err(|&error| log::scheduler_failed(kind, &key, error))?;
+            .inspect_err(|&error| log::scheduler_failed(self.net(), kind, &key, error))?;
         let service = Shared::pin_init(service, GFP_KERNEL)?;
         service.configure(spec, pe);
         let in_use = ModuleRef::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(
@@ -212,7 +221,7 @@ impl Netns {
         Ok(())
     }
 
-    /// Creates what the connections of a service with these flags come from. May sleep.
+    /// Allocates what connections of a service with these flags need. May sleep.
     fn prepare_conns(&self, key: &ServiceKey, flags: u32, pe: Option<PeKind>) -> Result {
         let persistent = flags & IP_VS_SVC_F_PERSISTENT != 0 || pe.is_some();
         match key.family() {
@@ -221,18 +230,20 @@ impl Netns {
         }
     }
 
-    /// Changes a service.
+    /// Edits a service.
     ///
-    /// Errors: `ESRCH`, and those of [`Netns::add_service`] that still make sense.
+    /// # Errors
+    ///
+    /// `ESRCH` if there is no such service, and those of [`Netns::add_service`] about settings.
     pub(crate) fn edit_service(&self, spec: &ServiceSpec<'_>) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(&spec.id)?;
-        let (kind, pe) = check_service(spec)?;
+        let (kind, pe) = check_service(self.net(), spec)?;
         self.prepare_conns(service.key(), spec.flags.apply(service.flags()), pe)?;
         service
             .scheduler
             .set(kind, &service.dests)
-            .inspect_err(|&error| log::scheduler_failed(kind, service.key(), error))?;
+            .inspect_err(|&error| log::scheduler_failed(self.net(), kind, service.key(), error))?;
         self.sweep_later(&service);
         let had_pe = service.pe().is_some();
         service.configure(spec, pe);
@@ -240,10 +251,12 @@ impl Netns {
         Ok(())
     }
 
-    /// Removes a service and its servers. Its connections get no more packets through, and end in
-    /// their time.
+    /// Removes a service and its servers. Packets of its connections are dropped from then on, and
+    /// the connections end by their timeouts.
     ///
-    /// Errors: `ESRCH`.
+    /// # Errors
+    ///
+    /// `ESRCH` if there is no such service.
     pub(crate) fn delete_service(&self, id: &ServiceId) -> ControlResult {
         let mut config = self.config.lock();
         let service = self.service(id)?;
@@ -254,13 +267,13 @@ impl Netns {
         Ok(())
     }
 
-    /// Ends a service that was removed from the table.
+    /// Releases what belongs to a service that was removed from the table.
     fn retire_service(&self, config: &mut Config, trash: &mut Open<'_>, service: &Service) {
         let key = service.key();
         self.counts(key).remove(key, service.pe().is_some());
         self.unhook(config, key);
         service.scheduler.retire();
-        // Each keeps its service as long as it is in the trash.
+        // Each server refers to its service while it is in the trash.
         trash.reserve(service.dests.count());
         service.dests.clear(|dest| {
             dest.leave();
@@ -269,7 +282,7 @@ impl Netns {
         config.uses.pop();
     }
 
-    /// Removes all services.
+    /// Removes all services and their servers.
     pub(crate) fn flush(&self) {
         let mut config = self.config.lock();
         self.flush_locked(&mut config);
@@ -286,8 +299,9 @@ impl Netns {
         }
     }
 
-    /// Ends all that users have set up; nothing can be added any more. When the namespace dies or
-    /// the module goes; what comes next is a grace period, which this need not wait for.
+    /// Removes everything that users have set up; nothing can be added afterwards. Called when the
+    /// namespace or the module is removed. A grace period has to follow, for which this does not
+    /// wait.
     pub(crate) fn close(&self) {
         let mut config = self.config.lock();
         config.closed = true;
@@ -296,9 +310,11 @@ impl Netns {
         self.estimation.shut();
     }
 
-    /// Reads the service that users refer to by `id`.
+    /// Calls a function with the service that users refer to by `id`.
     ///
-    /// Errors: `ESRCH`.
+    /// # Errors
+    ///
+    /// `ESRCH` if there is no such service.
     pub(crate) fn with_service<R>(
         &self,
         id: &ServiceId,

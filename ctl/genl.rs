@@ -2,8 +2,8 @@
 
 //! The generic netlink family "IPVS". C: the netlink half of `ip_vs_ctl.c`.
 //!
-//! Requests are understood and answers written by [`ipvs_core::netlink`], and carried out by
-//! [`crate::control`].
+//! [`ipvs_core::netlink`] parses requests and builds answers; [`crate::control`] carries the
+//! requests out.
 
 mod daemon;
 mod dump;
@@ -38,13 +38,13 @@ use linux::{
     net, //
 };
 
-/// The family's handler; see [`register`].
+/// The handler of the family; see [`register`].
 pub(crate) struct Ipvs;
 
 static FAMILY: Family<Ipvs> = Family::new::<crate::LocalModule>();
 
-/// Puts the family in service, for the namespaces of `netns`. From then on users change services,
-/// so this comes last.
+/// Registers the family for the namespaces of `netns`. From then on users can change services, so
+/// this must be the last step of loading the module.
 pub(crate) fn register(netns: Arc<net::Registration<Netns>>) -> Result<Registration<Ipvs>> {
     FAMILY.register(netns)
 }
@@ -57,7 +57,7 @@ impl Handler for Ipvs {
     const VERSION: u32 = FAMILY_VERSION as u32;
     const RESV_START_OP: u8 = IPVS_CMD_FLUSH + 1;
 
-    /// Stands for the same rules as [`COMMAND_POLICY`].
+    /// The same as [`COMMAND_POLICY`] in the form that the kernel requires.
     const POLICY: &'static [Policy] = &[
         Policy::UNSPEC,
         Policy::NESTED,
@@ -101,14 +101,14 @@ impl Handler for Ipvs {
         match cmd {
             IPVS_CMD_GET_SERVICE => dump::services(request, dump),
             IPVS_CMD_GET_DEST => dump::dests(request, dump),
-            // No daemon can run, so there is none to show.
+            // There are no sync daemons to show.
             _ => {}
         }
         Ok(())
     }
 }
 
-/// The attributes of a request, by number.
+/// Returns the attributes of a request by type.
 #[inline(always)]
 fn attributes<'a>(request: &Request<'a>) -> Result<[Option<Attr<'a>>; ATTRS_COMMAND], AttrError> {
     let attrs = Attrs::new(request.attrs(), Request::ATTRS_OFFSET);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files in `/proc/net`. Their lines are made by [`ipvs_core::text`].
+//! The files in `/proc/net`. [`ipvs_core::text`] formats their lines.
 
 mod conn;
 mod info;
@@ -20,12 +20,13 @@ use linux::{
     }, //
 };
 
-/// Who may read most files: everyone.
+/// The mode of most files: readable by everyone.
 const MODE: u16 = 0o444;
-/// Who may read what takes its time: the owner of the namespace.
+/// The mode of files that take time to read: readable by the owner of the namespace.
 const ROOT_MODE: u16 = 0o440;
 
-/// Makes the files of a namespace. They show its state: nobody may read them before it is there.
+/// Creates the files of a namespace. They show its state, so they must not be read before it
+/// exists.
 pub(crate) fn files(net: &OwnNet) -> Result<[ProcEntry; 5]> {
     Ok([
         ProcEntry::records::<info::Info>(net, c"ip_vs", MODE)?,
@@ -36,8 +37,8 @@ pub(crate) fn files(net: &OwnNet) -> Result<[ProcEntry; 5]> {
     ])
 }
 
-/// Writes text into a file.
+/// Writes text to a file.
 fn print(seq: &SeqFile, write: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-    // What does not fit is asked for again.
+    // If it does not fit, it is called again with a larger buffer.
     let _ = write(&mut Writer(seq));
 }

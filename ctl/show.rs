@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Services and servers as answers show them. C: `ip_vs_genl_fill_service()`,
+//! Collects the attributes of services and servers for answers. C: `ip_vs_genl_fill_service()`,
 //! `ip_vs_genl_fill_dest()`.
 
 use crate::{
@@ -24,7 +24,8 @@ use ipvs_core::{
     sched::Server, //
 };
 
-/// A service. It is always shown as hashed, as those of the C module are.
+/// Returns the attributes of a service. `IP_VS_SVC_F_HASHED` is always set, as for those of the C
+/// module.
 pub(super) fn service(service: &Service) -> ServiceDump<'static> {
     ServiceDump {
         id: ServiceId {
@@ -43,7 +44,7 @@ pub(super) fn service(service: &Service) -> ServiceDump<'static> {
     }
 }
 
-/// A server.
+/// Returns the attributes of a server.
 pub(super) fn dest(dest: &Dest) -> DestDump {
     let (tun_type, tun_port, tun_flags) = dest.tunnel_numbers();
     DestDump {
@@ -67,7 +68,7 @@ pub(super) fn dest(dest: &Dest) -> DestDump {
     }
 }
 
-/// An address with the room that answers give to each.
+/// Returns an address padded to the size of an IPv6 address.
 fn addr(addr: Addr) -> netlink::Addr {
     match addr {
         Addr::V4(addr) => {

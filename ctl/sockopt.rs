@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Socket options. C: `do_ip_vs_set_ctl()`, `do_ip_vs_get_ctl()`.
+//! Socket options, for IPv4 only. C: `do_ip_vs_set_ctl()`, `do_ip_vs_get_ctl()`.
 //!
-//! Arguments are understood and answers laid out by [`ipvs_core::sockopt`], and carried out by
-//! [`crate::control`]. They know IPv4 only.
+//! [`ipvs_core::sockopt`] parses arguments and builds answers; [`crate::control`] carries the
+//! options out.
 
 mod get;
 mod set;
@@ -26,13 +26,13 @@ use linux::{
     },
 };
 
-/// The options' handler; see [`register`].
+/// The handler of the options; see [`register`].
 pub(crate) struct Sockopts;
 
 static OPTIONS: Options<Sockopts> = Options::new::<crate::LocalModule>();
 
-/// Puts the options in service, for the namespaces of `netns`. The last thing that the module's
-/// start does.
+/// Registers the options for the namespaces of `netns`. This is the last step of loading the
+/// module.
 pub(crate) fn register(netns: Arc<net::Registration<Netns>>) -> Result<Registration<Sockopts>> {
     OPTIONS.register(netns)
 }

@@ -33,21 +33,21 @@ use linux::{
     work::Work, //
 };
 
-/// What the files change.
+/// The data that the files refer to.
 pub(crate) struct SysctlCtx {
     pub(crate) settings: Arc<Settings>,
-    /// Looks at the memory, while a defence may be wanted.
+    /// The work that checks the free memory while a defence strategy may be needed.
     pub(crate) watch: Work<DefenceWork>,
-    /// What lets rates go on.
+    /// The estimation of rates.
     pub(crate) estimation: Arc<Estimation>,
-    /// What gives the tables of connections another size.
+    /// The work that resizes the connection tables.
     pub(crate) conn_resize4: Arc<Work<ConnResize<V4>>>,
     pub(crate) conn_resize6: Arc<Work<ConnResize<V6>>>,
-    /// The same for services.
+    /// The work that resizes the service table.
     pub(crate) service_tables_resize: Arc<Work<ServiceTablesResize>>,
 }
 
-/// The files of one namespace.
+/// The files of a namespace.
 pub(crate) type Sysctls = Table<SysctlCtx>;
 
 static ENTRIES: &[Entry<SysctlCtx>] = &[
@@ -121,21 +121,21 @@ static ENTRIES: &[Entry<SysctlCtx>] = &[
     .for_init_user_ns(),
 ];
 
-/// Makes the files of `net`.
+/// Creates the files of `net`.
 pub(crate) fn files(net: &OwnNet, ctx: SysctlCtx) -> Result<Sysctls> {
     let ctx = Arc::new(ctx, GFP_KERNEL)?;
     Table::new(net, c"net/ipv4/vs", ctx, ENTRIES)
 }
 
 impl SysctlCtx {
-    /// C: `proc_do_defense_mode()`.
+    /// Sets the mode of a defence strategy. C: `proc_do_defense_mode()`.
     fn set_mode(&self, mode: &Int, number: i32) -> Result {
         self.settings.defence.set_mode(mode, number)?;
         self.watch.schedule(drop_entry::PERIOD);
         Ok(())
     }
 
-    /// C: `ipvs_proc_conn_lfactor()`.
+    /// Sets the load factor of the connection tables. C: `ipvs_proc_conn_lfactor()`.
     fn set_conn_lfactor(&self, number: i32) -> Result {
         set_lfactor(&self.settings.conn_lfactor, number)?;
         self.conn_resize4.hurry();
@@ -143,7 +143,7 @@ impl SysctlCtx {
         Ok(())
     }
 
-    /// C: `ipvs_proc_svc_lfactor()`.
+    /// Sets the load factor of the service table. C: `ipvs_proc_svc_lfactor()`.
     fn set_svc_lfactor(&self, number: i32) -> Result {
         set_lfactor(&self.settings.svc_lfactor, number)?;
         self.service_tables_resize.hurry();
@@ -151,7 +151,11 @@ impl SysctlCtx {
     }
 }
 
-/// Errors: `EINVAL` for what is none.
+/// Sets a load factor.
+///
+/// # Errors
+///
+/// `EINVAL` if it is out of range.
 fn set_lfactor(lfactor: &Int, number: i32) -> Result {
     if !LOAD_FACTORS.contains(&number) {
         return Err(EINVAL);

@@ -28,7 +28,7 @@ use ipvs_core::{
         self,
         FEW_PACKETS, //
     },
-    ipv4::PROTO_TCP,
+    proto::Protocol,
     tcp::TcpState, //
 };
 use kernel::sync::Arc;
@@ -116,13 +116,13 @@ impl DefenceWork {
             let timeout = proto::timeout(conn.protocol(), conn.bits(), &self.timeouts);
             self.is_sampled(idle(timeout, conn.remaining()), conn.packets())
         };
-        if conn.protocol() != PROTO_TCP {
-            return is_sampled();
-        }
-        match TcpState::from_number(conn.bits().state()) {
-            Some(TcpState::SynRecv | TcpState::SynAck) => true,
-            Some(TcpState::Established) => is_sampled(),
-            _ => false,
+        match conn.protocol() {
+            Protocol::Tcp => match TcpState::from_number(conn.bits().state()) {
+                Some(TcpState::SynRecv | TcpState::SynAck) => true,
+                Some(TcpState::Established) => is_sampled(),
+                _ => false,
+            },
+            Protocol::Udp => is_sampled(),
         }
     }
 

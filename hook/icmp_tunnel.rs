@@ -191,7 +191,7 @@ fn relay<F: Family, I: Family>(
     skb.strip(inner_at.checked_sub(stripped)?, inner.header.transport_at())
         .ok()?;
     icmp::relay(skb, error.icmp.kind, error.icmp.code, info);
-    cx.packet_stats_of(conn)?.answer(skb.len());
+    cx.packet_stats(conn)?.answer(skb.len());
     Some(())
 }
 

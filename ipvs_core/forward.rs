@@ -28,23 +28,23 @@ use crate::{
     },
 };
 
-/// The ways in which packets get to a server (C: `IP_VS_CONN_F_MASQ` and so on).
+/// The forwarding method: the way in which packets get to a server (C: `IP_VS_CONN_F_MASQ` etc.).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FwdMethod {
-    /// Translates addresses, both ways.
+    /// Translates addresses in both directions (NAT).
     Masq,
     /// Delivers locally: the server is this host.
     LocalNode,
-    /// Encapsulates.
+    /// Sends packets through a tunnel.
     Tunnel,
-    /// Sends unchanged to the server's link-layer address.
+    /// Sends unchanged packets to the server's link-layer address (direct routing).
     DRoute,
-    /// Sends unchanged to the packet's own destination.
+    /// Sends unchanged packets to their original destination.
     Bypass,
 }
 
 impl FwdMethod {
-    /// Returns the method in the flags of a server or connection. Unknown ones count as translation;
+    /// Returns the method in the flags of a server or connection. Unknown ones count as NAT; the
     /// control interfaces refuse them.
     #[inline]
     pub const fn from_flags(flags: u32) -> Self {
@@ -68,8 +68,8 @@ impl FwdMethod {
         }
     }
 
-    /// Returns the flags of new connections by this method: not active yet and, but for translation,
-    /// without answers that pass the director.
+    /// Returns the initial flags of connections with this method: not active yet and, except for
+    /// NAT, with replies that do not pass the director.
     pub const fn conn_flags(self) -> u32 {
         let no_output = match self {
             Self::Masq => 0,

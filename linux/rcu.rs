@@ -116,7 +116,7 @@ fn barrier() {
 
 /// A type that can be shared by [`Shared`].
 pub trait Object: Send + Sync + 'static {
-    /// The links that the memory of an object has room for, beside the object.
+    /// Links that the memory of an object has beside the object itself.
     ///
     /// `()` if no structure chains the object; [`crate::table::Links`] to be in a
     /// [`crate::table::Table`]; [`crate::active_list::Link`] to be in a
@@ -264,7 +264,7 @@ impl<T: Object> Drop for Shared<T> {
 }
 
 impl<T: Object> Shared<T> {
-    /// Has the object freed after a grace period. The last reference is gone.
+    /// Frees the object after a grace period. The last reference is gone.
     #[cold]
     #[inline(never)]
     fn retire(&self) {

@@ -3,8 +3,8 @@
 //! Hash tables that readers search under RCU and that grow and shrink with what they hold.
 //!
 //! Entries are chained through links of their own, so adding one allocates nothing. A chain ends in
-//! a mark that names its bucket; a reader whose entry is moved to another bucket under its eyes
-//! arrives at a wrong mark and starts over, so it never misses an entry.
+//! a mark that names its bucket. A reader whose entry is moved to another bucket meanwhile arrives at
+//! a wrong mark and starts over, so it never misses an entry.
 //!
 //! # Locks
 //!
@@ -44,11 +44,12 @@ use kernel::prelude::*;
 /// The secret that hashes are keyed with.
 pub type Seed = [u64; 2];
 
-/// What tables are made of.
+/// An object with hashes, for tables.
 pub trait Hashed: Send + Sync + 'static {
-    /// The hash of the key for chain `slot`, or `None` if the object is in no such chain. Must not
-    /// change while the object is in a table. If it does, the object can't be removed any more: it is
-    /// never freed, and a table that has it can't be dropped. No chain leads to freed memory.
+    /// Returns the hash of the key for chain `slot`, or `None` if the object is in no such chain.
+    ///
+    /// Must not change while the object is in a table. If it does, the object can't be removed any
+    /// more: it is never freed, and the table can't be dropped. No chain leads to freed memory, though.
     fn hash(&self, slot: usize, seed: &Seed) -> Option<u32>;
 }
 
@@ -68,38 +69,38 @@ enum Chained {
 struct AtomicChained(Atomic<u32>);
 
 impl AtomicChained {
-    /// In no table.
+    /// Creates the state of an object in no table.
     const fn new() -> Self {
         Self(Atomic::new(Chained::None as u32))
     }
 
-    /// It is going to be in these chains, unless it is in a table already.
+    /// Claims the object for these chains; returns `false` if it is in a table already.
     fn begin(&self, chains: Chained) -> bool {
         self.0
             .cmpxchg(Chained::None as u32, chains as u32, Acquire)
             .is_ok()
     }
 
-    /// Whether it is in these, as the one knows who takes it out.
+    /// Returns whether the object is in these chains. For the context that takes it out.
     fn is(&self, chains: Chained) -> bool {
         self.0.load(Relaxed) == chains as u32
     }
 
-    /// It is in no chain any more.
+    /// Releases the object, which is in no chain any more.
     fn end(&self) {
         self.0.store(Chained::None as u32, Release);
     }
 }
 
-/// How large a table is, as powers of two. It has never fewer buckets than at the start, or than 64
-/// if that is less.
+/// The size of a table, as powers of two. It never has fewer buckets than initially, or than 64 if
+/// that is less.
 #[derive(Clone, Copy)]
 pub struct Sizing {
     /// The size at the start.
     pub initial_bits: u32,
-    /// The size for so many objects, if it isn't the present one, with this load factor: 0, unless
-    /// the table's user has set one. Without a present size, the table is to be sized anew, since
-    /// the load factor is another one.
+    /// Returns the size for `objects` objects, or `None` to keep the present one. `load_factor` is
+    /// 0 unless the table's user has set one; without `bits`, it was changed, and the size is to be
+    /// computed anew.
     pub wanted: fn(objects: usize, bits: Option<u32>, load_factor: i32) -> Option<u32>,
 }
 
@@ -177,30 +178,30 @@ pub struct Table<T: Linked> {
 }
 
 impl<T: Linked> Table<T> {
-    /// An empty table.
+    /// Returns an initialiser of an empty table.
     pub fn new(sizing: Sizing) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             chains <- Chains::new(sizing),
         }? Error)
     }
 
-    /// The secret to hash a key with that is looked for.
+    /// Returns the secret to hash keys with.
     #[inline]
     pub fn seed(&self) -> &Seed {
         self.chains.seed()
     }
 
-    /// How many objects there are.
+    /// Returns the number of objects.
     pub fn count(&self) -> usize {
         self.chains.count()
     }
 
-    /// How many buckets there are.
+    /// Returns the number of buckets.
     pub fn size(&self) -> usize {
         self.chains.size()
     }
 
-    /// The object with this hash that `is` accepts, which gets the chain's slot too.
+    /// Returns the object with this hash that `is` accepts. `is` also gets the slot of the chain.
     #[inline]
     pub fn find<'rcu>(
         &self,
@@ -213,8 +214,11 @@ impl<T: Linked> Table<T> {
         })
     }
 
-    /// Adds `object`, unless there is one that `same` accepts, or the object is in a table already:
-    /// then it is given back.
+    /// Adds `object`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `object` if the table has one that `same` accepts, or if it is in a table already.
     pub fn insert(&self, object: Shared<T>, same: impl Fn(&T) -> bool) -> Result<(), Shared<T>> {
         let Some(hash) = object.hash(0, self.seed()) else {
             return Err(object);
@@ -250,7 +254,7 @@ impl<T: Linked> Table<T> {
         })
     }
 
-    /// Removes `object`; the table's reference to it, if it was there.
+    /// Removes `object` and returns the table's reference to it, if it was there.
     pub fn remove(&self, object: &Shared<T>) -> Option<Shared<T>> {
         let node = object.memory();
         rcu::read(|rcu| {
@@ -259,8 +263,8 @@ impl<T: Linked> Table<T> {
         })
     }
 
-    /// Takes an object out of its second chain, if it is in one; the table's reference. To be called
-    /// by the one who has taken it out of the first one, or has not put it there.
+    /// Takes an object out of its second chain, if it is in one, and returns the table's reference.
+    /// For the context that has taken it out of the first chain, or has not put it there.
     fn leave_second(&self, rcu: ReadLocked<'_>, node: &SharedInner<T>) -> Shared<T> {
         // SAFETY: The chain's reference, given up in `insert`; one caller alone comes here.
         let object = unsafe { Shared::from_inner(NonNull::from(node)) };
@@ -273,14 +277,14 @@ impl<T: Linked> Table<T> {
         object
     }
 
-    /// Whether [`Table::resize`] has something to do: a look at a counter.
+    /// Returns whether [`Table::resize`] has something to do. Reads a counter only.
     #[inline]
     pub fn unbalanced(&self, rcu: ReadLocked<'_>) -> bool {
         self.chains.unbalanced(rcu)
     }
 
-    /// Removes all objects, and gives each to `removed`, which may sleep, but not resize the table.
-    /// Objects that are inserted meanwhile may stay. Sleeps.
+    /// Removes all objects and calls `removed` with each; it may sleep, but must not resize the
+    /// table. Objects that are added meanwhile may stay. Sleeps.
     pub fn clear(&self, mut removed: impl FnMut(Shared<T>)) {
         self.chains.clear(|node| {
             // SAFETY: The chain's reference, given up in `insert`, keeps it valid.
@@ -289,7 +293,8 @@ impl<T: Linked> Table<T> {
         });
     }
 
-    /// Visits the objects of one bucket; see the cursor's rules at [`crate::expiring::Table::scan`].
+    /// Visits the objects of one bucket and returns the cursor of the next one; see
+    /// [`crate::expiring::Table::scan`] for the rules.
     pub fn scan<'rcu>(
         &self,
         rcu: ReadLocked<'rcu>,
@@ -300,18 +305,18 @@ impl<T: Linked> Table<T> {
             .scan(rcu, cursor, |node| visit(Borrowed::new(node, rcu)))
     }
 
-    /// How many buckets have chains of each length; the last number stands for longer ones too. May
-    /// sleep. What is resized meanwhile is counted as it is by then.
+    /// Counts the buckets by the lengths of their chains; the last number includes longer ones. If
+    /// the table is resized meanwhile, some buckets are counted before and some after. May sleep.
     pub fn chain_lengths<const L: usize>(&self) -> [usize; L] {
         self.chains.chain_lengths()
     }
 
-    /// Has the next resize go by that load factor.
+    /// Sets the load factor that the next resize gets, see [`Sizing::wanted`].
     pub fn set_load_factor(&self, load_factor: i32) {
         self.chains.set_load_factor(load_factor);
     }
 
-    /// Grows or shrinks the table if its load asks for it. Sleeps.
+    /// Grows or shrinks the table if its load asks for that. Sleeps.
     pub fn resize(&self) -> Result {
         self.chains.resize()
     }

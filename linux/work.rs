@@ -21,7 +21,7 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Whether work runs again.
+/// The time at which work runs again.
 pub enum Next {
     /// Not before someone schedules it.
     Done,
@@ -29,7 +29,7 @@ pub enum Next {
     After(usize),
 }
 
-/// What is to be done.
+/// The function of a work item.
 pub trait Run: Send + Sync + 'static {
     /// Does it. May sleep, and take its time: it runs on the queue for long work.
     ///
@@ -52,7 +52,7 @@ pub struct Work<T: Run> {
 struct Inner<T> {
     #[pin]
     work: Opaque<bindings::delayed_work>,
-    /// Whether somebody is in a hurry, and the work has not run since.
+    /// Set if the work is to run at once, and has not run since.
     hurried: Atomic<bool>,
     run: T,
 }

@@ -19,9 +19,9 @@ use crate::{
         PublishedConn, //
     },
     family::Family,
-    hook::Packet,
-    netns::Netns, //
-    service::dest,
+    netns::Netns,
+    packet::Packet,
+    service::dest, //
 };
 use ipvs_core::{
     flow::Flow,
@@ -84,6 +84,7 @@ pub(crate) fn of_server<'rcu, F: Family>(
         None
     };
     let new = NewConn {
+        protocol: packet.protocol,
         flow: request,
         daddr: dest.addr(),
         dport: src_port,
@@ -92,7 +93,7 @@ pub(crate) fn of_server<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(service.get(), Some(dest.get()), &request) {
+    if is_one_packet(service.get(), Some(dest.get()), packet.protocol) {
         // Its sender is there.
         if let Some(template) = template {
             template.get().set_assured();

@@ -25,6 +25,7 @@ use crate::{
         NewConn, //
     },
     family::Family,
+    log,
     netns::{
         services::FTPPORT,
         Netns, //
@@ -39,8 +40,10 @@ use ipvs_core::{
         Address,
         Be16, //
     },
+    proto::Protocol, //
 };
 use linux::{
+    expiring::Refused,
     netfilter::Verdict,
     rcu::{
         Borrowed,
@@ -62,6 +65,7 @@ enum Missing {
 pub(super) fn schedule<'rcu, F: Family>(
     netns: &'rcu Netns,
     mut skb: Skb,
+    protocol: Protocol,
     flow: &Flow<F::Addr>,
     service: Borrowed<'rcu, Service>,
     cause: SchedTrigger,
@@ -69,12 +73,13 @@ pub(super) fn schedule<'rcu, F: Family>(
 ) -> Scheduled<'rcu, F> {
     let template = match template(netns, &mut skb, service.get(), flow, cause, rcu) {
         Ok(template) => template,
-        Err(Missing::NoServer) => return leave(netns, skb, flow, service, cause, rcu),
+        Err(Missing::NoServer) => return leave(netns, skb, protocol, flow, service, cause, rcu),
         Err(Missing::Refused) => return Scheduled::Verdict(Verdict::Drop(skb)),
     };
     template.restart();
     let dest = template.get().dest();
     let new = NewConn {
+        protocol,
         flow: *flow,
         daddr: dest.addr(),
         dport: match dest.port() {
@@ -87,7 +92,7 @@ pub(super) fn schedule<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(service.get(), Some(dest), flow) {
+    if is_one_packet(service.get(), Some(dest), protocol) {
         template.get().count_packet();
         return one_packet(netns, service, skb, new, rcu);
     }
@@ -155,7 +160,9 @@ fn template<'rcu, F: Family>(
         }
     }
     let arrival = arrival(flow, cause);
-    let dest = service.schedule(&arrival, rcu).ok_or(Missing::NoServer)?;
+    let dest = service
+        .schedule(netns.net(), &arrival, rcu)
+        .ok_or(Missing::NoServer)?;
     let dport = if is_for_its_port(service, flow) {
         dest.port()
     } else {
@@ -202,7 +209,14 @@ fn make<'rcu, F: Family>(
 ) -> Option<TemplateRef<'rcu, F>> {
     let state = netns.state::<F>();
     let (most, settings) = (netns.conn_max(), &netns.settings);
-    let template = Template::publish(&state.templates, rcu, new, most, settings, wanted)?;
+    let template = Template::publish(&state.templates, rcu, new, most, settings, wanted)
+        .inspect_err(|refused| {
+            if matches!(refused, Refused::NoMemory) {
+                log::no_memory(netns.net(), "a template");
+            }
+        })
+        .ok()
+        .flatten()?;
     if state.templates.unbalanced(rcu) {
         state.conn_resize.hurry();
     }

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The scheduler of a service: which of its servers gets a new connection. C: `ip_vs_sched.c`.
+//! The scheduler of a service. C: `ip_vs_sched.c`.
 //!
-//! The choices are made in [`ipvs_core::sched`], whose list [`ipvs_core::schedulers!`] is the only
-//! one there is: names and numbers come from it. To add a scheduler of a family that exists, add its
-//! line there, and the file of its formula; if C has a module for it, also its name in
-//! `stand_ins/Kbuild`. A new family needs an arm in [`state::SchedState::pick`] besides, and what it
-//! keeps for a service in a file here.
+//! The algorithms are in [`ipvs_core::sched`]; here are their locks, their storage, and the
+//! notifications about changed servers. [`ipvs_core::schedulers!`] is the only list of schedulers,
+//! from which names and numbers are taken. To add a scheduler of an existing family, add a line to
+//! that list and a file with its formula; if C has a module for it, also its name in
+//! `stand_ins/Kbuild`. A new family needs an arm in [`state::SchedState::pick`] as well, and a file
+//! here for the state that it keeps for a service.
 //!
-//! # Keeping up
+//! # Keeping up with changes
 //!
-//! - [`server_tree`]: a service with many servers has a tree of them. Changes to a server's counters are
-//!   marked where they are made ([`dirty_slots`]), without a lock, and taken over by the next choice.
-//! - [`by_hash`]: a table that is made anew with each change to the servers, and exchanged whole.
-//! - [`locality`]: what is remembered of addresses, and swept now and then.
+//! - [`server_tree`]: a service with many servers has a tree of them. Changes of a server's
+//!   counters are recorded without a lock ([`dirty_slots`]), and the tree is updated before the
+//!   next choice.
+//! - [`by_hash`]: a lookup table, which is computed for each change of the servers and replaced as
+//!   a whole.
+//! - [`locality`]: a table of destination addresses, from which old entries are removed
+//!   periodically.
 
 mod by_hash;
 mod dests_view;
@@ -59,36 +63,36 @@ use state::{
     SchedState,
 };
 
-/// A change to a service's servers that is about to be made.
+/// A change of a service's servers that is about to be made.
 #[derive(Clone, Copy)]
 pub(crate) enum Change<'a> {
-    /// A server comes, with this weight.
+    /// Adds a server with this weight.
     Add(&'a Shared<Dest>, i32),
-    /// A server gets this weight.
+    /// Sets the weight of a server.
     Weigh(&'a Dest, i32),
-    /// A server goes.
+    /// Removes a server.
     Remove(&'a Dest),
 }
 
-/// What has to be allocated for a change, before it is made.
+/// The memory for a change, which is allocated before the change is made.
 #[derive(Default)]
 pub(crate) struct Prepared {
     map: Option<Shared<LookupTable>>,
-    /// Whether the servers will move to other slots.
+    /// The servers will move to other slots.
     moves: bool,
     tree: Option<ServerTree>,
 }
 
 /// The scheduler of a service. Changed under the configuration lock.
 pub(crate) struct Scheduler {
-    /// Nothing: without a scheduler no connection is made.
+    /// `None` if the service has no scheduler, and thus gets no connections.
     current: SharedCell<SchedState>,
-    /// Those of the namespace.
+    /// The settings of the namespace.
     settings: Arc<Settings>,
 }
 
 impl Scheduler {
-    /// A scheduler for a service without servers. Sleeps.
+    /// Creates a scheduler for a service without servers. Sleeps.
     pub(crate) fn new(kind: Option<SchedulerKind>, settings: Arc<Settings>) -> Result<Self> {
         let current = SharedCell::empty();
         if let Some(kind) = kind {
@@ -101,14 +105,16 @@ impl Scheduler {
         linux::rcu::read(|rcu| self.current.get(rcu)?.share())
     }
 
-    /// The scheduler in force.
+    /// Returns the scheduler in use.
     pub(crate) fn kind(&self) -> Option<SchedulerKind> {
         linux::rcu::read(|rcu| self.current.get(rcu).map(|current| current.kind))
     }
 
-    /// Puts another scheduler in force; the same one goes on as it is. Sleeps.
+    /// Changes the scheduler. If it is the same, its state is kept. Sleeps.
     ///
-    /// Errors: as for [`SchedState::new`]; the old one stays in force then.
+    /// # Errors
+    ///
+    /// Those of [`SchedState::new`]; the old scheduler stays in use then.
     pub(crate) fn set(&self, kind: Option<SchedulerKind>, dests: &RcuSlots<Dest>) -> Result {
         if kind == self.kind() {
             return Ok(());
@@ -131,8 +137,12 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The server for a new connection to a service with these flags, or `None` if none is
-    /// available. Softirq, or process context under RCU.
+    /// Picks the server for a new connection to a service with these flags. `None` if none is
+    /// available.
+    ///
+    /// # Context
+    ///
+    /// Softirq, or process context under RCU.
     pub(crate) fn pick<'rcu>(
         &self,
         dests: &RcuSlots<Dest>,
@@ -145,9 +155,12 @@ impl Scheduler {
         Some(picked.0)
     }
 
-    /// To be called before a change is made; what it returns belongs to the call after it. Sleeps.
+    /// Allocates the memory for a change. The result is to be passed to the call after the change.
+    /// Sleeps.
     ///
-    /// Errors: `ENOMEM`.
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn prepare(&self, dests: &RcuSlots<Dest>, change: Change<'_>) -> Result<Prepared> {
         let Some(kind) = self.kind() else {
             return Ok(Prepared::default());
@@ -175,7 +188,7 @@ impl Scheduler {
         })
     }
 
-    /// A server was added.
+    /// Updates the scheduler after a server was added.
     pub(crate) fn added(&self, dests: &RcuSlots<Dest>, dest: &Dest, prepared: Prepared) {
         let Some(current) = self.current() else {
             return;
@@ -191,8 +204,8 @@ impl Scheduler {
         current.exchange_lookup_table(prepared.map);
     }
 
-    /// A server was removed: `view` is what is left, with `slot` empty. Afterwards,
-    /// [`Self::changed`] is called.
+    /// Updates the scheduler after a server was removed. `view` are the remaining ones, `slot` is
+    /// the slot that is empty now. [`Self::changed`] must be called afterwards.
     pub(crate) fn removed(&self, view: &Slots<'_, '_, Dest>, slot: usize) {
         let Some(current) = self.current() else {
             return;
@@ -208,13 +221,14 @@ impl Scheduler {
         }
     }
 
-    /// A server was edited, or the one that was removed has gone. Sleeps.
+    /// Updates the scheduler after a server was edited, or as the second step after one was
+    /// removed. Sleeps.
     pub(crate) fn changed(&self, dests: &RcuSlots<Dest>, prepared: Prepared) {
         let Some(current) = self.current() else {
             return;
         };
         if current.kind == SchedulerKind::RoundRobin(RoundRobin::Wrr) {
-            // Before packets are kept from choosing: this takes its time.
+            // Computed before taking the lock, as it takes time.
             let weights = state::weights(dests);
             if let Rotation::Wrr(state) = &mut current.memory.lock().turn {
                 state.changed_to(weights);
@@ -223,14 +237,15 @@ impl Scheduler {
         current.exchange_lookup_table(prepared.map);
     }
 
-    /// The servers are about to move together; `view` is how they are. Afterwards, [`Self::added`]
-    /// is called.
+    /// Updates the scheduler before the servers move to other slots. `view` are the servers before
+    /// that. [`Self::added`] must be called afterwards.
     pub(crate) fn closing_up(&self, view: &Slots<'_, '_, Dest>) {
         let Some(current) = self.current() else {
             return;
         };
         let Memory { turn, tree } = &mut *current.memory.lock();
-        // Its slots mean nothing any more. Until the next one is there, each server is looked at.
+        // Its slots are no longer valid. Until there is a new one, the servers are looked at one by
+        // one.
         *tree = None;
         current.has_tree.store(false, Relaxed);
         match turn {
@@ -240,12 +255,12 @@ impl Scheduler {
         }
     }
 
-    /// Whether it has to be swept.
+    /// Returns `true` if the scheduler needs periodic sweeps.
     pub(crate) fn needs_sweeps(&self) -> bool {
         matches!(self.kind(), Some(SchedulerKind::Locality(_)))
     }
 
-    /// Forgets what has not been of use for long.
+    /// Removes entries that have not been used for a long time.
     fn sweep(&self) {
         let current = self.current();
         if let Some(lblc_table) = current
@@ -256,9 +271,9 @@ impl Scheduler {
         }
     }
 
-    /// The service ends: no server is remembered any more.
+    /// Drops the references to servers when the service is removed.
     pub(crate) fn retire(&self) {
-        // Otherwise it goes with the service.
+        // Otherwise the state is freed with the service.
         if !linux::rcu::read(|rcu| self.current.get(rcu).is_some_and(|old| old.remembers(rcu))) {
             return;
         }

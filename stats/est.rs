@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rates: every two seconds, all statistics of a namespace take a step. C: `ip_vs_est.c`.
+//! Estimates rates: every two seconds, all statistics of a namespace are updated. C: `ip_vs_est.c`.
+//! The arithmetic is in [`ipvs_core::est`].
 //!
-//! A kernel thread of the namespace does it, from the first service on (see [`crate::control`]), as
-//! long as users want it to (sysctls `run_estimation` and `est_cpulist`). After the last service has
-//! gone, the rates of the namespace still have to go down. A step is for those servers and services
-//! only that have had packets lately: what has had none for so long that its rates are 0 costs
-//! nothing until the next one. The C module looks at all, spreads that over several threads, and
-//! limits it.
+//! A kernel thread of the namespace does this from the first service on (see [`crate::control`]),
+//! as long as users allow it (sysctls `run_estimation` and `est_cpulist`). After the last service
+//! was removed, the rates of the namespace still have to fall to 0.
+//!
+//! Only servers and services that have had packets recently are updated: one whose rates are 0
+//! costs nothing until its next packet. The C module updates all of them, in several threads, with
+//! limits.
 
 use crate::{
     netns::services::ServiceTables,
@@ -48,32 +50,30 @@ use linux::{
     rcu, //
 };
 
-/// Ticks from one step to the next.
+/// The ticks between two updates.
 const PERIOD: usize = PERIOD_SECS as usize * HZ as usize;
 
-/// What makes a namespace's rates go on.
-///
-/// It belongs to users, who may start and stop it at the same time; the thread takes no lock that
-/// they hold meanwhile.
+/// The estimation of a namespace's rates. Users may start and stop it concurrently; the thread
+/// takes none of the locks that they hold meanwhile.
 #[pin_data]
 pub(crate) struct Estimation {
     rates: Arc<Rates>,
     settings: Arc<Settings>,
-    /// What the thread is called.
+    /// The name of the thread.
     name: CString,
     #[pin]
     state: Mutex<State>,
 }
 
 struct State {
-    /// Whether there has been a service.
+    /// There has been a service.
     begun: bool,
-    /// Where the thread runs, if users have said so.
+    /// The CPUs on which the thread may run, if users have set them.
     cpus: Option<Cpus>,
     thread: Option<Thread<Estimator>>,
 }
 
-/// What a thread is to be like.
+/// The properties of a thread to start.
 struct Plan<'a> {
     begun: bool,
     run: bool,
@@ -82,7 +82,7 @@ struct Plan<'a> {
 }
 
 impl Estimation {
-    /// For the statistics in `model`, of the namespace with this number.
+    /// Creates the estimation for the statistics in `model`, of the namespace with this number.
     pub(crate) fn new(
         service_tables: Arc<ServiceTables>,
         settings: Arc<Settings>,
@@ -112,9 +112,11 @@ impl Estimation {
         }? Error))
     }
 
-    /// Lets rates go on, from now on: there is to be a service. May sleep.
+    /// Starts the estimation, before the first service is added. May sleep.
     ///
-    /// Errors: those of [`Thread::new`], and everything is as before.
+    /// # Errors
+    ///
+    /// Those of [`Thread::new`]; nothing is changed then.
     pub(crate) fn start(&self) -> Result {
         let mut state = self.state.lock();
         if state.begun {
@@ -129,21 +131,23 @@ impl Estimation {
         Ok(())
     }
 
-    /// Makes no thread any more, and lets the last one end without a wait for who counts: the
-    /// namespace ends, and the thread a grace period after this. May sleep.
+    /// Stops the estimation for good when the namespace ends. Starts no thread any more, and lets
+    /// the present one end after a grace period, without waiting for it. May sleep.
     pub(crate) fn shut(&self) {
         self.state.lock().begun = false;
         self.rates.unused.store(true, Relaxed);
     }
 
-    /// How many threads there are.
+    /// Returns the number of threads.
     pub(crate) fn threads(&self) -> usize {
         usize::from(self.state.lock().thread.is_some())
     }
 
-    /// Says whether rates go on. C: `ipvs_proc_run_estimation()`.
+    /// Sets `run_estimation`. C: `ipvs_proc_run_estimation()`.
     ///
-    /// Errors: as for [`Self::start`].
+    /// # Errors
+    ///
+    /// Those of [`Self::start`].
     pub(crate) fn set_run(&self, number: i32) -> Result {
         let run = &self.settings.run_estimation;
         let mut state = self.state.lock();
@@ -161,7 +165,9 @@ impl Estimation {
 
     /// Sets the nice value of the thread. C: `ipvs_proc_est_nice()`.
     ///
-    /// Errors: `EINVAL` for what is none; those of [`Self::start`].
+    /// # Errors
+    ///
+    /// `EINVAL` for an invalid value; those of [`Self::start`].
     pub(crate) fn set_nice(&self, number: i32) -> Result {
         if !kthread::NICE.contains(&number) {
             return Err(EINVAL);
@@ -180,10 +186,12 @@ impl Estimation {
         Ok(())
     }
 
-    /// Sets the CPUs that the thread runs on, from a list of which those count that the writer may
-    /// run on; without any, there is no thread. C: `ipvs_proc_est_cpumask_set()`.
+    /// Sets the CPUs that the thread runs on from a list. Of these, only CPUs that the writer may
+    /// run on count. If there are none, there is no thread. C: `ipvs_proc_est_cpumask_set()`.
     ///
-    /// Errors: those of [`Cpus::parse_allowed`] and [`Self::start`].
+    /// # Errors
+    ///
+    /// Those of [`Cpus::parse_allowed`] and [`Self::start`].
     pub(crate) fn set_cpus(&self, list: &[u8]) -> Result {
         let cpus = Cpus::parse_allowed(list)?;
         let mut state = self.state.lock();
@@ -196,7 +204,7 @@ impl Estimation {
         Ok(())
     }
 
-    /// Writes the list of those CPUs as [`cpumask::print_list`] does. C:
+    /// Writes the list of these CPUs as [`cpumask::print_list`] does. C:
     /// `ipvs_proc_est_cpumask_get()`.
     pub(crate) fn show_cpus(&self, buffer: &mut [u8]) -> usize {
         match &self.state.lock().cpus {
@@ -205,7 +213,7 @@ impl Estimation {
         }
     }
 
-    /// What is wanted now.
+    /// Returns the properties of the thread that is wanted now.
     fn plan<'a>(&self, state: &'a State) -> Plan<'a> {
         Plan {
             begun: state.begun,
@@ -215,7 +223,7 @@ impl Estimation {
         }
     }
 
-    /// A thread that is to be started, if one is wanted.
+    /// Creates the thread, if one is wanted.
     fn thread(&self, plan: Plan<'_>) -> Result<Option<Thread<Estimator>>> {
         if !plan.begun || !plan.run || plan.cpus.is_some_and(|cpus| cpus.empty()) {
             return Ok(None);
@@ -229,7 +237,7 @@ impl Estimation {
 }
 
 impl State {
-    /// Lets `thread` take the place of the one that there is, which ends first.
+    /// Stops the present thread and replaces it by `thread`.
     fn exchange(&mut self, thread: Option<Thread<Estimator>>) {
         self.thread = None;
         self.thread = thread;
@@ -239,18 +247,18 @@ impl State {
     }
 }
 
-/// What the threads of a namespace work on, one after the other.
+/// The data that the namespace's threads, one after the other, work on.
 struct Rates {
     service_tables: Arc<ServiceTables>,
-    /// When the next step is due.
+    /// The tick at which the next update is due.
     due: Atomic<usize>,
-    /// The namespace ends: by the time that the thread does, nobody counts any more.
+    /// The namespace ends: when the thread does, nothing counts any more.
     unused: Atomic<bool>,
 }
 
 impl Rates {
-    /// How long to wait for the next step. Steps keep their distance on average, whatever holds up
-    /// a single one; after a rest, they begin anew.
+    /// Returns the ticks to wait until the next update. The updates keep their distance on average,
+    /// even if single ones are delayed. After a break, they start anew.
     fn pause(&self) -> usize {
         let now = jiffies::now();
         let due = self.due.load(Relaxed);
@@ -265,7 +273,7 @@ impl Rates {
         PERIOD
     }
 
-    /// Begins with all that there is: it may have been counted before.
+    /// Begins with all statistics, since packets may have been counted before.
     fn begin(&self, this: &This) {
         let ServiceTables {
             services,
@@ -292,8 +300,8 @@ impl Rates {
         });
     }
 
-    /// Lets all statistics take a step, but those that are at rest; ends early if the thread is to
-    /// stop.
+    /// Updates all statistics except those whose rates are 0 without new packets. Ends early if the
+    /// thread is to stop.
     fn step(&self, this: &This) {
         let stats = &self.service_tables.stats;
         stats.total.estimate();
@@ -302,7 +310,7 @@ impl Rates {
             |service| !service.stats().is_at_rest(),
             || this.should_stop(),
         );
-        // Nobody asks for the rates of one that has left its service.
+        // The rates of a server that was removed from its service are not shown.
         stats.dests.visit(
             |dest| dest.available() && dest.stats().estimate(),
             |dest| dest.available() && !dest.stats().is_at_rest(),
@@ -312,7 +320,7 @@ impl Rates {
         self.due.store(due.wrapping_add(PERIOD), Relaxed);
     }
 
-    /// Ends: what is counted from now on is not looked at.
+    /// Ends the estimation: what is counted from now on is not considered.
     fn end(&self) {
         let NetnsStats {
             services, dests, ..
@@ -327,7 +335,7 @@ impl Rates {
     }
 }
 
-/// What one thread does.
+/// The function of a thread.
 struct Estimator(Arc<Rates>);
 
 impl Main for Estimator {

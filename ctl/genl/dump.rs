@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Dumps. C: `ip_vs_genl_dump_services()`, `ip_vs_genl_dump_dests()`.
+//! Dumps of services and servers. C: `ip_vs_genl_dump_services()`, `ip_vs_genl_dump_dests()`.
 
 use super::{
     attributes,
@@ -34,15 +34,15 @@ use linux::{
     },
 };
 
-/// Where the next part of a dump begins. A command uses one of both.
+/// The position at which the next part of a dump begins. Each command uses one of the two.
 #[derive(Clone, Copy, Zeroable)]
 pub(crate) struct Position {
     services: Cursor,
     dests: Servers,
 }
 
-/// The servers that are left: all, or those in the slots below one that came before one. Servers only
-/// ever move to lower slots.
+/// The servers still to be shown: all, or those in slots below that of the last one shown. Servers
+/// only ever move to lower slots.
 #[derive(Clone, Copy, Zeroable)]
 struct Servers {
     begun: bool,
@@ -50,7 +50,7 @@ struct Servers {
     serials_below: u64,
 }
 
-/// Shows services, as many as there is room for.
+/// Dumps as many services as there is room for.
 pub(super) fn services(request: &Request<'_>, out: &mut Dump<'_, Position>) {
     let mut position = out.position();
     let mut room = true;
@@ -74,9 +74,9 @@ pub(super) fn services(request: &Request<'_>, out: &mut Dump<'_, Position>) {
     out.set_position(position);
 }
 
-/// Shows servers of a service, as many as there is room for. A request that names no service, or none
-/// that is there, gets an empty answer instead of an error: it always did. If its attributes can't
-/// be read, it is told why.
+/// Dumps as many servers of a service as there is room for. As in C, a request without a service,
+/// or with one that does not exist, gets an empty answer instead of an error. If its attributes are
+/// malformed, the error is reported.
 pub(super) fn dests(request: &Request<'_>, out: &mut Dump<'_, Position>) {
     let service = match attributes(request) {
         Ok([_, service, ..]) => {
@@ -95,13 +95,14 @@ pub(super) fn dests(request: &Request<'_>, out: &mut Dump<'_, Position>) {
     };
     rcu::read(|rcu| {
         if let Some(netns) = Netns::of(request.net(), rcu) {
-            // Not found means empty.
+            // If it is not found, the dump is empty.
             let _ = netns.with_service(&id, |service| put_dests(rcu, service, out));
         }
     });
 }
 
-/// Goes through the slots downwards: the C module shows the server first that was added last.
+/// Dumps the servers from the highest slot down, since the C module shows the server added last
+/// first.
 fn put_dests(rcu: ReadLocked<'_>, service: &Service, out: &mut Dump<'_, Position>) {
     let dests = service.dests.view(rcu);
     let mut position = out.position();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why a request fails, and how the client is told.
+//! The errors of requests, and how they are reported to the client.
 
 use crate::control::ControlError;
 use ipvs_core::netlink::{
@@ -11,16 +11,16 @@ use ipvs_core::netlink::{
 use kernel::prelude::*;
 use linux::genetlink::Request;
 
-/// Why a request fails.
+/// The error of a request.
 pub(super) enum Failure {
-    /// Something in the request is wrong, or can't be done.
+    /// The request is invalid, or can't be carried out.
     Refused(AttrError),
-    /// The machine is short of something.
+    /// A resource is not available.
     Failed(Error),
 }
 
 impl Failure {
-    /// A request that is understood, but can't be done.
+    /// Creates the error of a valid request that can't be carried out.
     pub(super) fn refused(error: Error, message: &'static str) -> Self {
         Self::Refused(AttrError {
             errno: Errno(error.to_errno().wrapping_neg()),
@@ -31,7 +31,7 @@ impl Failure {
         })
     }
 
-    /// Tells the client what is wrong where; the errno is left to be returned.
+    /// Reports the error's message and position to the client. Returns the error number.
     pub(super) fn tell(self, request: &Request<'_>) -> Error {
         let error = match self {
             Self::Refused(error) => error,
@@ -49,7 +49,7 @@ impl Failure {
 }
 
 impl Failure {
-    /// What the model has against a service or server; `nest` is what the request says of it.
+    /// Converts an error of [`crate::control`]. `nest` is the attribute with the service or server.
     pub(super) fn of_control(error: ControlError, nest: Option<Attr<'_>>) -> Self {
         let attrs = nest.iter().flat_map(Attr::nested);
         let blamed = attrs.filter(|attr| Some(attr.kind) == error.about).last();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that ask for one thing. C: `ip_vs_genl_get_cmd()`.
+//! Requests for a single object. C: `ip_vs_genl_get_cmd()`.
 
 use super::{
     attributes,

@@ -2,9 +2,9 @@
 
 //! Requests that change something. C: `ip_vs_genl_set_cmd()`.
 //!
-//! Mistakes are found in the C module's order, so that a request with several gets the errno that it
-//! always got: the service as it is written, whether it is there, the server as it is written, then
-//! what [`crate::control`] has to say.
+//! Errors are detected in the same order as in C, so that a request with several of them gets the
+//! same error number: the syntax of the service, its existence, the syntax of the server, then the
+//! checks of [`crate::control`].
 
 use super::{
     attributes,
@@ -25,7 +25,7 @@ use linux::{
     netfilter::has_ipv6, //
 };
 
-/// Does what `request` asks for: all of it, or nothing.
+/// Carries out a request, either completely or not at all.
 pub(super) fn change(cmd: u8, request: &Request<'_>, netns: &Netns) -> Result<(), Failure> {
     let attrs = attributes(request)?;
     let [_, service, dest, daemon, ..] = attrs;
@@ -40,7 +40,7 @@ pub(super) fn change(cmd: u8, request: &Request<'_>, netns: &Netns) -> Result<()
         IPVS_CMD_DEL_SERVICE => netns.delete_service(&service::parse_id(service, has_ipv6())?)?,
         IPVS_CMD_NEW_DEST | IPVS_CMD_SET_DEST | IPVS_CMD_DEL_DEST => {
             let service = service::parse_id(service, has_ipv6())?;
-            // The service goes first: it is missed before anyone looks at the server.
+            // The service must be checked before the server is parsed.
             netns.with_service(&service, |_| ())?;
             let outcome = match cmd {
                 IPVS_CMD_NEW_DEST => netns.add_dest(&service, &dest::parse(dest)?),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Netlink messages as what [`ipvs_core::netlink::dump`] writes to.
+//! Netlink messages, to which [`ipvs_core::netlink::dump`] writes.
 
 use ipvs_core::netlink::dump::{
     AttrSink,
@@ -9,7 +9,7 @@ use ipvs_core::netlink::dump::{
 };
 use linux::genetlink::Message;
 
-/// A message that attributes are written to.
+/// A message to which attributes are appended.
 pub(super) struct Sink<'a, 'm>(pub(super) &'a mut Message<'m>);
 
 impl AttrSink for Sink<'_, '_> {

@@ -14,7 +14,6 @@ use crate::{
         V6, //
     },
     netns::Netns,
-    proto,
     walk::{
         Cursor,
         Walked, //
@@ -42,13 +41,13 @@ use linux::{
     },
 };
 
-/// How many empty places are passed before others get a chance to run.
+/// The number of empty buckets after which the reader reschedules.
 const PATIENCE: usize = 256;
 
 pub(super) struct Conns;
 
-/// Where a reader is: before the head, among the IPv4 connections, among those of IPv6, or among the
-/// templates of either.
+/// The position of a reader: before the header, or among the IPv4 connections, the IPv6 connections
+/// or the templates of either family.
 #[derive(Clone, Copy, Zeroable)]
 pub(super) struct Position {
     begun: bool,
@@ -143,11 +142,11 @@ fn template_line<F: Family>(template: &Template<F>) -> ConnLine<'static> {
 
 fn line<F: Family>(conn: &Conn<F>) -> ConnLine<'static> {
     ConnLine {
-        protocol: conn.protocol().into(),
+        protocol: conn.protocol().number().into(),
         client: (conn.caddr().into(), conn.cport()),
         virt: (conn.vaddr().into(), conn.vport()),
         dest: (conn.server_addr(), conn.dport()),
-        state: proto::state_name(conn.protocol(), conn.bits().state()),
+        state: conn.protocol().state_name(conn.bits().state()),
         expires: jiffies::to_secs(conn.remaining()) as u32,
     }
 }

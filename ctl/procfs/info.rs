@@ -28,7 +28,7 @@ use linux::{
 
 pub(super) struct Info;
 
-/// Where a reader is: before the head, or among the services.
+/// The position of a reader: before the header, or among the services.
 #[derive(Clone, Copy, Zeroable)]
 pub(super) struct Position {
     begun: bool,

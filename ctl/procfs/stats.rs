@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/net/ip_vs_stats` and `ip_vs_stats_percpu`: what a namespace has counted in total.
+//! `/proc/net/ip_vs_stats` and `ip_vs_stats_percpu`: the total statistics of a namespace.
 
 use super::print;
 use crate::netns::Netns;
@@ -13,7 +13,7 @@ use linux::{
     seq_file::Single, //
 };
 
-/// C: `ip_vs_stats_show()`.
+/// The file `ip_vs_stats`. C: `ip_vs_stats_show()`.
 pub(super) struct Total;
 
 impl Single for Total {
@@ -25,7 +25,7 @@ impl Single for Total {
     }
 }
 
-/// C: `ip_vs_stats_percpu_show()`.
+/// The file `ip_vs_stats_percpu`. C: `ip_vs_stats_percpu_show()`.
 pub(super) struct PerCpu;
 
 impl Single for PerCpu {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/net/ip_vs_status`: how full the tables are, and the thread. C: `ip_vs_status_show()`.
+//! `/proc/net/ip_vs_status`: the load of the tables, and the estimation thread. C:
+//! `ip_vs_status_show()`.
 
 use super::print;
 use crate::netns::{
@@ -36,7 +37,7 @@ impl Single for Status {
         let Some((conns, service_tables, settings, estimation)) = tables else {
             return;
         };
-        // Those tables are one to users that there is anything in.
+        // The tables that have entries are shown to users as a single one.
         let mut lengths = [0; LENGTHS];
         let mut buckets = 0usize;
         let mut add = |count: usize, more: [usize; LENGTHS], size: usize| {
@@ -70,7 +71,7 @@ impl Single for Status {
             TableStatus {
                 name: "Service",
                 entries: services.count(),
-                // The C module has no table without services.
+                // The C module has no table while there are no services.
                 buckets: if present { services.size() } else { 0 },
                 lfactor: if present {
                     settings.svc_lfactor.get()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Options that ask for something. C: `do_ip_vs_get_ctl()`.
+//! Options for `getsockopt()`. C: `do_ip_vs_get_ctl()`.
 
 use crate::{
     control::ControlError,
@@ -28,7 +28,7 @@ use ipvs_core::{
 use kernel::prelude::*;
 use linux::sockopt::Answer;
 
-/// Answers what an option asks.
+/// Answers an option.
 pub(super) fn get(option: i32, answer: &mut Answer<'_>, netns: &Netns) -> Result {
     match option {
         VERSION => {
@@ -58,18 +58,19 @@ pub(super) fn get(option: i32, answer: &mut Answer<'_>, netns: &Netns) -> Result
         }
         DAEMON => {
             let _: [u8; 2 * DAEMON_LEN] = answer.read()?;
-            // No master and no backup can run.
+            // Neither a master nor a backup daemon can run.
             answer.write(0, &[0; 2 * DAEMON_LEN])
         }
         _ => Err(EINVAL),
     }
 }
 
-/// The services, as many as the caller has room for.
+/// Answers with as many services as the caller has room for.
 fn services(answer: &mut Answer<'_>, netns: &Netns) -> Result {
     let head: [u8; SERVICES_LEN] = answer.read()?;
     let wanted = sockopt::services_wanted(&head);
     check_length(
+        netns,
         answer,
         sockopt::answer_len(SERVICES_LEN, wanted, SERVICE_ENTRY_LEN),
     )?;
@@ -79,11 +80,12 @@ fn services(answer: &mut Answer<'_>, netns: &Netns) -> Result {
     answer.write(SERVICES_LEN, entries.as_flattened())
 }
 
-/// The servers of a service, as many as the caller has room for.
+/// Answers with as many servers of a service as the caller has room for.
 fn dests(answer: &mut Answer<'_>, netns: &Netns) -> Result {
     let head: [u8; DESTS_LEN] = answer.read()?;
     let wanted = sockopt::dests_wanted(&head);
     check_length(
+        netns,
         answer,
         sockopt::answer_len(DESTS_LEN, wanted, DEST_ENTRY_LEN),
     )?;
@@ -97,16 +99,16 @@ fn dests(answer: &mut Answer<'_>, netns: &Netns) -> Result {
     answer.write(DESTS_LEN, entries.as_flattened())
 }
 
-/// Refuses a caller who has more or less room than for what he asks.
-fn check_length(answer: &Answer<'_>, needed: usize) -> Result {
+/// Fails unless the caller has exactly as much room as it asks for.
+fn check_length(netns: &Netns, answer: &Answer<'_>, needed: usize) -> Result {
     if usize::try_from(answer.len()) == Ok(needed) {
         return Ok(());
     }
-    log::wrong_length(answer.len(), needed);
+    log::wrong_length(netns.net(), answer.len(), needed);
     Err(EINVAL)
 }
 
-/// Services of another family don't exist for this protocol.
+/// Returns `None` for IPv6 services, which do not exist for this interface.
 fn ipv4_service(service: &Service) -> Option<()> {
     (show::service(service).id.family == AF_INET).then_some(())
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Options that change something. C: `do_ip_vs_set_ctl()`.
+//! Options for `setsockopt()`. C: `do_ip_vs_set_ctl()`.
 //!
-//! Mistakes are found in the C module's order, so that an argument with several gets the errno that
-//! it always got.
+//! Errors are detected in the same order as in C, so that an argument with several of them gets the
+//! same error number.
 
 use crate::{
     control::{
@@ -28,7 +28,7 @@ use linux::{
     sockopt::Argument, //
 };
 
-/// Does what an option asks for: all of it, or nothing.
+/// Carries out an option, either completely or not at all.
 pub(super) fn set(option: i32, argument: &Argument<'_>, netns: &Netns) -> Result {
     match option {
         FLUSH => {
@@ -54,7 +54,7 @@ fn service(option: i32, bytes: &[u8; sockopt::SERVICE_LEN], netns: &Netns) -> Re
         netns.zero_all();
         return Ok(());
     }
-    // Of those that take no spec, none is asked for a name.
+    // The scheduler's name is not checked for options that do not use it.
     let spec = service.spec();
     if matches!(option, ADD | EDIT) && spec.is_none() {
         return Err(EINVAL);
@@ -86,13 +86,13 @@ fn dest(option: i32, bytes: &[u8; Dest::LEN], netns: &Netns) -> Result {
     outcome.map_err(errno)
 }
 
-/// Refuses unknown protocols, and services that are not there: those by firewall mark have to have
-/// the protocol that they were added with.
+/// Checks the protocol and the existence of the service. A firewall mark service must be named with
+/// the protocol that it was added with.
 fn check(service: &Service<'_>, option: i32, netns: &Netns) -> Result {
     if !service.has_protocol() {
         let id = &service.id;
         let addr = address(id.family, &id.addr);
-        log::invalid_protocol(id.protocol, Endpoint(addr, id.port));
+        log::invalid_protocol(netns.net(), id.protocol, Endpoint(addr, id.port));
         return Err(EFAULT);
     }
     if option == ADD {
@@ -108,7 +108,8 @@ fn check(service: &Service<'_>, option: i32, netns: &Netns) -> Result {
     }
 }
 
-/// There are no sync daemons yet: none can be started, and none runs.
+/// Starts or stops a sync daemon. They are not implemented yet: none can be started, and none is
+/// running.
 fn daemon(option: i32, argument: &Argument<'_>) -> Result {
     let daemon = sockopt::parse_daemon(&argument.read()?);
     if option == STARTDAEMON && !daemon.has_interface {

@@ -144,7 +144,7 @@ impl<T: Entry> Expiring<T> {
 
 /// Evidence that its owner has taken an object out of its first chain.
 pub(super) struct Unlinked {
-    /// Whether the object is in no second chain either.
+    /// Set if the object is in no second chain either.
     wholly: bool,
 }
 

@@ -20,6 +20,10 @@ use crate::{
         Release, //
     },
     bindings,
+    printk::{
+        Log,
+        Permit, //
+    },
     rcu::{
         self,
         ReadLocked, //
@@ -236,6 +240,8 @@ impl Net {
     }
 }
 
+static LOG: Log = Log::new(c"net");
+
 /// Waits until nobody has a reference to a namespace that ends.
 fn wait_for_users(users: &Users) {
     /// Milliseconds from one look to the next.
@@ -247,12 +253,10 @@ fn wait_for_users(users: &Users) {
     while !users.none() {
         looks = looks.wrapping_add(1);
         if looks % PATIENCE == 0 {
-            // SAFETY: The format takes no arguments.
-            unsafe {
-                bindings::_printk(
-                    c"\x014net: a namespace can't end: a module refers to it\n".as_char_ptr(),
-                )
-            };
+            LOG.warning(
+                Permit::unlimited(),
+                format_args!("a namespace can't end: a module refers to it"),
+            );
         }
         fsleep(Delta::from_millis(PAUSE));
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table of a scheduler that chooses by a hash.
+//! The lookup table of the schedulers `dh`, `sh` and `mh`. [`ipvs_core::sched::by_hash`] computes
+//! it and looks servers up in it.
 
 use super::{
     dests_view::DestView,
@@ -26,10 +27,11 @@ use linux::{
     rcu_slots::RcuSlots, //
 };
 
-/// Whom each bucket belongs to. Never changed: a reader sees one table or the next.
+/// The lookup table: the server of each bucket. It is immutable; readers see either the old or the
+/// new one.
 pub(super) struct LookupTable {
     dests: KVVec<SharedCell<Dest>>,
-    /// For each bucket the number of a server in `dests`.
+    /// For each bucket, the number of a server in `dests`.
     buckets: KVVec<u32>,
 }
 
@@ -60,8 +62,8 @@ impl linux::rcu::Object for LookupTable {
 }
 
 impl LookupTable {
-    /// The table for the servers that there are, or will be when a change has been made; `None` if
-    /// there are too many of them. Sleeps.
+    /// Computes the table for the servers as they will be after the change. `None` if there are too
+    /// many of them. Sleeps.
     pub(super) fn new(
         kind: ByHash,
         rcu_slots: &RcuSlots<Dest>,
@@ -96,7 +98,7 @@ impl LookupTable {
         Ok(Some(map))
     }
 
-    /// The server for a new connection.
+    /// Picks the server for a new connection.
     #[inline]
     pub(super) fn pick<'rcu>(
         &self,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Servers, as [`ipvs_core::sched`] looks at them.
+//! The servers of a service in the form that [`ipvs_core::sched`] requires.
 
 use crate::service::dest::Dest;
 use ipvs_core::sched::{
@@ -12,10 +12,10 @@ use linux::{
     rcu_slots::Slots, //
 };
 
-/// The servers of a service, as schedulers see them.
+/// The servers of a service.
 pub(super) struct DestsView<'a, 'rcu>(pub(super) &'a Slots<'a, 'rcu, Dest>);
 
-/// A server, as a scheduler returns it.
+/// A server.
 #[derive(Clone, Copy)]
 pub(super) struct DestView<'rcu>(pub(super) Borrowed<'rcu, Dest>);
 

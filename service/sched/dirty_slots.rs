@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a server tells the scheduler of its service that it has changed.
+//! Notifies the scheduler of a service about changed servers. The set of changed slots is
+//! [`ipvs_core::sched::dirty_bits`].
 
 use crate::service::dest::Dest;
 use ipvs_core::sched::{
@@ -43,10 +44,10 @@ impl dirty_bits::Word for Word {
     }
 }
 
-/// The slots whose servers have changed, for those who look at them.
+/// The set of slots whose servers have changed.
 pub(crate) struct DirtySlots {
     pub(super) slots: dirty_bits::DirtyBits<KVVec<Word>>,
-    /// What they look at.
+    /// The changes that are of interest.
     load_input: LoadInput,
 }
 
@@ -55,7 +56,7 @@ impl linux::rcu::Object for DirtySlots {
 }
 
 impl DirtySlots {
-    /// Sleeps.
+    /// Creates an empty set. Sleeps.
     pub(super) fn new(slots: usize, load_input: LoadInput) -> Result<Shared<Self>> {
         let count = dirty_bits::DirtyBits::<KVVec<Word>>::words_for(slots);
         let mut words = KVVec::with_capacity(count, GFP_KERNEL)?;
@@ -67,15 +68,15 @@ impl DirtySlots {
     }
 }
 
-/// Who is told when a server changes.
+/// The recipient of notifications about a server's changes.
 ///
-/// A writer changes the server by a read-modify-write that is [`Full`], and calls
-/// [`DestNotifier::changed`] then. A reader calls [`DestNotifier::set`], which ends in a full barrier, and
-/// looks at the server then. Of two such pairs at least one sees what the other wrote: either the look
-/// finds the change, or the change is told.
+/// Whoever changes a server writes the change first, with [`Full`], and then calls
+/// [`DestNotifier::changed`]. A scheduler that wants notifications calls [`DestNotifier::set`]
+/// first and reads the server then. All these operations have a single order, in which either the
+/// read comes after the change, or the change is notified.
 pub(crate) struct DestNotifier {
     marks: SharedCell<DirtySlots>,
-    /// The server's slot plus 1; 0 while nobody wants to be told.
+    /// The server's slot plus 1; 0 if there is no recipient.
     place: Atomic<u32>,
 }
 
@@ -87,7 +88,7 @@ impl DestNotifier {
         }
     }
 
-    /// Says that there was such a change. Any context.
+    /// Notifies about a change. Any context.
     #[inline]
     pub(crate) fn changed(&self, detail: LoadInput) {
         let Some(slot) = self.place.load(Relaxed).checked_sub(1) else {
@@ -102,7 +103,7 @@ impl DestNotifier {
         });
     }
 
-    /// From now on, `marks` is told. Under the configuration lock.
+    /// Sets the recipient. Under the configuration lock.
     pub(super) fn set(&self, marks: &Shared<DirtySlots>, slot: usize) {
         let Some(place) = u32::try_from(slot)
             .ok()
@@ -110,21 +111,21 @@ impl DestNotifier {
         else {
             return;
         };
-        // A change that is told meanwhile is marked in the wrong set or slot. That costs a look, and
-        // nothing is missed: it was made before the look that follows.
+        // A concurrent notification may go to the wrong set or slot. That costs an unnecessary
+        // read, and no change is missed: it was made before the read that follows.
         self.marks.replace(marks.clone());
         self.place.store(place, Relaxed);
         smp_mb(Full);
     }
 
-    /// Nobody is told any more. Under the configuration lock.
+    /// Removes the recipient. Under the configuration lock.
     pub(crate) fn forget(&self) {
         self.place.store(0, Relaxed);
         self.marks.exchange(None);
     }
 }
 
-/// No server of the service tells anyone any more. Sleeps.
+/// Removes the recipients of all servers of a service. Sleeps.
 pub(super) fn forget_all(dests: &RcuSlots<Dest>) {
     dests.for_each(|_, dest, _| dest.notifier.forget());
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a scheduler remembers of the addresses that clients connect to.
+//! The table in which `lblc` and `lblcr` remember the servers of destination addresses.
+//! [`ipvs_core::sched::locality`] has the decisions about it.
 
 use super::dests_view::{
     DestView,
@@ -57,11 +58,11 @@ use linux::{
     },
 };
 
-/// The servers of an address. Never changed, but exchanged.
+/// The servers of an address. Immutable; replaced as a whole.
 struct DestSet {
-    /// The one added last at the end.
+    /// The servers; the one added last is at the end.
     dests: KVec<SharedCell<Dest>>,
-    /// The tick at which it was made.
+    /// The tick at which the set was created.
     since: usize,
 }
 
@@ -70,7 +71,7 @@ impl linux::rcu::Object for DestSet {
 }
 
 impl DestSet {
-    /// In any context.
+    /// Creates a set. Any context.
     fn new(dests: impl Iterator<Item = Shared<Dest>>, len: usize) -> Option<Shared<Self>> {
         let mut set = KVec::with_capacity(len, GFP_ATOMIC).ok()?;
         for dest in dests {
@@ -80,7 +81,7 @@ impl DestSet {
         Shared::pin_init(try_init!(Self { dests: set, since }? Error), GFP_ATOMIC).ok()
     }
 
-    /// The servers, the one added last first.
+    /// Iterates over the servers, the one added last first.
     fn iter<'a, 'rcu: 'a>(
         &'a self,
         rcu: ReadLocked<'rcu>,
@@ -91,7 +92,7 @@ impl DestSet {
             .filter_map(move |dest| dest.get(rcu).map(DestView))
     }
 
-    /// The same servers without `out`, and with `new`.
+    /// Creates a set of the same servers without `out`, and with `new`.
     fn with(
         &self,
         out: Option<DestView<'_>>,
@@ -113,17 +114,17 @@ fn same(one: Borrowed<'_, Dest>, other: Borrowed<'_, Dest>) -> bool {
     core::ptr::eq(one.get(), other.get())
 }
 
-/// What is remembered of an address.
+/// The entry of an address.
 struct Entry {
     target: Addr,
-    /// The tick at which it was of use last.
+    /// The tick of the last use.
     used: Atomic<usize>,
     set: SharedCell<DestSet>,
 }
 
 impl Entry {
     fn age(&self) -> usize {
-        // In this order: another CPU may write a later tick meanwhile.
+        // Read in this order, since another CPU may write a later tick in between.
         let used = self.used.load(Relaxed);
         jiffies::now().wrapping_sub(used)
     }
@@ -139,34 +140,35 @@ impl Hashed for Entry {
     }
 }
 
-/// Some links for each bucket when there are as many entries as there may be.
+/// A few entries per bucket when the table is full.
 const SIZING: Sizing = Sizing {
     initial_bits: 12,
     wanted: |_, _, _| None,
 };
 
-/// Where sweeping is.
+/// The state of sweeping.
 struct Sweeping {
     sweeps: SweepSchedule,
-    /// The place in the table.
+    /// The bucket to continue with.
     cursor: usize,
 }
 
-/// All that a scheduler remembers.
+/// The table.
 #[pin_data]
 pub(super) struct LblcTable {
     kind: Locality,
-    /// How long an entry, or a set of more than one server, stays without use or change.
+    /// The settings with the expiration time.
     settings: Arc<Settings>,
     #[pin]
     entries: Table<Entry>,
-    /// Held while entries come, go, or get another set. The locks of the table are taken within.
+    /// Held while entries are added, removed or get another set. The locks of the table are taken
+    /// inside.
     #[pin]
     writer: SpinLockBh<Sweeping>,
 }
 
 impl LblcTable {
-    /// Sleeps.
+    /// Creates an empty table. Sleeps.
     pub(super) fn new(kind: Locality, settings: Arc<Settings>) -> Result<Pin<KBox<Self>>> {
         KBox::try_pin_init(
             try_pin_init!(Self {
@@ -191,7 +193,7 @@ impl LblcTable {
             .find(rcu, hash, |entry, _| entry.target == target)
     }
 
-    /// The server for a new connection to `target`. `least` chooses among all servers.
+    /// Picks the server for a new connection to `target`. `least` picks one among all servers.
     pub(super) fn pick<'rcu>(
         &self,
         target: Addr,
@@ -208,12 +210,12 @@ impl LblcTable {
             return known;
         }
         let picked = least()?;
-        // Without memory it is not remembered.
+        // If there is no memory, it is not remembered.
         let _ = self.remember(target, picked, rcu);
         Some(picked)
     }
 
-    /// The server that is remembered, if it gets the connection.
+    /// Returns the server that is remembered for an address, if it may get the connection.
     fn known<'rcu>(
         &self,
         entry: &'rcu Entry,
@@ -241,10 +243,10 @@ impl LblcTable {
         lblcr::should_shrink(set.dests.len(), age, self.settings.expiration(self.kind))
     }
 
-    /// Takes the most loaded server out of an old set.
+    /// Removes the most loaded server from a set that has not changed for a long time.
     fn shrink(&self, entry: &Entry, rcu: ReadLocked<'_>) {
         let _writer = self.writer.lock();
-        // Another packet may have done so.
+        // Another packet may have done so already.
         let Some(set) = entry.set.get(rcu).filter(|set| self.shrinks(set)) else {
             return;
         };
@@ -255,7 +257,7 @@ impl LblcTable {
         }
     }
 
-    /// Remembers a server for an address. `None` if there is no memory, or no room.
+    /// Remembers a server for an address. `None` if there is no memory, or if the table is full.
     fn remember(&self, target: Addr, picked: DestView<'_>, rcu: ReadLocked<'_>) -> Option<()> {
         let _writer = self.writer.lock();
         let Some(entry) = self.find(target, rcu) else {
@@ -283,8 +285,8 @@ impl LblcTable {
         Some(())
     }
 
-    /// Forgets what has not been of use for long. To be called every [`locality::SWEEP_SECS`].
-    /// Sleeps.
+    /// Removes entries that have not been used for a long time. To be called every
+    /// [`locality::SWEEP_SECS`]. Sleeps.
     pub(super) fn sweep(&self) {
         let due = self.writer.lock().sweeps.due(self.entries.count());
         match due {
@@ -294,13 +296,17 @@ impl LblcTable {
         }
     }
 
-    /// Forgets all. Process context, when no packet comes here any more.
+    /// Removes all entries.
+    ///
+    /// # Context
+    ///
+    /// Process context, when no packet uses the table any more.
     pub(super) fn clear(&self) {
         self.forget(0, usize::MAX);
     }
 
-    /// Looks at each entry, from where the last sweep ended, until `goal` of those have gone that
-    /// have not been of use for `age` ticks.
+    /// Removes up to `goal` entries that have not been used for `age` ticks, beginning where the
+    /// last sweep ended.
     fn forget(&self, age: usize, goal: usize) {
         let start = self.writer.lock().cursor;
         let (mut cursor, mut gone) = (start, 0usize);
@@ -314,7 +320,7 @@ impl LblcTable {
                 })
             });
             cond_resched();
-            // The same place again, until there is none.
+            // The same bucket again, until it has none.
             if let Some(entry) = old {
                 self.entries.remove(&entry);
                 gone = gone.wrapping_add(1);

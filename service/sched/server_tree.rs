@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Many servers: a tree that is brought up to date before each choice.
+//! The tree of a service with many servers, which is updated before each choice.
+//! [`ipvs_core::sched::tree`] is the data structure.
 
 use super::{
     dests_view::{
@@ -33,7 +34,7 @@ use linux::rcu::{
     Shared, //
 };
 
-/// So few servers are looked at one by one: that costs no more, and takes no lock.
+/// Up to this number, servers are looked at one by one, which costs no more and needs no lock.
 const FEW: usize = 32;
 
 enum Kind {
@@ -42,7 +43,7 @@ enum Kind {
     WeightSum(Tree<KVVec<WeightSum>>),
 }
 
-/// A tree of the servers of a service, and who of them has changed.
+/// The tree of a service's servers, and the set of servers that have changed.
 pub(super) struct ServerTree {
     marks: Shared<DirtySlots>,
     kind: Kind,
@@ -95,8 +96,8 @@ impl Kind {
 }
 
 impl ServerTree {
-    /// A tree with room for so many slots; `None` if they are few, or if the scheduler has no use
-    /// for it. Sleeps.
+    /// Creates a tree for `slots` slots. `None` if they are few, or if the scheduler does not use a
+    /// tree. Sleeps.
     pub(super) fn new(kind: SchedulerKind, slots: usize) -> Result<Option<Self>> {
         if slots <= FEW {
             return Ok(None);
@@ -110,25 +111,25 @@ impl ServerTree {
         }))
     }
 
-    /// Takes a server in, which tells of its changes from now on.
+    /// Adds a server and requests notifications about its changes.
     pub(super) fn watch(&mut self, slot: usize, dest: Borrowed<'_, Dest>) {
         dest.notifier.set(&self.marks, slot);
         self.kind.set(slot, Some(DestView(dest)));
     }
 
-    /// The server in a slot has gone.
+    /// Removes the server in a slot.
     pub(super) fn vacate(&mut self, slot: usize) {
         self.kind.set(slot, None);
     }
 
-    /// Looks at the servers that have changed since the last time.
+    /// Updates the tree for the servers that have changed.
     #[inline]
     pub(super) fn catch_up(&mut self, servers: &DestsView<'_, '_>) {
         let Self { marks, kind } = self;
         marks.slots.drain(|slot| kind.set(slot, servers.get(slot)));
     }
 
-    /// The server with the least load.
+    /// Returns the server with the least load.
     #[inline]
     pub(super) fn least<'rcu>(&self, servers: &DestsView<'_, 'rcu>) -> Option<DestView<'rcu>> {
         match &self.kind {
@@ -137,7 +138,7 @@ impl ServerTree {
         }
     }
 
-    /// The weights.
+    /// Returns the tree for `wrr`, if it is one.
     pub(super) fn max_weight(&self) -> Option<&Tree<KVVec<MaxWeight>>> {
         match &self.kind {
             Kind::MaxWeight(tree) => Some(tree),
@@ -145,7 +146,7 @@ impl ServerTree {
         }
     }
 
-    /// The sums of weights.
+    /// Returns the tree for `twos`, if it is one.
     pub(super) fn sum(&self) -> Option<&Tree<KVVec<WeightSum>>> {
         match &self.kind {
             Kind::WeightSum(tree) => Some(tree),

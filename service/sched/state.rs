@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is in force for a service, and how it chooses.
+//! The state of the scheduler in use. The algorithms are in [`ipvs_core::sched`].
 
 use super::{
     by_hash::LookupTable,
@@ -47,33 +47,33 @@ use linux::{
     spinlock::SpinLockBh, //
 };
 
-/// Where a round is.
+/// The position of a round-robin scheduler.
 pub(super) enum Rotation {
     Nowhere,
     Rr(rr::State),
     Wrr(wrr::State),
 }
 
-/// What new connections change.
+/// The state that new connections change.
 pub(super) struct Memory {
     pub(super) turn: Rotation,
-    /// If there are many servers. Its slots are those of the service's list.
+    /// The tree, if there are many servers. Its slots are those of the service's list.
     pub(super) tree: Option<ServerTree>,
 }
 
-/// What the weights of servers come to. Under the configuration lock, which weights are changed
-/// under. Sleeps.
+/// Returns the greatest common divisor and maximum of the servers' weights. Under the configuration
+/// lock, which protects weights. Sleeps.
 pub(super) fn weights(dests: &RcuSlots<Dest>) -> wrr::Weights {
     let mut weights = wrr::Weights::new();
     dests.for_each(|_, dest, _| weights.add(dest.weight()));
     weights
 }
 
-/// The scheduler in force, with all that it keeps for the service.
+/// The scheduler in use and its state for the service.
 #[pin_data]
 pub(super) struct SchedState {
     pub(super) kind: SchedulerKind,
-    /// Whether `memory` has a tree.
+    /// `memory` has a tree.
     pub(super) has_tree: Atomic<bool>,
     #[pin]
     pub(super) memory: SpinLockBh<Memory>,
@@ -86,9 +86,11 @@ impl linux::rcu::Object for SchedState {
 }
 
 impl SchedState {
-    /// A scheduler of this kind, for the servers that there are. Sleeps.
+    /// Creates the state of a scheduler for the present servers. Sleeps.
     ///
-    /// Errors: `ENOMEM`; `EINVAL` for more servers than the scheduler has room for.
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EINVAL` for more servers than the scheduler supports.
     pub(super) fn new(
         kind: SchedulerKind,
         dests: Option<&RcuSlots<Dest>>,
@@ -122,12 +124,12 @@ impl SchedState {
         )
     }
 
-    /// Whether it has servers of its own in mind, or much memory for them.
+    /// Returns `true` if the state has references to servers, or much memory.
     pub(super) fn remembers(&self, rcu: ReadLocked<'_>) -> bool {
         self.lblc_table.is_some() || self.map.get(rcu).is_some() || self.has_tree.load(Relaxed)
     }
 
-    /// The server for a new connection.
+    /// Picks the server for a new connection.
     #[inline]
     pub(super) fn pick<'rcu>(
         &self,
@@ -194,8 +196,8 @@ impl SchedState {
         twos::pick(&DestsView(&dests.view(rcu)), random::below)
     }
 
-    /// Lets the servers tell `tree` of their changes from now on, or nobody, and puts it to use.
-    /// Under the configuration lock. Sleeps.
+    /// Replaces the tree. The servers notify the new one about changes from then on. Under the
+    /// configuration lock. Sleeps.
     pub(super) fn replant(&self, dests: &RcuSlots<Dest>, tree: Option<ServerTree>) {
         if tree.is_none() {
             dirty_slots::forget_all(dests);
@@ -209,7 +211,7 @@ impl SchedState {
         memory.tree = tree;
     }
 
-    /// Takes in the server in the last slot.
+    /// Adds the server in the last slot to the tree.
     pub(super) fn take_in_last(&self, dests: &RcuSlots<Dest>) {
         linux::rcu::read(|rcu| {
             let view = dests.view(rcu);
@@ -220,7 +222,7 @@ impl SchedState {
         });
     }
 
-    /// Puts another table in place, if there is one.
+    /// Replaces the lookup table, if there is a new one.
     pub(super) fn exchange_lookup_table(&self, map: Option<Shared<LookupTable>>) {
         if map.is_some() {
             self.map.exchange(map);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Once a minute, schedulers forget what has not been of use for long.
+//! Removes old entries of `lblc` and `lblcr` once a minute.
 
 use crate::{
     netns::services::ServiceTables,
@@ -17,10 +17,10 @@ use linux::{
     },
 };
 
-/// Ticks from one sweep to the next.
+/// The ticks between two sweeps.
 pub(crate) const PERIOD: usize = SWEEP_SECS as usize * HZ as usize;
 
-/// Sweeps the services of a namespace. It rests while no scheduler needs it.
+/// The work that sweeps the services of a namespace. It is not queued while no scheduler needs it.
 pub(crate) struct LblcExpiry(pub(crate) Arc<ServiceTables>);
 
 impl Run for LblcExpiry {

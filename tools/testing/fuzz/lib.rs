@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A program for each target: `target!(NAME)` is all that it consists of.
+//! The fuzzing programs, one for each target. Each consists of `program!()`.
 
 mod targets;
 
 pub use libfuzzer_sys::fuzz_target;
 
-/// The target of this name.
+/// Returns the target with this name.
 pub fn target(name: &str) -> fn(&[u8]) {
     let found = targets::ALL.iter().find(|(known, _)| *known == name);
     found.expect("a name of the list").1
 }
 
-/// The whole of a program that fuzzes the target after which it is called.
+/// Defines the program that fuzzes the target it is named after.
 #[macro_export]
 macro_rules! program {
     () => {

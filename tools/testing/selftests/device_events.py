@@ -10,24 +10,20 @@ import json
 import subprocess
 from contextlib import contextmanager
 
-from lib.lab import CIP, CIP6, RIP, RIP6, VIP, VIP6, Lab
-from lib.packet import icmp6_error, icmp_error, is_ipv6, udp
+from lib.family import FAMILIES, end
+from lib.lab import CIP, CIP6, VIP, VIP6, Lab
+from lib.packet import is_ipv6, udp
 from lib.tap import TIME_FACTOR, equal, main, test
 
 DEVICE, VRF, TABLE = "spare", "red", 200
 NAT, TUNNEL, DIRECT = 81, 82, 83
 METHODS = (NAT, "m"), (TUNNEL, "i"), (DIRECT, "g")
 # Client, virtual address, the device's own address, prefix, a neighbour there.
-FAMILIES = [(CIP, VIP, "10.9.0.1", 24, "10.9.0.2"),
+ADDRESSES = [(CIP, VIP, "10.9.0.1", 24, "10.9.0.2"),
             (CIP6, VIP6, "fd00:9::1", 64, "fd00:9::2")]
 MANY = 1000
 # So long a deletion may take; it takes for ever if a reference is left.
 PATIENCE = 30 * TIME_FACTOR
-
-
-def bracketed(address):
-    """As in front of a port."""
-    return f"[{address}]" if is_ipv6(address) else address
 
 
 def packets_out(lab, device=DEVICE):
@@ -58,7 +54,7 @@ def spare(lab, *more):
         f"link add {DEVICE} type dummy", *more, f"link set {DEVICE} up",
         *(f"addr add {own}/{length} dev {DEVICE}" +
           (" nodad" if is_ipv6(own) else "")
-          for _client, _vip, own, length, _neighbour in FAMILIES))
+          for _client, _vip, own, length, _neighbour in ADDRESSES))
     try:
         yield
     finally:
@@ -73,8 +69,8 @@ def services(lab, families, chosen):
         _client, vip, *_rest = family
         for vport, method in METHODS:
             lab.ipvs.service(
-                f"{bracketed(vip)}:{vport}",
-                f"{bracketed(chosen(family))}:{vport} -{method}", kind="-u")
+                end(vip, vport), f"{end(chosen(family), vport)} -{method}",
+                kind="-u")
 
 
 def use(lab, families):
@@ -105,7 +101,7 @@ def neighbour(family):
 @contextmanager
 def in_use(lab, chosen, families=None, more=()):
     """The device, with servers that have used it."""
-    families = families or FAMILIES
+    families = families or ADDRESSES
     with spare(lab, *more):
         services(lab, families, chosen)
         before = packets_out(lab)
@@ -121,7 +117,7 @@ def deleted(lab):
     with in_use(lab, neighbour):
         delete(lab)
         # With the device its routes have gone: nothing can use what was kept.
-        for client, vip, *_rest in FAMILIES:
+        for client, vip, *_rest in ADDRESSES:
             for vport, _method in METHODS:
                 lab.client.send(udp(client, lab.port(), vip, vport))
         lab.settle()
@@ -143,7 +139,7 @@ def moved(lab):
 
 @test("a server is an IPv4 address of the device that is deleted")
 def own_address(lab):
-    with in_use(lab, own, FAMILIES[:1]):
+    with in_use(lab, own, ADDRESSES[:1]):
         delete(lab)
 
 
@@ -152,7 +148,7 @@ def own_address(lab):
 @test("a server is an IPv6 address of the device that is deleted",
       modules=("rust",))
 def own_address6(lab):
-    with in_use(lab, own, FAMILIES[1:]):
+    with in_use(lab, own, ADDRESSES[1:]):
         delete(lab)
 
 
@@ -160,9 +156,9 @@ def own_address6(lab):
 def never_up(lab):
     with spare(lab):
         lab.director.ip(f"link set {DEVICE} down", "addr flush dev " + DEVICE)
-        lab.director.ip(f"addr add {FAMILIES[1][2]}/64 dev {DEVICE} nodad")
-        services(lab, FAMILIES[1:], own)
-        for client, vip, *_rest in FAMILIES[1:]:
+        lab.director.ip(f"addr add {ADDRESSES[1][2]}/64 dev {DEVICE} nodad")
+        services(lab, ADDRESSES[1:], own)
+        for client, vip, *_rest in ADDRESSES[1:]:
             for vport, _method in METHODS:
                 lab.client.send(udp(client, lab.port(), vip, vport))
         lab.settle()
@@ -172,7 +168,7 @@ def never_up(lab):
 @test("the address is removed before", modules=("rust",))
 def address_removed(lab):
     with in_use(lab, own):
-        for _client, _vip, address, length, _neighbour in FAMILIES:
+        for _client, _vip, address, length, _neighbour in ADDRESSES:
             lab.director.ip(f"addr del {address}/{length} dev {DEVICE}")
         delete(lab)
 
@@ -210,15 +206,15 @@ def in_vrf(lab):
                f"link set {DEVICE} master {VRF}")
     routes = [f"route add {client}/{'128' if is_ipv6(client) else '32'} "
               f"dev {lab.client.name} table {TABLE}"
-              for client, *_rest in FAMILIES]
+              for client, *_rest in ADDRESSES]
     with spare(lab, *enslave):
-        for family in FAMILIES:
+        for family in ADDRESSES:
             prefix = "fd00:9::/64" if is_ipv6(family[0]) else "10.9.0.0/24"
             routes.append(f"route add {prefix} dev {DEVICE}")
         lab.director.ip(*routes)
-        services(lab, FAMILIES, neighbour)
+        services(lab, ADDRESSES, neighbour)
         before = packets_out(lab)
-        use(lab, FAMILIES)
+        use(lab, ADDRESSES)
         assert packets_out(lab) > before, "packets by the device"
         delete(lab, VRF)
         delete(lab)
@@ -229,15 +225,15 @@ def removed(lab):
     with in_use(lab, neighbour):
         port = lab.port()
         packets = [udp(client, port, vip, vport)
-                   for client, vip, *_rest in FAMILIES
+                   for client, vip, *_rest in ADDRESSES
                    for vport, _method in METHODS]
         for packet in packets:
             lab.client.send(packet)
         lab.settle()
-        for _client, vip, _own, _length, server in FAMILIES:
+        for _client, vip, _own, _length, server in ADDRESSES:
             for vport, _method in METHODS:
-                lab.ipvs.admin("-d", "-u", f"{bracketed(vip)}:{vport}",
-                               "-r", f"{bracketed(server)}:{vport}")
+                lab.ipvs.admin("-d", "-u", end(vip, vport),
+                               "-r", end(server, vport))
         for packet in packets:
             lab.client.send(packet)
         lab.settle()
@@ -247,16 +243,15 @@ def removed(lab):
 @test(f"{MANY} servers of a service have routes by it")
 def many(lab):
     with spare(lab):
-        for client, vip, *_rest in FAMILIES:
-            address = f"{bracketed(vip)}:{DIRECT}"
+        for client, vip, *_rest in ADDRESSES:
             prefix = "fd00:9::1:" if is_ipv6(vip) else "10.9."
             if not is_ipv6(vip):
                 lab.director.ip(f"addr add 10.9.0.3/16 dev {DEVICE}")
-            servers = [f"[{prefix}{n:x}]" if is_ipv6(vip) else
+            servers = [f"{prefix}{n:x}" if is_ipv6(vip) else
                        f"{prefix}{n // 250 + 1}.{n % 250 + 1}"
                        for n in range(1, MANY + 1)]
-            lab.ipvs.service(address, *(f"{server}:{DIRECT} -g"
-                                        for server in servers), kind="-u")
+            lab.ipvs.service(end(vip, DIRECT), *(
+                f"{end(server, DIRECT)} -g" for server in servers), kind="-u")
             lab.burst(udp(client, lab.port(), vip, DIRECT)
                       for _server in servers)
         served(lab)
@@ -266,18 +261,17 @@ def many(lab):
 @test("a new MTU of the device holds for the next packet, and the client is "
       "told")
 def mtu(lab):
-    for client, vip, server in (CIP, VIP, RIP), (CIP6, VIP6, RIP6):
-        make = icmp6_error if is_ipv6(vip) else icmp_error
-        kind = (2, 0) if is_ipv6(vip) else (3, 4)
-        lab.ipvs.service(f"{bracketed(vip)}:{DIRECT}",
-                         f"{bracketed(server)}:{DIRECT} -g", kind="-u")
-        request = udp(client, lab.port(), vip, DIRECT, bytes(1400),
-                      **({} if is_ipv6(vip) else {"df": True}))
+    for ip in FAMILIES:
+        lab.ipvs.service(end(ip.vip, DIRECT), f"{end(ip.rip, DIRECT)} -g",
+                         kind="-u")
+        request = udp(ip.cip, lab.port(), ip.vip, DIRECT, bytes(1400),
+                      **ip.whole)
         passed = request.but(ttl=request.ttl - 1)
         lab.expect(lab.client, request, {lab.server: passed})
         lab.director.ip(f"link set {lab.server.name} mtu 1300")
         lab.expect(lab.client, request,
-                   {lab.client: make(vip, client, *kind, passed, rest=1300)})
+                   {lab.client: ip.error(ip.vip, ip.cip, ip.too_big, passed,
+                                         1300)})
         lab.director.ip(f"link set {lab.server.name} mtu 1500")
         lab.ipvs.admin("--clear")
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 90
-"""ICMP errors about packets of a connection, in both directions.
+# timeout: 180
+"""ICMP and ICMPv6 errors about packets of a connection, in both directions.
 
 What a router on the client's side says about a reply concerns the real
 server; what one behind the director says about a request concerns the
@@ -11,216 +11,293 @@ the checksums of the outer header, of ICMP and of the quoted header. The quoted
 transport checksum stays as it is, since no one could check it.
 """
 
-from lib.lab import CIP, RIP, VIP, Lab
-from lib.packet import (IPPROTO_IPIP, Icmp, Packet, Raw, icmp_error, tcp, udp)
-from lib.tap import equal, main, module_under_test, test
+from lib.family import FAMILIES, IPV4, IPV6, end
+from lib.lab import Lab
+from lib.packet import fragment_header, tcp, udp
+from lib.tap import equal, main, module_under_test, test, test_each
 
 NAT, TUNNEL, DIRECT = 81, 82, 83
 RPORT = 8080
-ROUTER = "192.0.2.77"           # somewhere beyond the client's wire
-INSIDE = "10.0.2.77"            # somewhere behind the director
-# type, code, rest of the header: host and port unreachable, fragmentation
-# needed, source quench, time exceeded in transit and in reassembly
-ERRORS = [(3, 1, 0), (3, 3, 0), (3, 4, 1400), (4, 0, 0), (11, 0, 0),
-          (11, 1, 0)]
-OPTIONS = b"\x88\x04\x12\x34\x01\x01\x01\x00"
+# Type, code, rest of the header.
+ERRORS = {
+    # Host and port unreachable, fragmentation needed, source quench, time
+    # exceeded in transit and in reassembly.
+    IPV4: [(3, 1, 0), (3, 3, 0), (3, 4, 1400), (4, 0, 0), (11, 0, 0),
+           (11, 1, 0)],
+    # Port unreachable and no route, too big, hop limit, reassembly, parameter
+    # problem, and one that nobody knows.
+    IPV6: [(1, 4, 0), (1, 0, 0), (2, 0, 1400), (3, 0, 0), (3, 1, 0),
+           (4, 1, 40), (100, 7, 9)],
+}
+# What is not about connections: redirect and parameter problem; information
+# that nobody knows.
+OTHERS = {IPV4: [(5, 1, 0x0a000101), (12, 0, 0)], IPV6: [(200, 0, 0)]}
+# Fields of a first fragment, and of a later one.
+FRAGMENTS = {IPV4: ({"mf": True}, {"frag": 100}),
+             IPV6: ({"extensions": (fragment_header(0, True),)},
+                    {"extensions": (fragment_header(64, True),)})}
 
 
 class IcmpLab(Lab):
-    """A TCP and a UDP service for each way to forward."""
+    """A TCP and a UDP service of each family for each way to forward."""
+
+    def __init__(self):
+        super().__init__(ipv6=True)
 
     def build(self):
         super().build()
-        self.director.ip(f"route add {ROUTER} via {CIP}")
-        for kind in "-t", "-u":
-            for vport, method in ((NAT, "-m"), (TUNNEL, "-i"),
-                                  (DIRECT, "-g")):
-                rport = RPORT if vport == NAT else vport
-                self.ipvs.service(f"{VIP}:{vport}", f"{RIP}:{rport} {method}",
-                                  kind=kind)
+        for ip in FAMILIES:
+            self.director.ip(f"route add {ip.router} via {ip.cip}")
+            for kind in "-t", "-u":
+                for vport, method in ((NAT, "-m"), (TUNNEL, "-i"),
+                                      (DIRECT, "-g")):
+                    rport = RPORT if vport == NAT else vport
+                    self.ipvs.service(end(ip.vip, vport),
+                                      f"{end(ip.rip, rport)} {method}",
+                                      kind=kind)
 
-    def connect(self, make, vport, **more):
+    def connect(self, ip, make, vport, **more):
         """Open a connection; the request as the client sent it."""
-        request = make(CIP, self.port(), VIP, vport, **more)
+        request = make(ip.cip, self.port(), ip.vip, vport, **more)
         seen = self.exchange(self.client, request)
         equal(len(seen[self.server]), 1, "packets at the server")
         return request
 
 
-def about(src, dst, quoted, error=(3, 1, 0), **more):
-    """An ICMP error of somebody about a packet."""
-    kind, code, rest = error
-    return icmp_error(src, dst, kind, code, quoted, rest, tos=0, id=0x55,
-                      **more)
+def about(ip, src, dst, quoted, error=None, **more):
+    """An ICMP error of somebody about a packet: the first of the family's
+    errors, if no other is given."""
+    kind, code, rest = error or ERRORS[ip][0]
+    return ip.router_error(src, dst, (kind, code), quoted, rest, **more)
 
 
-def as_server_sent(reply):
+def as_server_sent(ip, reply):
     """A NATed reply before it was translated, as the server remembers it."""
-    return reply.sealed().but(src=RIP, sport=RPORT)
+    return reply.sealed().but(src=ip.rip, sport=RPORT)
 
 
-def as_server_got(request):
+def as_server_got(ip, request):
     """A NATed request after it was translated."""
-    return request.sealed().but(dst=RIP, dport=RPORT)
+    return request.sealed().but(dst=ip.rip, dport=RPORT)
 
 
-@test("NAT, client's side: an error about a reply reaches the real server, "
-      "who finds its own address and port quoted")
-def nat_inward(lab):
+@test_each(FAMILIES, "NAT, client's side: an error about a reply reaches the "
+           "real server, who finds its own address and port quoted")
+def nat_inward(lab, ip):
     for make in udp, tcp:
-        reply = lab.connect(make, NAT).back()
-        for error in ERRORS:
-            lab.expect(lab.client, about(ROUTER, VIP, reply, error), {
-                lab.server: about(ROUTER, RIP, as_server_sent(reply), error,
-                                  ttl=63)})
+        reply = lab.connect(ip, make, NAT).back()
+        for error in ERRORS[ip]:
+            lab.expect(
+                lab.client, about(ip, ip.router, ip.vip, reply, error),
+                {lab.server: about(ip, ip.router, ip.rip,
+                                   as_server_sent(ip, reply), error, ttl=63)})
 
 
-@test("NAT, server's side: an error about a request reaches the client from "
-      "the virtual address, with the virtual address and port quoted")
-def nat_outward(lab):
+@test_each(FAMILIES, "NAT, server's side: an error about a request reaches "
+           "the client from the virtual address, with the virtual address and "
+           "port quoted")
+def nat_outward(lab, ip):
     for make in udp, tcp:
-        request = lab.connect(make, NAT)
-        for source in RIP, INSIDE:
-            for error in ERRORS:
-                sent = about(source, CIP, as_server_got(request), error)
+        request = lab.connect(ip, make, NAT)
+        for source in ip.rip, ip.inside:
+            for error in ERRORS[ip]:
+                sent = about(ip, source, ip.cip, as_server_got(ip, request),
+                             error)
                 lab.expect(lab.server, sent, {lab.client: about(
-                    VIP, CIP, request, error, ttl=63)})
+                    ip, ip.vip, ip.cip, request, error, ttl=63)})
 
 
-@test("direct routing, client's side: the error goes to the real server as "
-      "it is")
-def direct_inward(lab):
+@test_each(FAMILIES, "direct routing, client's side: the error goes to the "
+           "real server as it is")
+def direct_inward(lab, ip):
     for make in udp, tcp:
-        reply = lab.connect(make, DIRECT).back()
-        for error in ERRORS:
-            sent = about(ROUTER, VIP, reply, error)
+        reply = lab.connect(ip, make, DIRECT).back()
+        for error in ERRORS[ip]:
+            sent = about(ip, ip.router, ip.vip, reply, error)
             lab.expect(lab.client, sent, {lab.server: sent.but(ttl=63)})
 
 
-@test("tunnel, client's side: the error goes through the tunnel as it is")
-def tunnel_inward(lab):
+@test_each(FAMILIES, "tunnel, client's side: the error goes through the "
+           "tunnel as it is")
+def tunnel_inward(lab, ip):
     for make in udp, tcp:
-        reply = lab.connect(make, TUNNEL).back()
-        for error in ERRORS:
-            sent = about(ROUTER, VIP, reply, error)
-            inner = Raw(bytes(sent.but(ttl=63)), IPPROTO_IPIP)
-            lab.expect(lab.client, sent, {lab.server: Packet(
-                "10.0.2.1", RIP, inner, ttl=63, id=None)})
+        reply = lab.connect(ip, make, TUNNEL).back()
+        for error in ERRORS[ip]:
+            sent = about(ip, ip.router, ip.vip, reply, error)
+            lab.expect(lab.client, sent,
+                       {lab.server: ip.encapsulated(sent.but(ttl=63))})
 
 
-@test("direct routing and tunnel, server's side: the error passes as it is")
-def direct_outward(lab):
+@test_each(FAMILIES, "direct routing and tunnel, server's side: the error "
+           "passes as it is")
+def others_outward(lab, ip):
     for vport in DIRECT, TUNNEL:
         for make in udp, tcp:
-            request = lab.connect(make, vport)
-            sent = about(INSIDE, CIP, request)
+            request = lab.connect(ip, make, vport)
+            sent = about(ip, ip.inside, ip.cip, request)
             lab.expect(lab.server, sent, {lab.client: sent.but(ttl=63)})
 
 
-@test("a router in the tunnel's path: its error is told to the client about "
-      "the packet inside, and a path MTU is learned")
-def about_tunnel(lab):
-    request = lab.connect(udp, TUNNEL, payload=bytes(1400), df=True)
+def from_tunnel(ip, request, error):
+    """What a router in the tunnel's path says about a request in it."""
+    outer = ip.encapsulated(request.but(ttl=63))
+    if ip is IPV4:
+        outer = outer.but(id=0, df=True)
+    return about(ip, ip.inside, ip.source, outer, error)
 
-    def outside(rest):
-        inner = Raw(bytes(request.but(ttl=63)), IPPROTO_IPIP)
-        outer = Packet("10.0.2.1", RIP, inner, ttl=63, id=0, df=True)
-        return about(INSIDE, "10.0.2.1", outer, rest)
+
+@test("IPv4: a router in the tunnel's path: its error is told to the client "
+      "about the packet inside, and a path MTU is learned")
+def about_tunnel(lab):
+    ip = IPV4
+    request = lab.connect(ip, udp, TUNNEL, payload=bytes(1400), df=True)
     quoted = bytes(request.but(ttl=63))[:548 - 20]
-    lab.expect(lab.server, outside((3, 1, 0)), {
-        lab.client: icmp_error(VIP, CIP, 3, 1, quoted)})
+    lab.expect(lab.server, from_tunnel(ip, request, (3, 1, 0)), {
+        lab.client: ip.error(ip.vip, ip.cip, (3, 1), quoted)})
     # A difference on purpose: the C module tells the client the MTU of the
     # route that it has cached, which has not learned yet, so that the client
     # loses one more packet before it hears of the right one.
     told = 1500 if module_under_test() == "c" else 1200
-    lab.expect(lab.server, outside((3, 4, 1200)), {
-        lab.client: icmp_error(VIP, CIP, 3, 4, quoted, told - 20)})
-    lab.expect(lab.client, request, {lab.client: icmp_error(
-        VIP, CIP, 3, 4, request.but(ttl=63), 1200 - 20)})
+    lab.expect(lab.server, from_tunnel(ip, request, (3, 4, 1200)), {
+        lab.client: ip.error(ip.vip, ip.cip, (3, 4), quoted, told - 20)})
+    lab.expect(lab.client, request, {lab.client: ip.error(
+        ip.vip, ip.cip, (3, 4), request.but(ttl=63), 1200 - 20)})
 
 
-@test("NAT: an error with a wrong ICMP checksum is dropped, in both "
-      "directions; direct routing lets it pass")
-def wrong_checksum(lab):
-    request = lab.connect(udp, NAT)
+@test("IPv6: a router in the tunnel's path: its error is told to the client "
+      "about the packet inside, and a path MTU is learned; the C module does "
+      "neither")
+def about_tunnel6(lab):
+    ip = IPV6
+    request = lab.connect(ip, udp, TUNNEL, payload=bytes(1380))
+    inner = request.but(ttl=63)
+
+    def told(error, quoted):
+        # A difference on purpose: for IPv4 the C module does it.
+        if module_under_test() == "c":
+            return {}
+        return {lab.client: about(ip, ip.vip, ip.cip, quoted, error)}
+    quoted = bytes(inner)[:1232 - 40]
+    lab.expect(lab.server, from_tunnel(ip, request, (1, 3, 0)),
+               told((1, 3, 0), quoted))
+    lab.expect(lab.server, from_tunnel(ip, request, (2, 0, 1400)),
+               told((2, 0, 1360), quoted))
+    if module_under_test() == "rust":
+        lab.expect(lab.client, request, told((2, 0, 1360), inner))
+
+
+@test_each(FAMILIES, "NAT: an error with a wrong ICMP checksum is dropped, in "
+           "both directions; direct routing lets it pass")
+def wrong_checksum(lab, ip):
+    request = lab.connect(ip, udp, NAT)
     bad = {"check": 0x1234}
-    lab.expect(lab.client, about(ROUTER, VIP, request.back(), **bad), {})
-    lab.expect(lab.server, about(RIP, CIP, as_server_got(request), **bad), {})
-    sent = about(ROUTER, VIP, lab.connect(udp, DIRECT).back(), **bad)
+    lab.expect(lab.client, about(ip, ip.router, ip.vip, request.back(), **bad),
+               {})
+    lab.expect(lab.server, about(ip, ip.rip, ip.cip,
+                                 as_server_got(ip, request), **bad), {})
+    sent = about(ip, ip.router, ip.vip, lab.connect(ip, udp, DIRECT).back(),
+                 **bad)
     lab.expect(lab.client, sent, {lab.server: sent.but(ttl=63)})
 
 
-@test("a quoted packet that is cut off: four bytes of its ports are enough, "
-      "less is nobody's business")
-def truncated(lab):
+@test_each(FAMILIES, "a quoted packet that is cut off: four bytes of its "
+           "ports are enough, less is nobody's business")
+def truncated(lab, ip):
     for make in udp, tcp:
-        request = lab.connect(make, NAT)
-        inward, outward = request.back(), as_server_got(request)
-        for size in range(0, 29):
-            enough = size >= 24
-            sent = about(ROUTER, VIP, bytes(inward)[:size])
+        request = lab.connect(ip, make, NAT)
+        inward, outward = request.back(), as_server_got(ip, request)
+        for size in range(0, ip.header + 9):
+            enough = size >= ip.header + 4
+            sent = about(ip, ip.router, ip.vip, bytes(inward)[:size])
             lab.expect(lab.client, sent, {lab.server: about(
-                ROUTER, RIP, bytes(as_server_sent(inward))[:size], ttl=63)
+                ip, ip.router, ip.rip,
+                bytes(as_server_sent(ip, inward))[:size], ttl=63)
             } if enough else {})
-            sent = about(RIP, CIP, bytes(outward)[:size])
+            sent = about(ip, ip.rip, ip.cip, bytes(outward)[:size])
             lab.expect(lab.server, sent, {lab.client: about(
-                VIP, CIP, bytes(request)[:size], ttl=63)
+                ip, ip.vip, ip.cip, bytes(request)[:size], ttl=63)
                 if enough else sent.but(ttl=63)})
 
 
-@test("options in the outer and in the quoted header do not mislead")
-def options(lab):
-    request = lab.connect(tcp, NAT)
-    for outer, inner in ((OPTIONS, b""), (b"", OPTIONS), (OPTIONS, OPTIONS)):
-        reply = request.back(options=inner)
-        lab.expect(lab.client, about(ROUTER, VIP, reply, options=outer), {
-            lab.server: about(ROUTER, RIP, as_server_sent(reply), ttl=63,
-                              options=outer)})
-        quoted = request.but(options=inner)
-        lab.expect(lab.server,
-                   about(RIP, CIP, as_server_got(quoted), options=outer),
-                   {lab.client: about(VIP, CIP, quoted, ttl=63,
-                                      options=outer)})
+@test_each(FAMILIES, "IP options, or extension headers, in the outer and in "
+           "the quoted header do not mislead")
+def options(lab, ip):
+    request = lab.connect(ip, tcp, NAT)
+    for outer, inner in ((ip.options, {}), ({}, ip.options),
+                         (ip.options, ip.options)):
+        reply = request.back(**inner)
+        lab.expect(lab.client, about(ip, ip.router, ip.vip, reply, **outer), {
+            lab.server: about(ip, ip.router, ip.rip, as_server_sent(ip, reply),
+                              ttl=63, **outer)})
+        quoted = request.but(**inner)
+        lab.expect(lab.server, about(ip, ip.rip, ip.cip,
+                                     as_server_got(ip, quoted), **outer), {
+            lab.client: about(ip, ip.vip, ip.cip, quoted, ttl=63, **outer)})
 
 
-@test("an error in fragments is put together and translated")
-def fragments(lab):
-    request = lab.connect(udp, NAT, payload=bytes(range(200)))
-    sent = about(ROUTER, VIP, request.back())
-    wanted = about(ROUTER, RIP, as_server_sent(request.back()), ttl=63)
-    lab.expect(lab.client, sent.fragments(120),
-               {lab.server: wanted.fragments(120)})
+@test_each(FAMILIES, "an error in fragments is put together and translated")
+def fragments(lab, ip):
+    request = lab.connect(ip, udp, NAT, payload=bytes(range(200)))
+    sent = about(ip, ip.router, ip.vip, request.back())
+    wanted = about(ip, ip.router, ip.rip, as_server_sent(ip, request.back()),
+                   ttl=63)
+    seen = lab.exchange(lab.client, *sent.fragments(120))
+    lab.compare(seen, {lab.server: ip.cut(wanted, seen[lab.server], 120)})
 
 
-@test("a quoted fragment without ports, and one of no connection, are left "
-      "alone")
-def unrelated(lab):
-    request = lab.connect(udp, NAT)
-    later = as_server_got(request).but(frag=100)
-    other = udp(CIP, lab.port(), RIP, RPORT)
-    for quoted in later, other:
-        sent = about(RIP, CIP, quoted)
+@test_each(FAMILIES, "a quoted first fragment is of its connection; a later "
+           "one, without ports, and a packet of no connection are left alone")
+def quoted_fragments(lab, ip):
+    request = lab.connect(ip, udp, NAT, payload=bytes(100))
+    first, later = FRAGMENTS[ip]
+    sent = about(ip, ip.rip, ip.cip, as_server_got(ip, request).but(**first))
+    lab.expect(lab.server, sent, {lab.client: about(
+        ip, ip.vip, ip.cip, request.but(**first), ttl=63)})
+    other = udp(ip.cip, lab.port(), ip.rip, RPORT)
+    for quoted in as_server_got(ip, request).but(**later), other:
+        sent = about(ip, ip.rip, ip.cip, quoted)
         lab.expect(lab.server, sent, {lab.client: sent.but(ttl=63)})
-    lab.expect(lab.client, about(ROUTER, VIP, other.back(src=VIP)), {})
+    lab.expect(lab.client,
+               about(ip, ip.router, ip.vip, other.back(src=ip.vip)), {})
 
 
-@test("errors of other kinds and echo are not about connections: redirects "
-      "and parameter problems do not reach the server, echo is answered")
-def other_kinds(lab):
-    request = lab.connect(udp, NAT)
-    for error in (5, 1, 0x0a000101), (12, 0, 0):
-        lab.expect(lab.client, about(ROUTER, VIP, request.back(), error), {})
-        sent = about(RIP, CIP, as_server_got(request), error)
+@test_each(FAMILIES, "messages of other kinds are not about connections: they "
+           "do not reach the server, and pass from it as they are")
+def other_kinds(lab, ip):
+    request = lab.connect(ip, udp, NAT)
+    for error in OTHERS[ip]:
+        lab.expect(lab.client,
+                   about(ip, ip.router, ip.vip, request.back(), error), {})
+        sent = about(ip, ip.rip, ip.cip, as_server_got(ip, request), error)
         lab.expect(lab.server, sent, {lab.client: sent.but(ttl=63)})
-    echo = Packet(CIP, VIP, Icmp(8, 0, 0x00010002, b"are you there"))
-    lab.expect(lab.client, echo, {lab.client: Packet(
-        VIP, CIP, Icmp(0, 0, 0x00010002, b"are you there"), id=None)})
 
 
-@test("an error whose last hop this is: dropped, and no error about the error")
-def last_hop(lab):
-    request = lab.connect(udp, NAT)
-    lab.expect(lab.client, about(ROUTER, VIP, request.back(), ttl=1), {})
+@test_each(FAMILIES, "echo is answered by the director")
+def echo(lab, ip):
+    lab.expect(lab.client, ip.echo(ip.cip, ip.vip, b"are you there"), {
+        lab.client: ip.echo(ip.vip, ip.cip, b"are you there",
+                            reply=True).but(**ip.made)})
+
+
+@test_each(FAMILIES, "an error whose last hop this is: dropped, and no error "
+           "about the error")
+def last_hop(lab, ip):
+    request = lab.connect(ip, udp, NAT)
+    lab.expect(lab.client, about(ip, ip.router, ip.vip, request.back(), ttl=1),
+               {})
+
+
+@test("IPv6: a later fragment in a packet that says it is all of its "
+      "fragments is dropped, to the director and on its way through")
+def fragment_in_fragment(lab):
+    ip = IPV6
+    request = lab.connect(ip, udp, NAT)
+    for origin, error in (
+            (lab.client, about(ip, ip.router, ip.vip, request.back())),
+            (lab.server, about(ip, ip.rip, ip.cip,
+                               as_server_got(ip, request)))):
+        nested = error.but(extensions=(fragment_header(0, False),))
+        lab.expect(origin, nested.fragments(16)[1], {})
 
 
 if __name__ == "__main__":

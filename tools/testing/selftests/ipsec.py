@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from lib.encap import GRE, GUE_CSUM, GUE_PORT, IPIP
+from lib.family import end
 from lib.ipsec import (ESP, IP_XFRM_POLICY, KEY, SOMEWHERE, SOMEWHERE6,
                        IpsecLab, block_to, hears, protocol)
 from lib.lab import CIP, CIP6, RIP, RIP6, VIP, VIP6
@@ -126,21 +127,14 @@ class Services(IpsecLab):
                 self.director.run("ip", *option, *what.split())
             self.ipvs.rules(" ".join(["-A -f 9", *option, "-s rr"]))
         for _client, vip, server, *_more in FAMILIES:
-            vip = bracketed(vip)
-            server = bracketed(server)
-            self.ipvs.service(f"{vip}:{NAT}", f"{server}:{RPORT} -m",
+            self.ipvs.service(end(vip, NAT), f"{end(server, RPORT)} -m",
                               kind="-u")
-            self.ipvs.service(f"{vip}:{DIRECT}", f"{server}:{DIRECT} -g",
+            self.ipvs.service(end(vip, DIRECT), f"{end(server, DIRECT)} -g",
                               kind="-u")
             for vport, tunnel in TUNNELS.items():
-                for port, end in ((vport, RIP), (vport + 100, f"[{RIP6}]")):
-                    self.ipvs.service(f"{vip}:{port}", f"{end}:{port} -i "
-                                      f"{tunnel.options}", kind="-u")
-
-
-def bracketed(address):
-    """As in front of a port."""
-    return f"[{address}]" if is_ipv6(address) else address
+                for port, remote in (vport, RIP), (vport + 100, RIP6):
+                    self.ipvs.service(end(vip, port), f"{end(remote, port)} "
+                                      f"-i {tunnel.options}", kind="-u")
 
 
 def is_clear(packet):

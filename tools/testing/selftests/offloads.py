@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from lib.encap import (GRE, GRE_CSUM, GUE, GUE_CSUM, GUE_REMCSUM, IPIP,
                        between, number, remote_checksum)
+from lib.family import IPV4, IPV6, end
 from lib.lab import CIP, CIP6, RIP, RIP6, VIP, VIP6
 from lib.offload import (CHECK_AT, HEADER, PACKET_VNET_HDR, About, OffloadLab,
                          Wanted, Work, about, ip_length, pending, together)
@@ -42,11 +43,6 @@ def gro(namespace, device, on):
                   "rx-udp-gro-forwarding", state)
 
 
-def bracketed(address):
-    """An address as it is written before a port."""
-    return f"[{address}]" if is_ipv6(address) else address
-
-
 class Services(OffloadLab):
     """A TCP and a UDP service of each family for each way to forward."""
 
@@ -54,16 +50,15 @@ class Services(OffloadLab):
         super().build()
         for kind in "-t", "-u":
             for _client, virtual, server in FAMILIES:
-                vip, rip = bracketed(virtual), bracketed(server)
-                self.ipvs.service(f"{vip}:{NAT}", f"{rip}:{RPORT} -m",
-                                  kind=kind)
-                self.ipvs.service(f"{vip}:{DIRECT}", f"{rip}:{DIRECT} -g",
-                                  kind=kind)
+                self.ipvs.service(end(virtual, NAT),
+                                  f"{end(server, RPORT)} -m", kind=kind)
+                self.ipvs.service(end(virtual, DIRECT),
+                                  f"{end(server, DIRECT)} -g", kind=kind)
                 for port, tunnel in TUNNELS.items():
-                    for more, end in ((0, RIP), (10, RIP6)):
+                    for at, remote in (port, RIP), (port + 10, RIP6):
                         self.ipvs.service(
-                            f"{vip}:{port + more}", f"{bracketed(end)}:"
-                            f"{port + more} -i {tunnel.options}", kind=kind)
+                            end(virtual, at), f"{end(remote, at)} -i "
+                            f"{tunnel.options}", kind=kind)
 
     @contextmanager
     def narrow(self, mtu):
@@ -76,11 +71,8 @@ class Services(OffloadLab):
 
     def route_mtu(self, mtu):
         """The path MTU to the real servers' networks."""
-        self.director.ip(
-            f"route replace {self.server.net6}:/64 dev {self.server.name} "
-            f"proto kernel metric 256 mtu {mtu}",
-            f"route replace {self.server.net}.0/24 dev {self.server.name} "
-            f"src {SOURCE} mtu {mtu}")
+        for ip in IPV4, IPV6:
+            ip.route_mtu(self.server, mtu)
 
     @contextmanager
     def gro(self, host):

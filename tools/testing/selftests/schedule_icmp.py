@@ -6,9 +6,9 @@
 client's side, makes one, as a request would. Compared is every byte that the
 real server gets, for IPv4 and IPv6, and the connection."""
 
-from lib.lab import (CIP, CIP6, RIP, RIP6, RIP2, RIP6_2, VIP, VIP6, Lab)
-from lib.packet import (IPPROTO_IPIP, IPPROTO_IPV6, Packet, Packet6, Raw,
-                        icmp6_error, icmp_error, is_ipv6, tcp, udp)
+from lib.family import FAMILIES, IPV4, IPV6, end
+from lib.lab import Lab
+from lib.packet import tcp, udp
 from lib.tap import equal, eventually, main, test
 from lib.vs import Settings
 
@@ -17,9 +17,8 @@ SOURCE_HASH, DEST_HASH, COUNTED = 85, 86, 87
 FTP_DATA = 20
 RPORT = 8080
 METHODS = {NAT: "-m", TUNNEL: "-i", DIRECT: "-g"}
-# Client, virtual address, first server, somewhere beyond each wire.
-FAMILIES = [(CIP, VIP, RIP, "192.0.2.77", "203.0.113.9"),
-            (CIP6, VIP6, RIP6, "2001:db8:5::77", "2001:db8:6::9")]
+# Addresses of many clients.
+CLIENTS = {IPV4: "192.0.2.{}", IPV6: "2001:db8:7::{}"}
 MAKERS = {"-u": udp, "-t": tcp}
 
 
@@ -34,19 +33,19 @@ class ErrorLab(Lab):
         super().build()
         self.settings = Settings(self.director)
         self.settings["schedule_icmp"] = 1
-        for _client, vip, server, router, beyond in FAMILIES:
-            self.director.ip(f"route add {router} dev client",
-                             f"route add {beyond} via {server}")
+        for ip in FAMILIES:
+            self.director.ip(f"route add {ip.router} dev client",
+                             f"route add {ip.beyond} via {ip.rip}")
             for kind in MAKERS:
                 for vport, method in METHODS.items():
                     rport = RPORT if vport == NAT else vport
-                    self.service(kind, vip, vport, "rr",
-                                 f"{bracketed(server)}:{rport} {method}")
-                self.service(kind, vip, EMPTY, "rr")
+                    self.service(kind, ip, vport, "rr",
+                                 f"{end(ip.rip, rport)} {method}")
+                self.service(kind, ip, EMPTY, "rr")
 
-    def service(self, kind, vip, vport, scheduler, *servers):
+    def service(self, kind, ip, vport, scheduler, *servers):
         """A service of either family."""
-        self.ipvs.service(f"{bracketed(vip)}:{vport}", *servers, kind=kind,
+        self.ipvs.service(end(ip.vip, vport), *servers, kind=kind,
                           scheduler=scheduler)
 
     def connection_of(self, packet):
@@ -57,97 +56,86 @@ class ErrorLab(Lab):
         return None
 
 
-def bracketed(address):
-    """As in front of a port."""
-    return f"[{address}]" if is_ipv6(address) else address
-
-
 def cases():
     """Each kind of service in each family."""
-    for family in FAMILIES:
+    for ip in FAMILIES:
         for make in MAKERS.values():
-            yield (make, *family)
+            yield make, ip
 
 
-def about(src, dst, quoted, **more):
-    """Port unreachable, about a packet."""
-    if is_ipv6(src):
-        return icmp6_error(src, dst, 1, 4, quoted, **more)
-    return icmp_error(src, dst, 3, 3, quoted, **({"tos": 0, "id": 0x55} |
-                                                 more))
+def about(ip, dst, quoted, **more):
+    """What a router beyond the client's wire says about a packet: port
+    unreachable."""
+    return ip.router_error(ip.router, dst, ip.port_unreachable, quoted, **more)
 
 
-def as_server_sent(reply, server):
+def as_server_sent(ip, reply):
     """A reply before it was translated."""
-    return reply.sealed().but(src=server, sport=RPORT)
+    return reply.sealed().but(src=ip.rip, sport=RPORT)
 
 
 @test("0: an error about an answer of no connection makes none and reaches "
       "nobody")
 def not_wanted(lab):
     with lab.settings.but(schedule_icmp=0):
-        for make, client, vip, _server, router, _beyond in cases():
+        for make, ip in cases():
             for vport in METHODS:
-                request = make(client, lab.port(), vip, vport)
-                lab.expect(lab.client, about(router, vip, request.back()), {})
+                request = make(ip.cip, lab.port(), ip.vip, vport)
+                lab.expect(lab.client, about(ip, ip.vip, request.back()), {})
                 equal(lab.connection_of(request), None)
 
 
 @test("NAT: the error reaches a server, who finds its own address and port "
       "quoted, and the client's next packet goes there too")
 def nat(lab):
-    for make, client, vip, server, router, _beyond in cases():
-        request = make(client, lab.port(), vip, NAT)
+    for make, ip in cases():
+        request = make(ip.cip, lab.port(), ip.vip, NAT)
         reply = request.back()
-        lab.expect(lab.client, about(router, vip, reply), {lab.server: about(
-            router, server, as_server_sent(reply, server), ttl=63)})
+        lab.expect(lab.client, about(ip, ip.vip, reply), {lab.server: about(
+            ip, ip.rip, as_server_sent(ip, reply), ttl=63)})
         found = lab.connection_of(request)
         equal((found.vaddr, found.vport, found.daddr, found.dport),
-              (vip, NAT, server, RPORT))
+              (ip.vip, NAT, ip.rip, RPORT))
         equal(found.state, "NONE" if make is tcp else "UDP")
         lab.expect(lab.client, request, {lab.server: request.but(
-            dst=server, dport=RPORT, ttl=63)})
+            dst=ip.rip, dport=RPORT, ttl=63)})
 
 
 @test("direct routing: the error goes to a server as it is")
 def direct(lab):
-    for make, client, vip, server, router, _beyond in cases():
-        request = make(client, lab.port(), vip, DIRECT)
-        sent = about(router, vip, request.back())
+    for make, ip in cases():
+        request = make(ip.cip, lab.port(), ip.vip, DIRECT)
+        sent = about(ip, ip.vip, request.back())
         lab.expect(lab.client, sent, {lab.server: sent.but(ttl=63)})
-        equal(lab.connection_of(request).daddr, server)
+        equal(lab.connection_of(request).daddr, ip.rip)
 
 
 @test("tunnel: the error goes to a server through the tunnel")
 def tunnel(lab):
-    for make, client, vip, server, router, _beyond in cases():
-        request = make(client, lab.port(), vip, TUNNEL)
-        sent = about(router, vip, request.back())
-        inner = bytes(sent.but(ttl=63))
-        outer = Packet6("fd00:2::1", server, Raw(inner, IPPROTO_IPV6),
-                        ttl=63, label=0) if is_ipv6(vip) else \
-            Packet("10.0.2.1", server, Raw(inner, IPPROTO_IPIP), ttl=63,
-                   id=None)
-        lab.expect(lab.client, sent, {lab.server: outer})
+    for make, ip in cases():
+        request = make(ip.cip, lab.port(), ip.vip, TUNNEL)
+        sent = about(ip, ip.vip, request.back())
+        lab.expect(lab.client, sent,
+                   {lab.server: ip.encapsulated(sent.but(ttl=63))})
 
 
 @test("one that passes through makes a connection too, and is two hops "
       "poorer")
 def forwarded(lab):
-    for make, client, vip, server, router, beyond in cases():
-        reply = make(client, lab.port(), vip, NAT).back()
-        lab.expect(lab.client, about(router, beyond, reply), {
-            lab.server: about(router, server, as_server_sent(reply, server),
+    for make, ip in cases():
+        reply = make(ip.cip, lab.port(), ip.vip, NAT).back()
+        lab.expect(lab.client, about(ip, ip.beyond, reply), {
+            lab.server: about(ip, ip.rip, as_server_sent(ip, reply),
                               ttl=62)})
 
 
 @test("it counts as a connection and as a packet")
 def counted(lab):
     for kind, make in MAKERS.items():
-        name = f"{'UDP' if kind == '-u' else 'TCP'} {VIP}:{COUNTED}"
-        lab.service(kind, VIP, COUNTED, "rr", f"{RIP}:{COUNTED} -m")
-        sent = about("192.0.2.77", VIP,
-                     make(CIP, lab.port(), VIP, COUNTED).back())
+        name = f"{'UDP' if kind == '-u' else 'TCP'} {IPV4.vip}:{COUNTED}"
+        lab.service(kind, IPV4, COUNTED, "rr", f"{IPV4.rip}:{COUNTED} -m")
+        sent = about(IPV4, IPV4.vip, make(IPV4.cip, lab.port(), IPV4.vip,
+                                          COUNTED).back())
         lab.exchange(lab.client, sent)
         # The C module shows them when its rates take a step.
         eventually(lambda: lab.ipvs.statistics()[name] ==
@@ -157,46 +145,45 @@ def counted(lab):
 @test("no service, no server: the one passes, the other is dropped, and no "
       "error about the error")
 def nobody(lab):
-    for make, client, vip, _server, router, beyond in cases():
-        reply = make(client, lab.port(), vip, EMPTY).back()
-        lab.expect(lab.client, about(router, vip, reply), {})
-        lab.expect(lab.client, about(router, beyond, reply), {})
-        other = about(router, beyond, reply.but(sport=99))
+    for make, ip in cases():
+        reply = make(ip.cip, lab.port(), ip.vip, EMPTY).back()
+        lab.expect(lab.client, about(ip, ip.vip, reply), {})
+        lab.expect(lab.client, about(ip, ip.beyond, reply), {})
+        other = about(ip, ip.beyond, reply.but(sport=99))
         lab.expect(lab.client, other, {lab.server: other.but(ttl=63)})
 
 
 @test("a quoted packet that ends before its ports: dropped; one of another "
       "protocol, or a later fragment, passes")
 def cut_off(lab):
-    for make, client, vip, _server, router, beyond in cases():
-        reply = make(client, lab.port(), vip, NAT).back()
-        head = 40 if is_ipv6(vip) else 20
-        for size in range(head, head + 4):
+    for make, ip in cases():
+        reply = make(ip.cip, lab.port(), ip.vip, NAT).back()
+        for size in range(ip.header, ip.header + 4):
             lab.expect(lab.client,
-                       about(router, beyond, bytes(reply)[:size]), {})
-        strange = [reply.but(protocol=250), bytes(reply)[:head - 1]]
-        if not is_ipv6(vip):
+                       about(ip, ip.beyond, bytes(reply)[:size]), {})
+        strange = [reply.but(protocol=250), bytes(reply)[:ip.header - 1]]
+        if ip is IPV4:
             strange.append(reply.but(frag=5))
         for quoted in strange:
-            sent = about(router, beyond, quoted)
+            sent = about(ip, ip.beyond, quoted)
             lab.expect(lab.client, sent, {lab.server: sent.but(ttl=63)})
         equal(lab.connection_of(reply.back()), None)
 
 
 @test("a wrong checksum: NAT drops the error, but has made a connection")
 def wrong_checksum(lab):
-    for make, client, vip, server, router, _beyond in cases():
-        request = make(client, lab.port(), vip, NAT)
+    for make, ip in cases():
+        request = make(ip.cip, lab.port(), ip.vip, NAT)
         lab.expect(lab.client,
-                   about(router, vip, request.back(), check=0x1234), {})
-        equal(lab.connection_of(request).daddr, server)
+                   about(ip, ip.vip, request.back(), check=0x1234), {})
+        equal(lab.connection_of(request).daddr, ip.rip)
 
 
 @test("nothing is made of an error about what went to an FTP data port")
 def ftp_data(lab):
-    for make, client, vip, _server, router, beyond in cases():
-        reply = make(client, FTP_DATA, vip, NAT).back()
-        sent = about(router, beyond, reply)
+    for make, ip in cases():
+        reply = make(ip.cip, FTP_DATA, ip.vip, NAT).back()
+        sent = about(ip, ip.beyond, reply)
         lab.expect(lab.client, sent, {lab.server: sent.but(ttl=63)})
 
 
@@ -209,24 +196,21 @@ def servers_of(lab, packet):
 @test("sh: the error goes where the client's requests go; dh: where the "
       "client's address leads, since it is what the quoted packet was sent to")
 def by_hash(lab):
-    for (_client, vip, _server, router, _beyond), (base, servers) in zip(
-            FAMILIES, (("192.0.2.{}", (RIP, RIP2)),
-                       ("2001:db8:7::{}", (RIP6, RIP6_2)))):
-        lab.service("-u", vip, SOURCE_HASH, "sh", *(
-            f"{bracketed(server)}:{SOURCE_HASH} -g" for server in servers))
-        lab.service("-u", vip, DEST_HASH, "dh", *(
-            f"{bracketed(server)}:{DEST_HASH} -g" for server in servers))
+    for ip in FAMILIES:
+        for port, scheduler in (SOURCE_HASH, "sh"), (DEST_HASH, "dh"):
+            lab.service("-u", ip, port, scheduler, *(
+                f"{end(server, port)} -g" for server in (ip.rip, ip.rip2)))
         by_source, by_target = set(), set()
         for number in range(1, 17):
-            client = base.format(number)
-            request = udp(client, lab.port(), vip, SOURCE_HASH)
-            where = servers_of(lab, about(router, vip, request.back()))
+            client = CLIENTS[ip].format(number)
+            request = udp(client, lab.port(), ip.vip, SOURCE_HASH)
+            where = servers_of(lab, about(ip, ip.vip, request.back()))
             equal(servers_of(lab, request.but(sport=lab.port())), where,
                   client)
             by_source.update(where)
-            request = udp(client, lab.port(), vip, DEST_HASH)
+            request = udp(client, lab.port(), ip.vip, DEST_HASH)
             by_target.update(
-                servers_of(lab, about(router, vip, request.back())))
+                servers_of(lab, about(ip, ip.vip, request.back())))
         equal(by_source, {"server1", "server2"})
         equal(by_target, {"server1", "server2"})
 

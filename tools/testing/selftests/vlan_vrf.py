@@ -5,16 +5,15 @@
 """Every wire of the laboratory is a VLAN, and the client's is in a VRF: what
 works by plain devices works by these, for IPv4 and IPv6, by each method."""
 
-from lib.lab import (CIP, CIP6, RIP, RIP2, RIP6, RIP6_2, VIP, VIP6, Lab)
-from lib.packet import (ACK, IPPROTO_IPIP, IPPROTO_IPV6, SYN, Packet, Packet6,
-                        Raw, icmp6_error, icmp_error, is_ipv6, tcp, udp)
+from lib.encap import number
+from lib.family import FAMILIES, IPV4, IPV6, end
+from lib.lab import Lab
+from lib.packet import ACK, SYN, Raw, tcp, udp
 from lib.tap import equal, main, test
 from lib.wire import Host, tap
 
 VLAN, TABLE = 7, 100
 NAT, TUNNEL, DIRECT = 81, 82, 83
-# Client, virtual address, servers.
-FAMILIES = [(CIP, VIP, (RIP, RIP2)), (CIP6, VIP6, (RIP6, RIP6_2))]
 
 
 class Tagged(Host):
@@ -53,9 +52,9 @@ class DeviceLab(Lab):
             f"link add clients type vrf table {TABLE}", "link set clients up",
             "link set client master clients",
             f"addr replace {self.client.router6}/64 dev client nodad",
-            f"neigh replace {CIP} lladdr {self.client.mac} dev client "
+            f"neigh replace {IPV4.cip} lladdr {self.client.mac} dev client "
             "nud permanent",
-            f"neigh replace {CIP6} lladdr {self.client.mac} dev client "
+            f"neigh replace {IPV6.cip} lladdr {self.client.mac} dev client "
             "nud permanent",
             "route add 10.0.1.0/24 dev client",
             "route add fd00:1::/64 dev client")
@@ -63,42 +62,37 @@ class DeviceLab(Lab):
             self.director.ip(
                 f"route add {host.net}.0/24 dev {host.name} table {TABLE}",
                 f"route add {host.net6}:/64 dev {host.name} table {TABLE}")
-        for _client, vip, servers in FAMILIES:
+        for ip in FAMILIES:
             for kind in "-t", "-u":
                 for vport, method in (NAT, "m"), (TUNNEL, "i"), (DIRECT, "g"):
                     self.ipvs.service(
-                        f"{bracketed(vip)}:{vport}",
-                        *(f"{bracketed(server)}:{vport} -{method}"
-                          for server in servers), kind=kind)
-
-
-def bracketed(address):
-    """As in front of a port."""
-    return f"[{address}]" if is_ipv6(address) else address
+                        end(ip.vip, vport),
+                        *(f"{end(server, vport)} -{method}"
+                          for server in (ip.rip, ip.rip2)), kind=kind)
 
 
 def cases(lab):
     """Each family, with a TCP and a UDP packet to `vport` of a new client."""
-    for client, vip, servers in FAMILIES:
+    for ip in FAMILIES:
         for make in tcp, udp:
-            yield (lambda vport, make=make, client=client, vip=vip:
-                   make(client, lab.port(), vip, vport)), servers
+            yield ip, (lambda vport, make=make, ip=ip:
+                       make(ip.cip, lab.port(), ip.vip, vport))
 
 
-def chosen(lab, request, servers):
+def chosen(lab, request, ip):
     """The host that a request went to, what it got, and its address."""
     seen = lab.exchange(lab.client, request)
     [(host, frame)] = [(host, frame) for host in lab.servers
                        for frame in seen[host]]
     equal((frame.dst, frame.src), (host.mac, host.router_mac), "link")
-    return host, frame.ip, servers[lab.servers.index(host)]
+    return host, frame.ip, (ip.rip, ip.rip2)[lab.servers.index(host)]
 
 
 @test("NAT: requests and answers")
 def nat(lab):
-    for request_to, servers in cases(lab):
+    for ip, request_to in cases(lab):
         request = request_to(NAT)
-        host, got, server = chosen(lab, request, servers)
+        host, got, server = chosen(lab, request, ip)
         at_server = request.but(dst=server, ttl=request.ttl - 1)
         equal(got, bytes(at_server), "request")
         answer = at_server.back(ttl=64)
@@ -108,64 +102,60 @@ def nat(lab):
 
 @test("direct routing: requests")
 def direct(lab):
-    for request_to, servers in cases(lab):
+    for ip, request_to in cases(lab):
         request = request_to(DIRECT)
-        _host, got, _server = chosen(lab, request, servers)
+        _host, got, _server = chosen(lab, request, ip)
         equal(got, bytes(request.but(ttl=request.ttl - 1)), "request")
 
 
 @test("tunnel: requests, from the address that the route says")
 def tunnel(lab):
-    for request_to, servers in cases(lab):
+    for ip, request_to in cases(lab):
         request = request_to(TUNNEL)
-        host, got, server = chosen(lab, request, servers)
+        host, got, server = chosen(lab, request, ip)
         inner = bytes(request.but(ttl=request.ttl - 1))
-        outer = Packet6(host.router6, server, Raw(inner, IPPROTO_IPV6),
-                        ttl=request.ttl - 1, label=0) if is_ipv6(server) else \
-            Packet(host.router, server, Raw(inner, IPPROTO_IPIP),
-                   ttl=request.ttl - 1, id=None)
+        source = host.router if ip is IPV4 else host.router6
+        outer = ip.packet(source, server, Raw(inner, number(request)),
+                          ttl=request.ttl - 1, **ip.made)
         assert outer.matches(got), f"{got.hex()}\n{bytes(outer).hex()}"
 
 
 @test("an error about a translated request comes back to the client")
 def errors(lab):
-    for request_to, servers in cases(lab):
+    for ip, request_to in cases(lab):
         request = request_to(NAT)
-        host, _got, server = chosen(lab, request, servers)
+        host, _got, server = chosen(lab, request, ip)
         quoted = request.but(dst=server, ttl=request.ttl - 1)
-        make = icmp6_error if is_ipv6(server) else icmp_error
-        kind = (1, 4) if is_ipv6(server) else (3, 3)
-        error = make(server, request.src, *kind, quoted.sealed())
-        told = make(request.dst, request.src, *kind,
-                    quoted.sealed().but(dst=request.dst)).but(ttl=63)
+        error = ip.error(server, request.src, ip.port_unreachable,
+                         quoted.sealed())
+        told = ip.error(request.dst, request.src, ip.port_unreachable,
+                        quoted.sealed().but(dst=request.dst)).but(ttl=63)
         lab.expect(host, error, {lab.client: told})
 
 
 @test("no more time to live, and no server: the client is told, in its VRF")
 def told(lab):
-    for client, vip, _servers in FAMILIES:
-        make = icmp6_error if is_ipv6(vip) else icmp_error
-        request = udp(client, lab.port(), vip, DIRECT, ttl=1)
-        kind = (3, 0) if is_ipv6(vip) else (11, 0)
-        lab.expect(lab.client, request,
-                   {lab.client: make(vip, client, *kind, request)})
+    for ip in FAMILIES:
+        request = udp(ip.cip, lab.port(), ip.vip, DIRECT, ttl=1)
+        lab.expect(lab.client, request, {lab.client: ip.error(
+            ip.vip, ip.cip, ip.time_exceeded, request)})
 
 
 @test("a connection goes on when the client's device leaves its VRF, and when "
       "it comes back")
 def leaves(lab):
-    request = tcp(CIP, lab.port(), VIP, NAT, SYN)
-    host, _got, server = chosen(lab, request, (RIP, RIP2))
+    request = tcp(IPV4.cip, lab.port(), IPV4.vip, NAT, SYN)
+    host, _got, server = chosen(lab, request, IPV4)
     more = request.but(flags=ACK, payload=b"more")
     wanted = {host: more.but(dst=server, ttl=63)}
     lab.expect(lab.client, more, wanted)
     lab.director.ip("link set client nomaster")
-    lab.director.ip(f"neigh replace {CIP} lladdr {lab.client.mac} dev client "
-                    "nud permanent")
+    lab.director.ip(f"neigh replace {IPV4.cip} lladdr {lab.client.mac} "
+                    "dev client nud permanent")
     lab.expect(lab.client, more, wanted)
     lab.director.ip("link set client master clients")
-    lab.director.ip(f"neigh replace {CIP} lladdr {lab.client.mac} dev client "
-                    "nud permanent")
+    lab.director.ip(f"neigh replace {IPV4.cip} lladdr {lab.client.mac} "
+                    "dev client nud permanent")
     lab.expect(lab.client, more, wanted)
 
 

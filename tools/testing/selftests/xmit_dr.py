@@ -1,37 +1,42 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 60
+# timeout: 120
 """Direct routing: the packet goes to the real server's link address as it
-is, one hop poorer."""
+is, with one hop less."""
 
+from lib.family import FAMILIES, IPV4, IPV6, end
 from lib.genl import DROUTE
-from lib.lab import CIP, RIP, RIP2, VIP, Lab
-from lib.packet import ACK, SYN, icmp_error, tcp, udp
+from lib.lab import Lab
+from lib.packet import ACK, SYN, tcp, udp
 from lib.rules import Rules
-from lib.tap import main, test
+from lib.tap import main, test, test_each
 
 VPORT, UDP = 80, 17
-FAR = "192.0.2.9"       # a real server that is not on any link
+# Real servers that are not on any link.
+FAR = {IPV4: "192.0.2.9", IPV6: "2001:db8:77::9"}
 
 
 class DirectLab(Lab):
-    """TCP and UDP services whose real servers are neighbours; the lab
-    compares the link addresses of every frame that arrives."""
+    """TCP and UDP services of each family whose real servers are neighbours;
+    the lab compares the link addresses of every frame that arrives."""
+
+    def __init__(self):
+        super().__init__(servers=2, ipv6=True)
 
     def build(self):
         super().build()
-        for kind in "-t", "-u":
-            self.ipvs.service(f"{VIP}:{VPORT}", f"{RIP}:{VPORT} -g", kind=kind)
-        self.ipvs.service(f"{VIP}:81", f"{RIP2}:81 -g")
-        self.director.ip(f"route add {FAR} via {RIP2}")
-        self.ipvs.service(f"{VIP}:82", f"{FAR}:82 -g")
+        for ip in FAMILIES:
+            for kind in "-t", "-u":
+                self.ipvs.service(end(ip.vip, VPORT),
+                                  f"{end(ip.rip, VPORT)} -g", kind=kind)
+            self.ipvs.service(end(ip.vip, 81), f"{end(ip.rip2, 81)} -g")
+            self.route_to_far(ip)
+            self.ipvs.service(end(ip.vip, 82), f"{end(FAR[ip], 82)} -g")
 
-    def route_mtu(self, mtu):
-        """The path MTU to the first real server's network."""
-        self.director.ip(
-            f"route replace {self.server.net}.0/24 dev {self.server.name} "
-            f"src {self.server.router} mtu {mtu}")
+    def route_to_far(self, ip):
+        """Make the second server the gateway to the one on no link."""
+        self.director.ip(f"route add {FAR[ip]} via {ip.rip2}")
 
 
 def passed(request):
@@ -39,90 +44,113 @@ def passed(request):
     return request.but(ttl=request.ttl - 1)
 
 
-@test("TCP and UDP arrive with the virtual address in them and nothing "
-      "changed but the TTL and the header's checksum")
-def unchanged(lab):
+@test_each(FAMILIES, "TCP and UDP arrive with the virtual address in them and "
+           "nothing changed but the TTL, with its checksum, or hop limit")
+def unchanged(lab, ip):
     for make in udp, tcp:
-        for df in (False, True):
-            request = make(CIP, lab.port(), VIP, VPORT, df=df, tos=0xb9,
-                           payload=bytes(range(256)))
+        for fields in {}, ip.whole:
+            request = make(ip.cip, lab.port(), ip.vip, VPORT, tos=0xb9,
+                           payload=bytes(range(256)), **fields)
             lab.expect(lab.client, request, {lab.server: passed(request)})
 
 
-@test("the frame goes to the link address of the server that was chosen")
-def link_address(lab):
-    request = tcp(CIP, lab.port(), VIP, 81)
+@test_each(FAMILIES, "the frame goes to the link address of the server that "
+           "was chosen")
+def link_address(lab, ip):
+    request = tcp(ip.cip, lab.port(), ip.vip, 81)
     lab.expect(lab.client, request, {lab.servers[1]: passed(request)})
 
 
-@test("a server beyond a gateway: the frame goes to the gateway, the packet "
-      "still to the virtual address")
-def beyond_gateway(lab):
-    request = tcp(CIP, lab.port(), VIP, 82)
+@test_each(FAMILIES, "a server beyond a gateway: the frame goes to the "
+           "gateway, the packet still to the virtual address")
+def beyond_gateway(lab, ip):
+    request = tcp(ip.cip, lab.port(), ip.vip, 82)
     lab.expect(lab.client, request, {lab.servers[1]: passed(request)})
 
 
-@test("the port of the server does not matter: the packet keeps its own")
-def port_of_server(lab):
+@test_each(FAMILIES, "the port of the server does not matter: the packet "
+           "keeps its own")
+def port_of_server(lab, ip):
     with Rules(lab.director) as rules:      # ipvsadm would not send the port
-        rules.add(UDP, VIP, 83)
-        rules.add_server(UDP, VIP, 83, RIP, rport=8080, method=DROUTE)
-    request = udp(CIP, lab.port(), VIP, 83)
+        rules.add(UDP, ip.vip, 83)
+        rules.add_server(UDP, ip.vip, 83, ip.rip, rport=8080, method=DROUTE)
+    request = udp(ip.cip, lab.port(), ip.vip, 83)
     lab.expect(lab.client, request, {lab.server: passed(request)})
 
 
-@test("transport checksums are not looked at: wrong and missing ones arrive "
-      "as they were sent")
-def checksums(lab):
+@test_each(FAMILIES, "transport checksums are not looked at: wrong and "
+           "missing ones arrive as they were sent")
+def checksums(lab, ip):
     for check in 0, 0x1234:
         for make in udp, tcp:
-            request = make(CIP, lab.port(), VIP, VPORT, check=check)
+            request = make(ip.cip, lab.port(), ip.vip, VPORT, check=check)
             lab.expect(lab.client, request, {lab.server: passed(request)})
 
 
-@test("options of the IP header are kept")
-def ip_options(lab):
-    request = tcp(CIP, lab.port(), VIP, VPORT,
-                  options=b"\x88\x04\x12\x34\x01\x01\x01\x00")
-    lab.expect(lab.client, request, {lab.server: passed(request)})
-
-
-@test("replies do not pass the director, and the connection goes on")
-def one_way(lab):
-    cport = lab.port()
-    for flags in SYN, ACK, ACK:
-        request = tcp(CIP, cport, VIP, VPORT, flags)
+@test_each(FAMILIES, "IP options, or extension headers, are kept")
+def options(lab, ip):
+    for make in udp, tcp:
+        request = make(ip.cip, lab.port(), ip.vip, VPORT, **ip.options)
         lab.expect(lab.client, request, {lab.server: passed(request)})
 
 
-@test("TTL 1 brings time-exceeded from the virtual address")
-def ttl(lab):
-    request = udp(CIP, lab.port(), VIP, VPORT, ttl=1)
-    lab.expect(lab.client, request,
-               {lab.client: icmp_error(VIP, CIP, 11, 0, request)})
-
-
-@test("longer than the MTU: fragmentation-needed with DF, fragments without")
-def mtu(lab):
-    lab.route_mtu(1300)
+@test_each(FAMILIES, "replies do not pass the director, and the connection "
+           "goes on")
+def one_way(lab, ip):
     cport = lab.port()
-    fits = udp(CIP, cport, VIP, VPORT, bytes(1272), df=True)
-    lab.expect(lab.client, fits, {lab.server: passed(fits)})
-    request = udp(CIP, cport, VIP, VPORT, bytes(1273), df=True)
-    lab.expect(lab.client, request, {lab.client: icmp_error(
-        VIP, CIP, 3, 4, passed(request), rest=1300)})
-    request = request.but(df=False, id=4711)
-    lab.expect(lab.client, request,
-               {lab.server: passed(request).fragments(1280)})
-    lab.route_mtu(1500)
+    for flags in SYN, ACK, ACK:
+        request = tcp(ip.cip, cport, ip.vip, VPORT, flags)
+        lab.expect(lab.client, request, {lab.server: passed(request)})
 
 
-@test("fragments of a request all go to the same server")
-def fragments(lab):
-    request = udp(CIP, lab.port(), VIP, VPORT, bytes(range(200)))
+@test_each(FAMILIES, "TTL (hop limit) 1 brings time-exceeded from the virtual "
+           "address")
+def ttl(lab, ip):
+    request = udp(ip.cip, lab.port(), ip.vip, VPORT, ttl=1)
+    lab.expect(lab.client, request, {lab.client: ip.error(
+        ip.vip, ip.cip, ip.time_exceeded, request)})
+
+
+@test_each(FAMILIES, "longer than the MTU (IPv4: with DF): an error with that "
+           "MTU")
+def too_big(lab, ip):
+    with ip.narrow(lab.server, 1300):
+        cport, longest = lab.port(), 1300 - ip.header - 8
+        fits = udp(ip.cip, cport, ip.vip, VPORT, bytes(longest), **ip.whole)
+        lab.expect(lab.client, fits, {lab.server: passed(fits)})
+        request = fits.but(payload=bytes(longest + 1))
+        lab.expect(lab.client, request, {lab.client: ip.error(
+            ip.vip, ip.cip, ip.too_big, passed(request), 1300)})
+
+
+@test("IPv4: longer than the MTU without DF: fragments")
+def mtu_without_df(lab):
+    with IPV4.narrow(lab.server, 1300):
+        request = udp(IPV4.cip, lab.port(), IPV4.vip, VPORT, bytes(1273),
+                      id=4711)
+        lab.expect(lab.client, request,
+                   {lab.server: passed(request).fragments(1280)})
+
+
+@test_each(FAMILIES, "fragments of a request all go to the same server")
+def fragments(lab, ip):
+    request = udp(ip.cip, lab.port(), ip.vip, VPORT, bytes(range(200)))
     seen = lab.exchange(lab.client, *request.fragments(80, 160))
-    lab.compare(seen, {lab.server: passed(request).fragments(80, 160)})
+    lab.compare(seen, {lab.server: ip.cut(
+        passed(request), seen[lab.server], 80, 160)})
+
+
+@test_each(FAMILIES, "a server that can't be reached: the client is told, and "
+           "it works again when it can")
+def unreachable(lab, ip):
+    request = tcp(ip.cip, lab.port(), ip.vip, 82)
+    lab.expect(lab.client, request, {lab.servers[1]: passed(request)})
+    lab.director.ip(f"route del {FAR[ip]}")
+    lab.expect(lab.client, request, {lab.client: ip.error(
+        ip.vip, ip.cip, ip.unreachable, request)})
+    lab.route_to_far(ip)
+    lab.expect(lab.client, request, {lab.servers[1]: passed(request)})
 
 
 if __name__ == "__main__":
-    main(lambda: DirectLab(servers=2))
+    main(DirectLab)

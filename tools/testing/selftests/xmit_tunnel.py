@@ -1,155 +1,200 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 60
-"""The tunnel transmitter: IP in IP, every field of the outer header, and the
-packet inside, which loses a hop and nothing else."""
+# timeout: 180
+"""Tunnels of IPv4 and IPv6 in each other: every field of the outer header,
+and the packet inside, which loses a hop and nothing else."""
 
-from lib.lab import CIP, RIP, VIP, Lab
-from lib.packet import IPPROTO_IPIP, Packet, Raw, icmp_error, tcp, udp
-from lib.tap import Skip, equal, main, test
-from lib.wire import Frame
+from lib.family import FAMILIES, IPV4, IPV6, end
+from lib.lab import Lab
+from lib.packet import tcp, udp
+from lib.tap import Skip, equal, main, test_each
+from lib.vs import Settings
 
-VPORT = 80
-SOURCE = "10.0.2.1"     # what the route to the real server says
+# Ports of the services whose server has an address of this family.
+PORTS = {IPV4: 84, IPV6: 86}
+
+
+class Way:
+    """A service of one family with a server of the same or of the other."""
+
+    def __init__(self, inner, outer):
+        self.inner, self.outer, self.port = inner, outer, PORTS[outer]
+
+    def __str__(self):
+        return f"{self.inner} in {self.outer}"
+
+    def request(self, make, cport, **more):
+        """A client's packet to the service."""
+        return make(self.inner.cip, cport, self.inner.vip, self.port, **more)
+
+    def tunnelled(self, request, **outer):
+        """What the server gets. IPv4 in IPv4 has the same DF outside; with it
+        nothing is ever reassembled from the packet, whose ID is 0 then, as
+        Linux has it; otherwise it may be any."""
+        if self.outer is IPV4 and getattr(request, "df", False):
+            outer = {"df": True, "id": 0} | outer
+        return self.outer.encapsulated(passed(request), **outer)
+
+    def may_be_cut(self):
+        """Fields of an outer header that routers may cut the packet by."""
+        return {"df": False, "id": None} if self.outer is IPV4 else {}
+
+    def error(self, kind, quoted, rest=0):
+        """What the client is told."""
+        return self.inner.error(self.inner.vip, self.inner.cip, kind, quoted,
+                                rest)
+
+    def cut_outside(self, lab, request, *sent):
+        """Send the request, or what it was cut to; what comes must be the
+        outer packet, in two pieces of one ID that fill the wire's MTU."""
+        seen = lab.exchange(lab.client, *sent or [request])
+        packet = self.tunnelled(request).but(
+            **self.may_be_cut())
+        lab.compare(seen, {lab.server: self.outer.cut(
+            packet, seen[lab.server], self.outer.first_piece)})
+
+
+WAYS = [Way(inner, outer) for inner in FAMILIES for outer in FAMILIES]
+IPV4_INSIDE = [way for way in WAYS if way.inner is IPV4]
 
 
 class TunnelLab(Lab):
-    """One TCP and one UDP service, one real server behind a tunnel."""
+    """TCP and UDP services of each family with a server of each, behind a
+    tunnel."""
+
+    def __init__(self):
+        super().__init__(ipv6=True)
 
     def build(self):
         super().build()
-        for kind in "-t", "-u":
-            self.ipvs.service(f"{VIP}:{VPORT}", f"{RIP}:{VPORT} -i", kind=kind)
-
-    def route_mtu(self, mtu):
-        """The path MTU to the real servers' network."""
-        self.director.ip(
-            f"route replace {self.server.net}.0/24 dev {self.server.name} "
-            f"src {SOURCE} mtu {mtu}")
+        for way in WAYS:
+            for kind in "-t", "-u":
+                self.ipvs.service(
+                    end(way.inner.vip, way.port),
+                    f"{end(way.outer.rip, way.port)} -i", kind=kind)
 
 
-def inner(request):
+def passed(request):
     """The packet in the tunnel."""
     return request.but(ttl=request.ttl - 1)
 
 
-def tunnelled(request, **outer):
-    """The packet around it. With DF nothing is ever reassembled from it, and
-    its ID is 0, as Linux has it; otherwise it may be any."""
-    request = inner(request)
-    return Packet(SOURCE, RIP, Raw(bytes(request), IPPROTO_IPIP),
-                  ttl=request.ttl, tos=request.tos, df=request.df,
-                  id=0 if request.df else None).but(**outer)
-
-
-@test("a request arrives whole inside an IPIP packet from the route's source "
-      "to the real server")
-def request_in_tunnel(lab):
+@test_each(WAYS, "a request arrives whole, from the route's source to the "
+           "real server; DF goes outward from IPv4 to IPv4 only")
+def request_in_tunnel(lab, way):
     for make in udp, tcp:
-        for df in (False, True):
-            request = make(CIP, lab.port(), VIP, VPORT, df=df, ttl=33)
-            lab.expect(lab.client, request, {lab.server: tunnelled(request)})
+        for fields in {}, way.inner.whole:
+            request = way.request(make, lab.port(), ttl=33, **fields)
+            lab.expect(lab.client, request,
+                       {lab.server: way.tunnelled(request)})
 
 
-@test("TOS and ECN are copied outward; congestion that was met outside is "
-      "not told to the tunnel (RFC 3168, full functionality)")
-def outer_tos(lab):
+@test_each(WAYS, "TOS (traffic class) and ECN are copied outward; congestion "
+           "that was met outside is not told to the tunnel (RFC 3168, full "
+           "functionality)")
+def outer_tos(lab, way):
     cport = lab.port()
     for tos, outside in ((0x00, 0x00), (0xb8, 0xb8), (0x10, 0x10),
                          (0x01, 0x01), (0x02, 0x02), (0x03, 0x02),
                          (0xbb, 0xba)):
-        request = udp(CIP, cport, VIP, VPORT, tos=tos)
+        request = way.request(udp, cport, tos=tos)
         lab.expect(lab.client, request,
-                   {lab.server: tunnelled(request, tos=outside)})
+                   {lab.server: way.tunnelled(request, tos=outside)})
 
 
-@test("a hop is counted once: the outer TTL is the inner one after it, and "
-      "TTL 1 brings time-exceeded")
-def ttl(lab):
+@test_each(WAYS, "a hop is counted once: the outer TTL (hop limit) is the "
+           "inner one after it, and 1 brings time-exceeded")
+def ttl(lab, way):
     cport = lab.port()
     for hops in (2, 64, 255):
-        request = udp(CIP, cport, VIP, VPORT, ttl=hops)
+        request = way.request(udp, cport, ttl=hops)
         lab.expect(lab.client, request,
-                   {lab.server: tunnelled(request, ttl=hops - 1)})
-    request = udp(CIP, cport, VIP, VPORT, ttl=1)
-    lab.expect(lab.client, request,
-               {lab.client: icmp_error(VIP, CIP, 11, 0, request)})
+                   {lab.server: way.tunnelled(request, ttl=hops - 1)})
+    request = way.request(udp, cport, ttl=1)
+    lab.expect(lab.client, request, {lab.client: way.error(
+        way.inner.time_exceeded, request)})
 
 
-@test("options of the inner header stay inside; the outer header has none")
-def inner_options(lab):
-    request = udp(CIP, lab.port(), VIP, VPORT,
-                  options=b"\x88\x04\x12\x34\x01\x01\x01\x00")
-    lab.expect(lab.client, request, {lab.server: tunnelled(request)})
+@test_each(WAYS, "IP options, or extension headers, stay inside; the outer "
+           "header has none")
+def inner_options(lab, way):
+    request = way.request(udp, lab.port(), **way.inner.options)
+    lab.expect(lab.client, request, {lab.server: way.tunnelled(request)})
 
 
-@test("checksums inside are not touched, wrong ones and missing ones either")
-def inner_checksums(lab):
+@test_each(WAYS, "checksums inside are not touched, wrong ones and missing "
+           "ones either")
+def inner_checksums(lab, way):
     for check in 0, 0x1234:
-        request = udp(CIP, lab.port(), VIP, VPORT, check=check)
-        lab.expect(lab.client, request, {lab.server: tunnelled(request)})
+        request = way.request(udp, lab.port(), check=check)
+        lab.expect(lab.client, request, {lab.server: way.tunnelled(request)})
 
 
-@test("with DF the tunnel takes 20 bytes less than the route: what fits "
-      "passes, the next brings fragmentation-needed with that MTU")
-def mtu_with_df(lab):
+@test_each(WAYS, "the tunnel takes its header (20 or 40 bytes) from the "
+           "route's MTU: what fits passes, the next (IPv4: with DF) brings an "
+           "error with that MTU")
+def mtu(lab, way):
     cport = lab.port()
-    for mtu in (1500, 1300):
-        lab.route_mtu(mtu)
-        fits = udp(CIP, cport, VIP, VPORT, bytes(mtu - 48), df=True)
-        lab.expect(lab.client, fits, {lab.server: tunnelled(fits)})
-        request = fits.but(payload=bytes(mtu - 47))
-        lab.expect(lab.client, request, {lab.client: icmp_error(
-            VIP, CIP, 3, 4, inner(request), rest=mtu - 20)})
-    lab.route_mtu(1500)
+    for route in (1500, 1400, 1320):
+        left = route - way.outer.header
+        longest = left - way.inner.header - 8
+        with way.outer.narrow(lab.server, route):
+            fits = way.request(udp, cport, payload=bytes(longest),
+                               **way.inner.whole)
+            lab.expect(lab.client, fits, {lab.server: way.tunnelled(fits)})
+            request = fits.but(payload=bytes(longest + 1))
+            lab.expect(lab.client, request, {lab.client: way.error(
+                way.inner.too_big, passed(request), left)})
 
 
-def cut_outside(lab, request, *sent):
-    """Send the request, or what it was cut to; what comes must be the outer
-    packet, in two pieces of one ID that fill the wire's MTU."""
-    seen = lab.exchange(lab.client, *sent or [request])[lab.server]
-    ident = int.from_bytes(seen[0].ip[4:6], "big") if seen else 0
-    wanted = tunnelled(request, id=ident, df=False).fragments(1480)
-    equal(seen, [Frame(lab.server.mac, lab.server.router_mac, bytes(piece))
-                 for piece in wanted], "outer fragments")
+@test_each(IPV4_INSIDE, "without DF the outer packet is sent in fragments")
+def mtu_without_df(lab, way):
+    way.cut_outside(lab, way.request(udp, lab.port(), payload=bytes(1472)))
 
 
-@test("without DF the outer packet is sent in fragments")
-def mtu_without_df(lab):
-    cut_outside(lab, udp(CIP, lab.port(), VIP, VPORT, bytes(1472)))
-
-
-@test("fragments of a request are put together before they go into the tunnel")
-def fragments(lab):
+@test_each(WAYS, "fragments of a request are put together before they go into "
+           "the tunnel")
+def fragments(lab, way):
     payload = bytes(n * 7 & 255 for n in range(2000))
-    request = udp(CIP, lab.port(), VIP, VPORT, payload)
-    cut_outside(lab, request, *request.fragments(1480))
+    request = way.request(udp, lab.port(), payload=payload)
+    way.cut_outside(lab, request, *request.fragments(way.inner.first_piece))
 
 
-@test("a path of less than 68 bytes inside the tunnel is no path: dropped "
-      "without a word; 68 is one")
-def tiny_path(lab):
-    cport = lab.port()
-    lab.route_mtu(87)
-    request = udp(CIP, cport, VIP, VPORT, bytes(10))
-    lab.expect(lab.client, request, {})
-    lab.route_mtu(88)
-    lab.expect(lab.client, request, {lab.server: tunnelled(request)})
-    lab.route_mtu(1500)
+@test_each(WAYS, "a path of less than 68 (IPv6: 1280) bytes inside the tunnel "
+           "is no path: dropped without a word; that many is one")
+def tiny_path(lab, way):
+    cport, least = lab.port(), way.outer.header + way.outer.least_mtu
+    request = way.request(udp, cport, payload=bytes(10))
+    with way.outer.narrow(lab.server, least - 1):
+        lab.expect(lab.client, request, {})
+    with way.outer.narrow(lab.server, least):
+        lab.expect(lab.client, request, {lab.server: way.tunnelled(request)})
 
 
-@test("pmtu_disc=0: DF is not copied and nothing is refused for its length")
-def no_pmtu_discovery(lab):
+@test_each(IPV4_INSIDE, "pmtu_disc=0: DF is not copied and nothing is refused "
+           "for its length")
+def no_pmtu_discovery(lab, way):
     if not lab.director.has_sysctl("ipv4/vs/pmtu_disc"):
         raise Skip("no sysctl net.ipv4.vs.pmtu_disc")
-    lab.director.sysctl("ipv4/vs/pmtu_disc", 0)
-    cport = lab.port()
-    request = udp(CIP, cport, VIP, VPORT, df=True)
-    lab.expect(lab.client, request,
-               {lab.server: tunnelled(request, df=False, id=None)})
-    cut_outside(lab, udp(CIP, cport, VIP, VPORT, bytes(1472), df=True))
-    lab.director.sysctl("ipv4/vs/pmtu_disc", 1)
+    request = way.request(udp, lab.port(), df=True)
+    with Settings(lab.director).but(pmtu_disc=0):
+        lab.expect(lab.client, request,
+                   {lab.server: way.tunnelled(request, **way.may_be_cut())})
+        way.cut_outside(lab, request.but(payload=bytes(1472)))
+
+
+@test_each(WAYS, "servers and connections are listed with their own addresses")
+def listings(lab, way):
+    request = way.request(tcp, lab.port())
+    lab.expect(lab.client, request, {lab.server: way.tunnelled(request)})
+    found = lab.ipvs.connection(request.l4.sport)
+    equal((found.caddr, found.vaddr, found.daddr),
+          (way.inner.cip, way.inner.vip, way.outer.rip))
+    saved = lab.ipvs.saved()
+    line = (f"-a -t {end(way.inner.vip, way.port)} "
+            f"-r {end(way.outer.rip, way.port)} -i -w 1")
+    equal(any(line in other for other in saved), True, f"{line!r} in {saved}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Network address translation: checksums that are updated come to what computing them anew gives.
+//! Rewriting for NAT: an updated checksum equals one that is computed over the rewritten packet.
 
 use super::input::{
     slow_sum,
@@ -58,7 +58,7 @@ pub(crate) fn run(data: &[u8]) {
     udp(segment, (src, dst), ends, end, change);
 }
 
-/// The folded sum that a device is left to complete.
+/// Returns the checksum field of a packet whose checksum the device is to compute.
 fn partial(ends: (Be32, Be32), protocol: u8, len: u32) -> Be16 {
     pseudo_header(ends.0, ends.1, protocol, len).fold()
 }
@@ -117,7 +117,7 @@ fn udp(segment: &[u8], old: (Be32, Be32), new: (Be32, Be32), end: End, change: C
         Stored::Complete,
     );
     assert_eq!(rewritten, Rewritten::Updated);
-    // 0 would say that there is none.
+    // 0 would mean that there is no checksum.
     assert_ne!(whole[6..8], [0, 0]);
     assert!(checksum_is_valid(new.0, new.1, PROTO_UDP, &whole));
 
@@ -134,7 +134,7 @@ fn udp(segment: &[u8], old: (Be32, Be32), new: (Be32, Be32), end: End, change: C
     assert_eq!(segment, whole);
 }
 
-/// Equal, where zero has two forms.
+/// Asserts that two checksums are equal, where zero has two representations.
 fn same_sum(stored: &[u8], expected: Be16) {
     let stored = u16::from_be_bytes([stored[0], stored[1]]);
     assert_eq!(stored % 0xffff, expected.host() % 0xffff);

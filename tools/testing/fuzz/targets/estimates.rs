@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rates from counters, against the same average in wide arithmetic.
+//! Rate estimation, compared with the same average in wide arithmetic.
 
 use super::input::Input;
 use ipvs_core::{
@@ -8,17 +8,17 @@ use ipvs_core::{
     stats::Counters, //
 };
 
-/// An average with so many binary digits after the point.
+/// An average with this number of fractional bits.
 struct Slow(u32, i128);
 
 impl Slow {
     fn update(&mut self, counted: u64) {
-        // Half of what two seconds gave, and a quarter of the way there.
+        // The rate is half of what was counted in two seconds. It has a weight of a quarter.
         let rate = (i128::from(counted) << self.0) / 2;
         self.1 += (rate - self.1).div_euclid(4);
     }
 
-    /// A half is rounded down.
+    /// Returns the average as an integer; a half is rounded down.
     fn rounded(&self) -> u64 {
         ((self.1 + (1 << (self.0 - 1)) - 1) >> self.0) as u64
     }
@@ -36,7 +36,7 @@ pub(crate) fn run(data: &[u8]) {
     let (mut inbytes, mut outbytes) = (Slow(5, 0), Slow(5, 0));
 
     while !input.is_empty() {
-        // As much as ten links of 100 Gbit/s can bring in two seconds.
+        // At most what ten links of 100 Gbit/s receive in two seconds.
         let more = Counters {
             conns: input.u32().into(),
             inpkts: input.u32().into(),
@@ -60,12 +60,12 @@ pub(crate) fn run(data: &[u8]) {
         assert_eq!(rates.inbps, inbytes.rounded());
         assert_eq!(rates.outbps, outbytes.rounded());
     }
-    // Nothing any more: every rate goes to nothing.
+    // Without traffic, every rate falls to 0.
     for _ in 0..200 {
         estimator.update(&now);
     }
     assert_eq!(estimator.rates(), Default::default());
-    // Counters that jump are answered as well.
+    // Counters that jump do not panic.
     estimator.update(&Counters::ZERO);
     estimator.rates();
 }

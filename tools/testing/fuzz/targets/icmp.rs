@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ICMP errors and the packets that they embed.
+//! ICMP errors and the packets that they quote.
 
 use super::input::slow_sum;
 use ipvs_core::{
@@ -49,7 +49,7 @@ pub(crate) fn run(data: &[u8]) {
     };
     assert_eq!(ports.src.to_bytes(), transport[..2]);
     assert_eq!(ports.dst.to_bytes(), transport[2..4]);
-    // However little of the transport header is there, the ports can be exchanged.
+    // The ports can be rewritten in however short a transport header.
     let mut swapped = transport.to_vec();
     set_port(&mut swapped, End::Src, ports.dst);
     set_port(&mut swapped, End::Dst, ports.src);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bytes taken one after the other; zeroes when there are no more.
+//! Fuzz input, from which values are taken one after the other. After its end, they are 0.
 
 use ipvs_core::net::{
     Be16,
@@ -18,14 +18,14 @@ impl<'a> Input<'a> {
         self.0.is_empty()
     }
 
-    /// Up to `len` bytes.
+    /// Takes up to `len` bytes.
     pub(crate) fn bytes(&mut self, len: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(len.min(self.0.len()));
         self.0 = rest;
         taken
     }
 
-    /// All that is left.
+    /// Takes all remaining bytes.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         self.bytes(usize::MAX)
     }
@@ -62,7 +62,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The Internet checksum's sum, word by word with the carry added back each time (RFC 1071).
+/// Computes the sum of the Internet checksum (RFC 1071) word by word, adding each carry back.
 pub(crate) fn slow_sum(parts: &[&[u8]]) -> u16 {
     let words = parts.iter().flat_map(|part| part.chunks(2));
     words.fold(0u16, |sum, chunk| {

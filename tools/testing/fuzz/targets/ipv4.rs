@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IPv4 headers, whole and cut off, and what is changed in them on the way.
+//! IPv4 headers, complete and truncated, and the changes that forwarding makes to them.
 
 use super::input::{
     slow_sum,
@@ -15,7 +15,7 @@ use ipvs_core::{
     },
 };
 
-/// What RFC 791 asks of a header, said differently from the code.
+/// Returns `true` for a valid header, by the rules of RFC 791 written independently of the code.
 fn is_header(data: &[u8]) -> bool {
     let len = 4 * usize::from(data.first().unwrap_or(&0) % 16);
     data.len() >= MIN_HEADER_LEN
@@ -56,7 +56,7 @@ pub(crate) fn run(data: &[u8]) {
     assert!(ipv4::checksum_is_valid(&right));
     assert_eq!(right[len..], data[len..]);
 
-    // Whatever is changed keeps a right checksum right.
+    // All changes keep a valid checksum valid.
     let mut changed = right.clone();
     let fixed = changed.first_chunk_mut().unwrap();
     ipv4::set_src(fixed, addr);
@@ -69,7 +69,7 @@ pub(crate) fn run(data: &[u8]) {
     expected[16..20].copy_from_slice(&right[12..16]);
     expected[8] -= u8::from(alive);
     ipv4::update_checksum(&mut expected);
-    // 0 and 0xffff are the same there.
+    // 0 and 0xffff are equivalent there.
     changed[10..12].copy_from_slice(&expected[10..12]);
     assert_eq!(changed, expected);
 

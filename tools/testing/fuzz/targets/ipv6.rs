@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IPv6 headers with their extension headers, whole and cut off, and what is changed in them.
+//! IPv6 headers with extension headers, complete and truncated, and the changes that forwarding
+//! makes to them.
 
 use super::input::Input;
 use ipvs_core::{
@@ -18,8 +19,9 @@ const FRAGMENT: u8 = 44;
 const AUTH: u8 = 51;
 const DEST: u8 = 60;
 
-/// Where RFC 8200 puts the transport header, its protocol, and whether it is a fragment and a later
-/// one, said differently from the code.
+/// Finds the transport header by the rules of RFC 8200, written independently of the code. Returns
+/// its offset, its protocol, whether the packet is a fragment, and whether it is one other than the
+/// first.
 fn transport(packet: &[u8]) -> Option<(usize, u8, bool, bool)> {
     let extensions = [HOP, ROUTING, FRAGMENT, AUTH, DEST];
     if packet.len() < HEADER_LEN || packet[0] / 16 != 6 {

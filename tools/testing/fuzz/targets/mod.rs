@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is fuzzed: each target takes bytes that anyone may have made, and panics if `ipvs_core` does
-//! with them what it must not.
+//! The fuzz targets. Each takes arbitrary bytes, passes them to `ipvs_core`, and panics if the
+//! result is wrong.
 //!
-//! `make fuzz` searches for such bytes, and `make test` feeds the targets those in `corpus/`, both
-//! from this one list.
+//! `make fuzz` searches for such bytes, and `make test` runs the targets on the inputs in
+//! `corpus/`. Both use the list below.
 
 mod checksum;
 mod estimates;
@@ -22,10 +22,10 @@ mod tcp_states;
 mod text;
 mod transport;
 
-/// A target.
+/// A fuzz target.
 pub(crate) type Target = fn(&[u8]);
 
-/// All of them, by the names of their files in `corpus/`.
+/// All targets, by the names of their files in `corpus/`.
 pub(crate) const ALL: [(&str, Target); 14] = [
     ("checksum", checksum::run),
     ("estimates", estimates::run),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Netlink answers: what is written reads back the same, and a message without room has nothing
-//! of an object or all of it.
+//! Netlink answers: parsing them returns what was written, and a message without room contains all
+//! of an object or nothing.
 
 use super::input::Input;
 use ipvs_core::{
@@ -35,7 +35,7 @@ use ipvs_core::{
     },
 };
 
-/// A message that has room for so many bytes.
+/// A message with limited room.
 struct Message {
     bytes: Vec<u8>,
     room: usize,
@@ -88,7 +88,7 @@ fn stats(input: &mut Input<'_>) -> Stats {
     }
 }
 
-/// The numbers of a nest of statistics.
+/// Returns the numbers in a nest of statistics.
 fn read_stats(nest: &[u8]) -> Vec<u64> {
     Attrs::new(nest, 0)
         .filter(|attr| attr.kind != 0)
@@ -178,7 +178,7 @@ pub(crate) fn run(data: &[u8]) {
     assert_eq!(attrs[2].is_some(), wrote_dest);
     if wrote_service {
         let nest = attrs[1].unwrap();
-        // A name that is too long is cut off at 16, of which a request takes 15 for a scheduler.
+        // Names are truncated to 16 bytes. Requests accept 15 bytes for a scheduler.
         let shown = &named[..named.len().min(16)];
         let (read_id, read) = (
             service::parse_id(attrs[1], true),
@@ -226,7 +226,7 @@ pub(crate) fn run(data: &[u8]) {
         );
     }
     if wrote_config {
-        // Seconds, of a clock that ticks once in each.
+        // One clock tick per second.
         let fit = [tcp, tcp_fin, udp].iter().all(|&t| t <= i32::MAX as u32);
         let config = timeout::parse(&attrs, 1);
         assert_eq!(config.is_ok(), fit);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Netlink requests: whatever is sent gets an answer, and an error points into the message.
+//! Netlink requests: any request is parsed without a panic, and errors point into the message.
 
 use super::input::Input;
 use ipvs_core::netlink::{
@@ -18,7 +18,7 @@ use ipvs_core::netlink::{
     COMMAND_POLICY, //
 };
 
-/// Offset, type and payload of each attribute, found the slow way.
+/// Finds the offset, type and payload of each attribute, independently of the code.
 fn slow(bytes: &[u8]) -> Vec<(usize, u16, &[u8])> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -34,7 +34,7 @@ fn slow(bytes: &[u8]) -> Vec<(usize, u16, &[u8])> {
     found
 }
 
-/// The last attribute of a type, of those in `nest`.
+/// Returns the last attribute of a type in `nest`.
 fn last(nest: Attr<'_>, kind: u16) -> Option<&[u8]> {
     let all = slow(nest.payload).into_iter().rev();
     all.filter(|attr| attr.1 == kind).map(|attr| attr.2).next()

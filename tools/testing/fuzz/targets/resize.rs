@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! When tables grow and shrink, and when servers are overloaded.
+//! The sizes of hash tables, and the overload state of servers.
 
 use super::input::Input;
 use ipvs_core::{
@@ -33,10 +33,11 @@ pub(crate) fn run(data: &[u8]) {
         let before = (!anew).then_some(bits);
         let new = limits.wanted(count, before, load_factor).unwrap_or(bits);
         assert!((min_bits..=max_bits).contains(&new));
-        // There is room for all, unless there may be none; and as much as the factor asks for.
+        // There is room for all elements unless the limit is reached, and not less than the factor
+        // asks for.
         assert!(new == max_bits || count <= load(new, load_factor.max(0)));
         assert!(new >= max_sparse_bits || count <= load(new, load_factor));
-        // It has its size for a reason.
+        // It is not larger than necessary.
         let part = if anew || new > bits {
             2
         } else if new < bits {
@@ -48,12 +49,12 @@ pub(crate) fn run(data: &[u8]) {
         let least = new == min_bits || new < 4;
         assert!(least || count.max(1) > load(new, load_factor) / part);
         bits = new;
-        // Once is enough.
+        // A second resize is not needed.
         assert_eq!(limits.wanted(count, Some(bits), load_factor), None);
     }
 }
 
-/// How many elements 2^`bits` buckets are for.
+/// Returns the number of elements that 2^`bits` buckets are enough for.
 fn load(bits: u32, load_factor: i32) -> u64 {
     match u32::try_from(load_factor) {
         Ok(more) => 1 << (bits + more),
@@ -61,7 +62,7 @@ fn load(bits: u32, load_factor: i32) -> u64 {
     }
 }
 
-/// Nonsense is answered too.
+/// Invalid limits do not panic, either.
 fn any_numbers(min_bits: u32, max_sparse_bits: u32, max_bits: u32, count: u64) {
     let limits = Limits {
         min_bits,
@@ -73,7 +74,7 @@ fn any_numbers(min_bits: u32, max_sparse_bits: u32, max_bits: u32, count: u64) {
     }
 }
 
-/// A server's connections come and go, one at a time.
+/// Adds and removes connections of a server one by one.
 fn overload(input: &mut Input<'_>) {
     let (upper, lower) = (u32::from(input.u8()), u32::from(input.u8()));
     let lower = lower.min(upper);

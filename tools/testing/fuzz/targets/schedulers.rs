@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Schedulers, while servers come, go and change. What each promises is checked by looking at all
-//! servers; that the choice is the C module's one is `tests/sched.rs`' concern.
+//! Schedulers while servers are added, removed and changed. Choices are checked against the
+//! definition of each scheduler by looking at all servers. `tests/sched.rs` compares them with
+//! those of the C module.
 
 use super::input::Input;
 use ipvs_core::sched::{
@@ -79,7 +80,7 @@ impl Service {
             .filter(|dest| dest.weight > 0 && !dest.overloaded)
     }
 
-    /// An occupied slot.
+    /// Chooses an occupied slot.
     fn slot(&self, input: &mut Input<'_>) -> Option<usize> {
         let used = self.slots.0.iter().enumerate();
         let used: Vec<_> = used
@@ -144,7 +145,7 @@ impl Service {
             Some(dest) => assert!(available.contains(&dest)),
             None => assert!(available.is_empty()),
         };
-        // One round of rr: each that is available, once.
+        // One round of rr: each available server once.
         let mut round: Vec<_> = (0..available.len())
             .map(|_| self.rr.pick(&self.slots).unwrap().id)
             .collect();
@@ -180,7 +181,7 @@ pub(crate) fn run(data: &[u8]) {
     while !input.is_empty() {
         service.step(&mut input);
     }
-    // A fresh cycle of wrr, if it is short: everyone's share is their weight.
+    // A new cycle of wrr, if it is short: each server is picked as often as its weight.
     let available: Vec<_> = service.available().collect();
     if service.slots.0.iter().flatten().any(|dest| dest.overloaded) {
         return;

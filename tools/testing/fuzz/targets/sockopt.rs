@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What users pass in socket options.
+//! The arguments of socket options.
 
 use super::input::Input;
 use ipvs_core::sockopt::{
@@ -26,7 +26,7 @@ pub(crate) fn run(data: &[u8]) {
         assert_eq!(sockopt::timeouts(&timeouts), bytes);
     }
 
-    // Inputs of the corpus have a length here, which is not looked at any more.
+    // Inputs of the corpus have a length here, which is no longer used.
     let (_, head) = (input.u32(), usize::from(input.u8()));
     let (wanted, entry) = (input.u32(), usize::from(input.u8()));
     let need = u128::from(wanted) * entry as u128 + head as u128;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A connection's packets one after the other, through the TCP state machine.
+//! Runs the packets of a connection through the TCP state machine.
 
 use super::input::Input;
 use ipvs_core::{
@@ -27,7 +27,7 @@ pub(crate) fn run(data: &[u8]) {
         let table = [Table::Normal, Table::Secure][usize::from((how >> 1) & 1)];
         let seen = [Direction::Input, Direction::Output][usize::from(how & 1)];
         let (direction, still) = seen.with_flag(no_output);
-        // An answer ends the flag for good, and nothing sets it.
+        // A reply clears the flag for good, and nothing sets it.
         assert!(no_output || !still);
         assert_eq!(still, no_output && seen == Direction::Input);
         no_output = still;
@@ -41,7 +41,7 @@ pub(crate) fn run(data: &[u8]) {
             next.default_timeout()
         );
         check(state, next, seen, flags);
-        // Flags that mean nothing change nothing.
+        // Other flags have no effect.
         assert_eq!(
             next,
             tcp::next(table, direction, state, TcpFlags::new(bits ^ 0xe8))
@@ -50,7 +50,7 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
-/// What holds in every table.
+/// Checks what holds for each transition of every table.
 fn check(state: TcpState, next: TcpState, seen: Direction, flags: TcpFlags) {
     use TcpState::*;
 
@@ -60,11 +60,11 @@ fn check(state: TcpState, next: TcpState, seen: Direction, flags: TcpFlags) {
     } else if !flags.syn() && !flags.fin() && !flags.ack() {
         assert_eq!(next, Close);
     } else if !flags.syn() && flags.fin() {
-        // A FIN opens nothing.
+        // A FIN does not open a connection.
         assert!(next == state || !next.is_active());
     } else if !flags.syn() && next == Established && state != Established {
         assert!(matches!(state, None | SynRecv | SynAck | Listen));
-        // Under secure_tcp too, only the server's word makes it so, or the client's that follows.
+        // From LISTEN, only a packet of the server establishes the connection.
         assert!(state != Listen || seen == Direction::Output);
     }
 }

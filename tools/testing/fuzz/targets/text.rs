@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lines of `/proc/net`: their fields read back as what was written, and a file that takes no more
-//! is an error and nothing else.
+//! Lines of `/proc/net`: parsing them returns what was written, and a file without room causes an
+//! error, nothing else.
 
 use super::input::Input;
 use ipvs_core::{
@@ -27,7 +27,7 @@ use ipvs_core::{
 };
 use std::fmt;
 
-/// A file that takes so many bytes.
+/// A file with limited room.
 struct File(String, usize);
 
 impl fmt::Write for File {
@@ -40,7 +40,8 @@ impl fmt::Write for File {
     }
 }
 
-/// What a line says, as words; it is one line, and it is the same in a file that is cut off.
+/// Returns the words of a line. Asserts that it is a single line, and that a file without room
+/// contains the beginning of it.
 fn words(room: usize, write: impl Fn(&mut File) -> fmt::Result) -> Vec<String> {
     let mut file = File(String::new(), usize::MAX);
     write(&mut file).unwrap();
@@ -154,7 +155,7 @@ pub(crate) fn run(data: &[u8]) {
     let expected = [mark.into(), conns, inpkts, outpkts, inbytes, outbytes];
     assert_eq!(numbers, expected.map(Ok));
 
-    // Whole files: their numbers are these, after titles of the same width.
+    // Complete files: numbers in columns as wide as their titles.
     let rates = Rates {
         cps: conns,
         inpps: inpkts,

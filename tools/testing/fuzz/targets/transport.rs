@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! TCP and UDP headers, and whether a segment's checksum is right.
+//! TCP and UDP headers, and the validation of checksums.
 
 use super::input::{
     slow_sum,

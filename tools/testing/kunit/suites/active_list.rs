@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects that are enrolled and visited: [`linux::active_list`].
+//! Tests of [`linux::active_list`]: objects that are activated and visited.
 
 use crate::{
     ledger::{
@@ -34,11 +34,11 @@ use linux::{
     },
 };
 
-/// An object that counts.
+/// An object with a counter.
 struct Item {
     token: Token,
     count: Atomic<u32>,
-    /// What the last visit saw.
+    /// The counter at the last visit.
     seen: Atomic<u32>,
     visits: Atomic<u32>,
 }
@@ -79,7 +79,7 @@ fn object(ledger: &Arc<Ledger>, number: u32) -> Result<Object> {
     Shared::pin_init(item, GFP_KERNEL)
 }
 
-/// A roll that is open.
+/// Creates an open list.
 fn active_list() -> Result<Arc<ActiveList<Item>>> {
     let active_list = Arc::pin_init(ActiveList::new(), GFP_KERNEL)?;
     active_list.open();
@@ -90,7 +90,7 @@ fn activate(active_list: &ActiveList<Item>, object: &Object) {
     rcu::read(|rcu| active_list.activate(object.borrow(rcu), rcu));
 }
 
-/// Changes an object and enrols it.
+/// Changes an object and activates it.
 fn count(active_list: &ActiveList<Item>, object: &Object) {
     rcu::read(|rcu| {
         object.count.fetch_add(1, Relaxed);
@@ -98,7 +98,7 @@ fn count(active_list: &ActiveList<Item>, object: &Object) {
     });
 }
 
-/// Visits all; those want to be visited again whose number is one of `again`.
+/// Visits all objects. Those whose numbers are in `again` ask to be visited again.
 fn visit(active_list: &ActiveList<Item>, again: core::ops::Range<u32>) {
     let visit = |item: &Item| {
         item.visit();
@@ -107,10 +107,10 @@ fn visit(active_list: &ActiveList<Item>, again: core::ops::Range<u32>) {
     active_list.visit(visit, Item::has_changed, || false);
 }
 
-/// No object.
+/// No objects.
 const NONE: core::ops::Range<u32> = 0..0;
 
-/// Counts for an object as packets do.
+/// Counts packets for an object.
 struct Packets {
     active_list: Arc<ActiveList<Item>>,
     object: Object,
@@ -134,12 +134,12 @@ impl Main for Packets {
     }
 }
 
-#[kunit_tests(linux_roll)]
+#[kunit_tests(linux_active_list)]
 mod cases {
     use super::*;
 
     #[test]
-    fn what_is_enrolled_is_visited_until_it_wants_no_more() -> Result {
+    fn what_is_active_is_visited_until_it_wants_no_more() -> Result {
         let ledger = Ledger::new(1)?;
         let (active_list, object) = (active_list()?, object(&ledger, 0)?);
         visit(&active_list, 0..1);
@@ -196,7 +196,7 @@ mod cases {
         let ledger = Ledger::new(1)?;
         let (active_list, object) = (active_list()?, object(&ledger, 0)?);
         activate(&active_list, &object);
-        // Who changes it now finds it enrolled.
+        // A change during the visit finds it active.
         let visit_and_change = |item: &Item| {
             item.visit();
             count(&active_list, &object);
@@ -210,7 +210,7 @@ mod cases {
     }
 
     #[test]
-    fn what_is_enrolled_while_it_leaves_stays() -> Result {
+    fn what_is_active_while_it_leaves_stays() -> Result {
         let ledger = Ledger::new(1)?;
         let (active_list, object) = (active_list()?, object(&ledger, 0)?);
         activate(&active_list, &object);
@@ -226,7 +226,7 @@ mod cases {
     }
 
     #[test]
-    fn a_visit_that_is_stopped_leaves_the_rest_enrolled() -> Result {
+    fn a_visit_that_is_stopped_leaves_the_rest_active() -> Result {
         let ledger = Ledger::new(2)?;
         let active_list = active_list()?;
         let objects = [object(&ledger, 0)?, object(&ledger, 1)?];
@@ -247,7 +247,7 @@ mod cases {
     }
 
     #[test]
-    fn a_closed_roll_holds_nothing() -> Result {
+    fn a_closed_list_holds_nothing() -> Result {
         let ledger = Ledger::new(2)?;
         let active_list = Arc::pin_init(ActiveList::new(), GFP_KERNEL)?;
         let (known, arrived) = (object(&ledger, 0)?, object(&ledger, 1)?);
@@ -291,7 +291,7 @@ mod cases {
     }
 
     #[test]
-    fn a_roll_that_goes_lets_go_of_all() -> Result {
+    fn a_list_that_goes_lets_go_of_all() -> Result {
         let ledger = Ledger::new(3)?;
         let active_list = active_list()?;
         let (known, arrived) = (object(&ledger, 0)?, object(&ledger, 1)?);

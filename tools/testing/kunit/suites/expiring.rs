@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects that end when their time is up: [`linux::expiring`] and [`linux::slab`].
+//! Tests of [`linux::expiring`] and [`linux::slab`]: objects that expire.
 
 use crate::{
     item::{
@@ -38,26 +38,26 @@ use linux::{
     },
 };
 
-/// What happened to the items of a case.
+/// Counts what happens to the items of a case.
 #[derive(Default)]
 struct Events {
-    /// How often one was told that it has left the table.
+    /// The number of times an item was notified that it had left the table.
     retired: Atomic<usize>,
-    /// How often a timer asked one that did not want to end.
+    /// The number of times a timer asked an item that refused to end.
     refused: Atomic<usize>,
-    /// How often one was told before its deadline.
+    /// The number of times an item was notified before its deadline.
     early: Atomic<usize>,
-    /// How often one was told after it was dropped, or more than once.
+    /// The number of times an item was notified after its drop, or more than once.
     wrong: Atomic<usize>,
 }
 
 struct Item {
     keys: Keys,
     deadline: Atomic<usize>,
-    /// How often it will set itself a later deadline.
+    /// The number of times the item refuses to end, by setting a later deadline.
     refusals: Atomic<u32>,
     told: Atomic<u32>,
-    /// Whether it must not go before its deadline.
+    /// The item must not end before its deadline.
     punctual: bool,
     ledger: Arc<Ledger>,
     events: Arc<Events>,
@@ -99,17 +99,17 @@ impl Entry for Item {
 }
 
 impl Item {
-    /// The item ends after so many ticks from now.
+    /// Sets the deadline of the item to `ticks` from now.
     fn set_deadline(&self, ticks: usize) {
         let deadline = jiffies::now().wrapping_add(ticks);
         self.deadline.store(deadline, Relaxed);
     }
 }
 
-/// More than any test makes.
+/// A limit that no test reaches.
 const MANY: usize = 1 << 20;
 
-/// A table, and what becomes of its items.
+/// A table, and the events of its items.
 struct Stage {
     table: TableRef<Item>,
     quota: Arc<Quota>,
@@ -130,7 +130,7 @@ impl Stage {
         })
     }
 
-    /// An item that ends after so many ticks.
+    /// Creates an item that expires in `ticks`.
     fn item(&self, number: u32, ticks: usize) -> Item {
         let item = Item {
             keys: Keys::new(self.ledger.token(number), Some(number + 1_000_000)),
@@ -145,14 +145,14 @@ impl Stage {
         item
     }
 
-    /// Publishes it.
+    /// Publishes an item.
     fn publish(&self, item: Item) -> Result {
         let new = Table::alloc(&self.table, item, MANY).map_err(|_| ENOMEM)?;
         let published = rcu::read(|rcu| new.publish(rcu, |_| false).is_ok());
         published.then_some(()).ok_or(EEXIST)
     }
 
-    /// What `f` says of the item with this key in the chain of `slot`.
+    /// Calls `f` with the item that has this key in the chain of `slot`.
     fn with<R>(
         &self,
         slot: usize,
@@ -175,7 +175,7 @@ impl Stage {
         self.events.refused.load(Acquire)
     }
 
-    /// Whether nothing was told early, twice or too late.
+    /// Returns `true` if no notification was early, repeated or late.
     fn in_order(&self) -> bool {
         self.events.early.load(Relaxed) == 0 && self.events.wrong.load(Relaxed) == 0
     }
@@ -297,7 +297,7 @@ mod cases {
     fn a_deadline_that_moved_on_is_waited_for() -> Result {
         let stage = Stage::new(1)?;
         stage.publish(stage.item(0, 2))?;
-        // Nobody tells the timer.
+        // The timer is not told.
         let moved = stage.with(0, 0, |item| item.set_deadline(30));
         assert!(moved.is_none() || wait::until(|| stage.retired() == 1));
         assert!(stage.in_order());
@@ -324,11 +324,11 @@ mod cases {
         stage.publish(stage.item(0, wait::NEVER))?;
         wait::a_while();
         assert!(stage.retired() == 0);
-        let hastened = stage.with(0, 0, |item| {
+        let moved = stage.with(0, 0, |item| {
             item.set_deadline(1);
             item.mod_earlier();
         });
-        assert!(hastened.is_some());
+        assert!(moved.is_some());
         assert!(wait::until(|| stage.retired() == 1));
         assert!(stage.in_order());
         Ok(())
@@ -352,7 +352,7 @@ mod cases {
         rcu::drain();
         assert!(stage.retired() == 2);
         assert!(stage.ledger.order_is(&[0]));
-        // Its timer is gone, and does not come back.
+        // Its timer was deleted, and is not started again.
         held.set_deadline(1);
         held.mod_earlier();
         wait::a_while();
@@ -441,8 +441,8 @@ mod cases {
             quota: _,
         } = stage;
         drop(table);
-        assert!(events.retired.load(Acquire) == 50);
-        // The cache was the table's alone: dropping it waits for what readers could see.
+        assert!(events.retired.load(Ordering::Acquire) == 50);
+        // Only the table used the cache. Dropping it waits for readers.
         assert!(ledger.each_once());
         Ok(())
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kernel threads: [`linux::kthread`].
+//! Tests of [`linux::kthread`]: kernel threads.
 
 use crate::{
     ledger::{
@@ -30,16 +30,16 @@ use linux::{
     },
 };
 
-/// What the thread is to do, and has done.
+/// The orders and the record of the thread.
 #[derive(Default)]
 struct Doings {
-    /// How many ticks it sleeps between two rounds; without any, it returns after the first one.
+    /// The ticks that it sleeps between two rounds. If 0, it returns after the first round.
     pause: Atomic<usize>,
     started: Atomic<usize>,
     rounds: Atomic<usize>,
-    /// Whether it was asked to stop, in its last words.
+    /// At its end, it had been asked to stop.
     asked: Atomic<bool>,
-    /// Whether it may not return yet, though it was.
+    /// It must not return yet, even if asked to stop.
     held: Atomic<bool>,
     ended: Atomic<usize>,
 }
@@ -64,7 +64,7 @@ impl Main for Job {
         if doings.held.load(Relaxed) {
             wait::a_while();
         }
-        // What it works on is still there.
+        // The data that it uses still exists.
         let number = self.token.number() as usize;
         doings.ended.fetch_add(1 + number, Release);
     }
@@ -122,15 +122,15 @@ mod cases {
             thread.start();
             drop(thread);
             assert!(ledger.each_once());
-            // It ran to its end, or not at all.
-            assert!(doings.started.load(Acquire) == doings.ended());
+            // It ran to its end, or did not run at all.
+            assert!(doings.started.load(Ordering::Acquire) == doings.ended());
         }
         Ok(())
     }
 
     #[test]
     fn a_sleeping_thread_stops_at_once() -> Result {
-        // This case would last an hour.
+        // Otherwise this case would take an hour.
         let (thread, doings, ledger) = thread(wait::NEVER, Settings::default())?;
         thread.start();
         assert!(wait::until(|| doings.rounds() == 1));

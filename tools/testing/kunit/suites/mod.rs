@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The suites.
+//! The KUnit suites.
 
 mod active_list;
 mod expiring;

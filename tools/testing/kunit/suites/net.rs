@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a module keeps for each network namespace: [`linux::net`].
+//! Tests of [`linux::net`]: a module's value for each network namespace.
 
 use crate::{
     ledger::{
@@ -39,22 +39,23 @@ use linux::{
     rcu, //
 };
 
-/// What the values of all namespaces are made with; number 0 in the ledger.
+/// The data that all values are created from; number 0 in the ledger.
 struct Common {
     story: Arc<Story>,
     _token: Token,
 }
 
-/// What happened to the values.
+/// Counts what happens to the values.
 struct Story {
     ledger: Arc<Ledger>,
-    /// No value can be made.
+    /// Creating a value fails.
     refuse: bool,
     made: Atomic<u32>,
     shut: Atomic<usize>,
-    /// How many were dropped before they were shut, or after what they were made with.
+    /// The number of values dropped before they were shut, or after the data that they were created
+    /// from.
     wrong: Atomic<usize>,
-    /// A reference to the first namespace that outlives its value, and is let go by a thread.
+    /// A reference to the first namespace that outlives its value. A thread drops it.
     kept: Arc<Kept>,
 }
 
@@ -80,7 +81,7 @@ impl Kept {
     }
 }
 
-/// Lets go of the reference some time after the values were shut.
+/// Drops the reference some time after the values were shut.
 struct Letting(Arc<Story>);
 
 impl Main for Letting {
@@ -92,7 +93,7 @@ impl Main for Letting {
     }
 }
 
-/// A value; number 1 and up in the ledger.
+/// A value; numbers from 1 on in the ledger.
 struct Value {
     story: Arc<Story>,
     is_shut: Atomic<bool>,
@@ -159,7 +160,7 @@ fn story_with(refuse: bool, keep: bool) -> Result<(Arc<Story>, Common)> {
     Ok((story, common))
 }
 
-/// The number of the first namespace's value.
+/// Returns the number of the value of the initial namespace.
 fn number() -> Option<u32> {
     rcu::read(|rcu| Some(Net::init().get::<Value>(rcu)?.token.number()))
 }
@@ -177,7 +178,7 @@ mod cases {
         assert!(number().is_some_and(|number| (1..=made).contains(&number)));
         assert!(story.ledger.dropped() == 0);
         drop(registration);
-        // The values and what they were made with.
+        // All values, and the data that they were created from.
         assert!(story.ledger.dropped() == made as usize + 1);
         assert!((0..=made).all(|number| story.ledger.drops_of(number) == 1));
         Ok(())

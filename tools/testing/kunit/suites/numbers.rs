@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random numbers and points in time: [`linux::random`] and [`linux::jiffies`].
+//! Tests of [`linux::random`] and [`linux::jiffies`]: random numbers and times.
 
 use kernel::prelude::*;
 use linux::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A copy for each CPU: [`linux::percpu`].
+//! Tests of [`linux::percpu`]: a copy for each CPU.
 
 use crate::wait;
 use kernel::{
@@ -30,7 +30,7 @@ use linux::{
 
 const ADDITIONS: u64 = 20_000;
 
-/// What several workers count with at a time.
+/// The counters of several concurrent workers.
 struct Shared {
     counter: PerCpu<Counter>,
     done: Atomic<usize>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! References that readers share: [`linux::rcu`].
+//! Tests of [`linux::rcu`]: references that are shared with readers.
 
 use crate::{
     ledger::{
@@ -41,7 +41,7 @@ impl rcu::Object for Huge {
     type Links = ();
 }
 
-/// An object that is initialised in two steps.
+/// An object that is initialized in two steps.
 #[pin_data]
 struct Pair {
     first: Token,

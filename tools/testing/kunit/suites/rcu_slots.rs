@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lists that readers index: [`linux::rcu_slots`].
+//! Tests of [`linux::rcu_slots`]: lists that readers index.
 
 use crate::ledger::{
     Ledger,
@@ -22,7 +22,7 @@ use linux::{
     },
 };
 
-/// The numbers in the slots, as far as there is room; `None` for an empty slot.
+/// The numbers of the objects in the slots, as many as fit; `None` for an empty slot.
 #[derive(Clone, Copy, PartialEq)]
 struct Shape {
     len: usize,
@@ -37,7 +37,7 @@ impl Shape {
         }
     }
 
-    /// Whether there are just these slots.
+    /// Returns `true` if the slots are exactly these.
     fn are(&self, slots: &[Option<u32>]) -> bool {
         self.len == slots.len()
             && self.numbers.get(..slots.len()) == Some(slots)
@@ -49,7 +49,7 @@ fn rcu_slots() -> Result<Pin<KBox<RcuSlots<Token>>>> {
     KBox::pin_init(RcuSlots::new(), GFP_KERNEL)
 }
 
-/// Adds the objects with these numbers; how often the others were moved for that.
+/// Adds objects with these numbers. Returns how often the others were moved for that.
 fn push(
     rcu_slots: &RcuSlots<Token>,
     ledger: &Arc<Ledger>,
@@ -67,7 +67,7 @@ fn slots(rcu_slots: &RcuSlots<Token>) -> Shape {
     rcu::read(|rcu| Shape::of(&rcu_slots.view(rcu)))
 }
 
-/// Removes the object with this number, with what was left for readers and which slot it was in.
+/// Removes the object with this number. Returns it, the slots that readers see then, and its slot.
 fn remove(rcu_slots: &RcuSlots<Token>, number: u32) -> Option<(Shared<Token>, Shape, usize)> {
     let object = rcu::read(|rcu| {
         let view = rcu_slots.view(rcu);
@@ -139,7 +139,7 @@ mod cases {
             let rcu_slots = rcu_slots()?;
             push(&rcu_slots, &ledger, objects.clone())?;
             drop(remove(&rcu_slots, objects.start));
-            // An assertion that fails sleeps, which must not be done in there.
+            // A failing assertion sleeps, which is not allowed in there.
             let mut next = objects.end;
             let mut in_order = true;
             rcu_slots.clear(|object| {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Locks that softirqs take too: [`linux::spinlock`].
+//! Tests of [`linux::spinlock`]: locks that softirqs take, too.
 
 use crate::{
     ledger::{

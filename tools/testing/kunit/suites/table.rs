@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables of shared objects: [`linux::table`].
+//! Tests of [`linux::table`]: hash tables of shared objects.
 
 use crate::{
     item::{
@@ -52,7 +52,7 @@ fn new_item(ledger: &Arc<Ledger>, number: u32, second: Option<u32>) -> Result<Sh
     Shared::pin_init::<Infallible>(item, GFP_KERNEL)
 }
 
-/// The item with this key in the chain of `slot`.
+/// Returns the item with this key in the chain of `slot`.
 fn find(table: &Table<Item>, slot: usize, key: u32) -> Option<Shared<Item>> {
     let hash = item::hash_of(key, table.seed());
     rcu::read(|rcu| {
@@ -61,7 +61,7 @@ fn find(table: &Table<Item>, slot: usize, key: u32) -> Option<Shared<Item>> {
     })
 }
 
-/// Inserts the items with these numbers, and with 1,000,000 more as the second key of each other.
+/// Inserts items with these numbers. Every other one has a second key, greater by 1,000,000.
 fn fill(table: &Table<Item>, ledger: &Arc<Ledger>, numbers: core::ops::Range<u32>) -> Result {
     for number in numbers {
         let second = (number % 2 == 0).then_some(number + 1_000_000);
@@ -71,7 +71,7 @@ fn fill(table: &Table<Item>, ledger: &Arc<Ledger>, numbers: core::ops::Range<u32
     Ok(())
 }
 
-/// Whether just these items are found, each by all its keys.
+/// Returns `true` if exactly these items are found, each by all of its keys.
 fn has_just(table: &Table<Item>, all: u32, has: impl Fn(u32) -> bool) -> bool {
     (0..all).all(|number| {
         let expected = has(number).then_some(number);
@@ -81,7 +81,7 @@ fn has_just(table: &Table<Item>, all: u32, has: impl Fn(u32) -> bool) -> bool {
     })
 }
 
-/// How often a scan meets each item; `between` is called after each bucket.
+/// Counts how often a scan visits each item. `between` is called after each bucket.
 fn scan(table: &Table<Item>, all: u32, mut between: impl FnMut(usize)) -> Result<KVVec<u32>> {
     let mut met = KVVec::with_capacity(all as usize, GFP_KERNEL)?;
     for _ in 0..all {
@@ -249,7 +249,7 @@ mod cases {
         fill(&table, &ledger, 0..300)?;
         let (mut grown, mut shrunk) = (0, 0);
         let mut result = Ok(());
-        // Those with numbers below 100 stay all the time.
+        // Items with numbers below 100 remain all the time.
         let met = scan(&table, 2000, |steps| {
             let size = table.size();
             if steps == 7 {

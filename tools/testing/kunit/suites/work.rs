@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work that runs later: [`linux::work`].
+//! Tests of [`linux::work`]: deferred work.
 
 use crate::{
     ledger::{
@@ -28,12 +28,12 @@ use linux::{
     },
 };
 
-/// What the work does and did.
+/// The orders and the record of the work.
 #[derive(Default)]
 struct Doings {
-    /// How often it asks to run again.
+    /// The number of times it asks to run again.
     again: Atomic<usize>,
-    /// Whether it takes its time.
+    /// It takes some time.
     slow: Atomic<bool>,
     started: Atomic<usize>,
     ended: Atomic<usize>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects that are enrolled by who changes them, and visited (`linux/active_list.rs`).
+//! Objects that are activated by whoever changes them, and visited (`linux/active_list.rs`).
 
 use super::explore;
 use crate::{
@@ -32,7 +32,7 @@ use std::{
     },
 };
 
-/// What happens to an object, which the models alone look at.
+/// The record of what happens to an object, for the assertions of the models.
 #[derive(Default)]
 struct Log {
     visits: AtomicUsize,
@@ -49,10 +49,10 @@ impl Log {
     }
 }
 
-/// Counts as statistics do: each thread has its own counter, without order.
+/// An object that counts as statistics do: each thread has its own counter, without ordering.
 struct Counter {
     counters: [Atomic<u32>; 2],
-    /// The sum that the last visit saw.
+    /// The sum at the last visit.
     seen: AtomicUsize,
     log: Arc<Log>,
 }
@@ -96,7 +96,7 @@ fn new_object() -> (Shared<Counter>, Arc<Log>) {
         seen: AtomicUsize::new(0),
         log: Arc::clone(&log),
     };
-    // SAFETY: Writes all of it.
+    // SAFETY: The closure initializes all of `slot`.
     let init = unsafe {
         pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut Counter| {
             slot.write(counted);
@@ -116,7 +116,7 @@ impl Deref for Shareable {
     }
 }
 
-/// A roll that is open.
+/// Creates an open list.
 fn active_list() -> Arc<Shareable> {
     let active_list = KBox::try_pin_init(ActiveList::new(), GFP_KERNEL).unwrap();
     active_list.open();
@@ -127,7 +127,7 @@ fn activate(active_list: &ActiveList<Counter>, entry: &Shared<Counter>) {
     rcu::read(|rcu| active_list.activate(entry.borrow(rcu), rcu));
 }
 
-/// A packet of that thread.
+/// Counts a packet of a thread.
 fn count(active_list: &ActiveList<Counter>, entry: &Shared<Counter>, thread: usize) {
     rcu::read(|rcu| {
         entry.count(thread);
@@ -135,7 +135,7 @@ fn count(active_list: &ActiveList<Counter>, entry: &Shared<Counter>, thread: usi
     });
 }
 
-/// Visits all, which want to be visited `again` or not.
+/// Visits all objects. `again` tells whether they ask to be visited again.
 fn visit(active_list: &ActiveList<Counter>, again: bool) {
     let visit = |counted: &Counter| {
         counted.visit();
@@ -145,14 +145,14 @@ fn visit(active_list: &ActiveList<Counter>, again: bool) {
 }
 
 #[test]
-fn what_two_enrol_is_visited_once() {
+fn what_two_activate_is_visited_once() {
     explore(3, || {
         let active_list = active_list();
         let (entry, log) = new_object();
         let (other, clone) = (Arc::clone(&active_list), entry.clone());
-        let enroller = thread::spawn(move || activate(&other, &clone));
+        let other_one = thread::spawn(move || activate(&other, &clone));
         activate(&active_list, &entry);
-        enroller.join().unwrap();
+        other_one.join().unwrap();
         assert_eq!(entry.references(), 2);
         visit(&active_list, true);
         visit(&active_list, false);
@@ -163,33 +163,34 @@ fn what_two_enrol_is_visited_once() {
 }
 
 #[test]
-fn what_is_enrolled_during_a_visit_is_visited_then_or_next_time() {
+fn what_is_active_during_a_visit_is_visited_then_or_next_time() {
     explore(2, || {
         let active_list = active_list();
         let ((first, first_log), (second, second_log)) = (new_object(), new_object());
         let (other, clones) = (Arc::clone(&active_list), [first.clone(), second.clone()]);
-        let enroller =
+        let other_one =
             thread::spawn(move || clones.iter().for_each(|entry| activate(&other, entry)));
         visit(&active_list, false);
-        enroller.join().unwrap();
+        other_one.join().unwrap();
         visit(&active_list, false);
         assert_eq!((first_log.visits(), second_log.visits()), (1, 1));
         assert_eq!((first.references(), second.references()), (1, 1));
     });
 }
 
-/// Its link still leads to what was behind it before, for who has not seen that it left.
+/// For a thread that has not seen that the object left, its link still leads to the object behind
+/// it.
 #[test]
-fn what_is_enrolled_again_as_it_leaves_leads_to_the_next() {
+fn what_is_active_again_as_it_leaves_leads_to_the_next() {
     explore(3, || {
         let active_list = active_list();
         let ((first, first_log), (second, second_log)) = (new_object(), new_object());
         activate(&active_list, &first);
         let (other, clones) = (Arc::clone(&active_list), [second.clone(), first.clone()]);
-        let enroller =
+        let other_one =
             thread::spawn(move || clones.iter().for_each(|entry| activate(&other, entry)));
         visit(&active_list, false);
-        enroller.join().unwrap();
+        other_one.join().unwrap();
         visit(&active_list, false);
         assert!(first_log.visits() <= 2);
         assert_eq!(second_log.visits(), 1);
@@ -198,14 +199,14 @@ fn what_is_enrolled_again_as_it_leaves_leads_to_the_next() {
 }
 
 #[test]
-fn two_who_enrol_lose_neither_object() {
+fn two_who_activate_lose_neither_object() {
     explore(3, || {
         let active_list = active_list();
         let ((first, first_log), (second, second_log)) = (new_object(), new_object());
         let (other, clone) = (Arc::clone(&active_list), second.clone());
-        let enroller = thread::spawn(move || activate(&other, &clone));
+        let other_one = thread::spawn(move || activate(&other, &clone));
         activate(&active_list, &first);
-        enroller.join().unwrap();
+        other_one.join().unwrap();
         visit(&active_list, false);
         assert_eq!((first_log.visits(), second_log.visits()), (1, 1));
         assert_eq!((first.references(), second.references()), (1, 1));
@@ -269,16 +270,16 @@ fn a_change_is_seen_although_the_object_leaves_again_and_again() {
 }
 
 #[test]
-fn a_closed_roll_holds_nothing() {
+fn a_closed_list_holds_nothing() {
     explore(3, || {
         let active_list = active_list();
         let ((entry, log), (known, known_log)) = (new_object(), new_object());
         activate(&active_list, &known);
         visit(&active_list, true);
         let (other, clone) = (Arc::clone(&active_list), entry.clone());
-        let enroller = thread::spawn(move || activate(&other, &clone));
+        let other_one = thread::spawn(move || activate(&other, &clone));
         active_list.close();
-        enroller.join().unwrap();
+        other_one.join().unwrap();
         activate(&active_list, &known);
         assert_eq!((entry.references(), known.references()), (1, 1));
         visit(&active_list, true);
@@ -291,7 +292,7 @@ fn a_closed_roll_holds_nothing() {
 }
 
 #[test]
-fn a_roll_is_closed_while_it_is_visited() {
+fn a_list_is_closed_while_it_is_visited() {
     explore(3, || {
         let active_list = active_list();
         let (entry, _) = new_object();
@@ -307,33 +308,34 @@ fn a_roll_is_closed_while_it_is_visited() {
     });
 }
 
-/// Who enrols it writes its link, and the one roll has to be done with that by then.
+/// The thread that activates the object writes its link, which the old list must not use any more
+/// by then.
 #[test]
-fn an_object_goes_from_one_roll_to_another() {
+fn an_object_goes_from_one_list_to_another() {
     explore(3, || {
         let (old, new) = (active_list(), active_list());
         let ((first, _), (second, log)) = (new_object(), new_object());
         activate(&old, &first);
         let (other, clones) = (Arc::clone(&new), [second.clone(), first.clone()]);
-        let enroller =
+        let other_one =
             thread::spawn(move || clones.iter().for_each(|entry| activate(&other, entry)));
         visit(&old, true);
         drop(old);
-        enroller.join().unwrap();
+        other_one.join().unwrap();
         visit(&new, false);
         assert_eq!(log.visits(), 1);
         assert_eq!((first.references(), second.references()), (1, 1));
     });
 }
 
-/// An object in a cell, and enrolled.
+/// Creates an active object in a cell.
 fn in_cell(active_list: &ActiveList<Counter>) -> (Arc<SharedCell<Counter>>, Arc<Log>) {
     let (entry, log) = new_object();
     activate(active_list, &entry);
     (Arc::new(SharedCell::new(entry)), log)
 }
 
-/// A packet that finds its object in a cell, if it is there, and has `f` look at it.
+/// Finds an object in a cell, if there is one, and calls `f` with it.
 fn count_in_cell<R>(
     active_list: &ActiveList<Counter>,
     cell: &SharedCell<Counter>,
@@ -360,7 +362,7 @@ fn what_nobody_else_has_is_dropped_once_and_not_used_then() {
         drop(cell.exchange(None));
         visit(&active_list, true);
         packets.join().unwrap();
-        // It may have been enrolled while it left.
+        // It may have been activated while it left.
         visit(&active_list, true);
         rcu::drain();
         assert_eq!((log.visits(), log.dropped()), (0, 1));
@@ -384,7 +386,7 @@ fn a_change_of_what_a_reader_keeps_is_seen() {
             }
             assert_eq!((entry.seen(), log.dropped()), (1, 0));
         }
-        // A visit may have kept it for the change.
+        // The visit may have deferred it because of the change.
         visit(&active_list, true);
         rcu::drain();
         assert_eq!(log.dropped(), 1);

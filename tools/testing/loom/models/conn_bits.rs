@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Flags and state of a connection, and what its server counts (`conn/bits.rs`).
+//! The flags and the state of a connection, and the counters of its server (`conn/bits.rs`).
 
 use super::explore;
 use crate::conn_bits::{
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 struct Conn {
     bits: AtomicBits,
-    /// What the server counts, from the connection's making on.
+    /// The counters of the server, from the creation of the connection on.
     active: Atomic<usize>,
     total: Atomic<usize>,
 }

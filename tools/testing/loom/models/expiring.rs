@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects that end when their time is up (`linux/expiring.rs`).
+//! Objects that expire (`linux/expiring.rs`).
 
 use super::{
     explore,
@@ -46,7 +46,7 @@ use std::sync::{
     Arc,
 };
 
-/// How often which step of its life was taken.
+/// The number of times an object went through each step of its life.
 #[derive(Default)]
 struct Life {
     retired: Count,
@@ -55,7 +55,7 @@ struct Life {
 
 struct Mortal {
     number: u32,
-    /// What is added to that for the second chain.
+    /// The difference of the number in the second chain.
     second: Count,
     deadline: Atomic<usize>,
     life: Arc<Life>,
@@ -78,7 +78,7 @@ impl Drop for Mortal {
 
 impl Hashed for Mortal {
     fn hash(&self, slot: usize, _seed: &Seed) -> Option<u32> {
-        // The second chain is that of the next number, unless a model changes it.
+        // The second chain has the next number, unless a model changes it.
         let more = if slot == 0 {
             0
         } else {
@@ -126,7 +126,8 @@ fn mortal(number: u32, ticks: usize, life: &Arc<Life>) -> Mortal {
     }
 }
 
-/// Publishes an object that ends in so many ticks; whether it was the only one of its number.
+/// Publishes an object that expires in `ticks`. Returns the other object with its number if there
+/// is one.
 fn publish<'rcu>(
     table: &Mortals,
     rcu: ReadLocked<'rcu>,
@@ -150,7 +151,7 @@ fn find<'rcu>(
     })
 }
 
-/// Asserts that each of these objects has ended, once.
+/// Asserts that each of these objects has ended exactly once.
 fn assert_ended(lives: &[&Life]) {
     rcu::drain();
     for life in lives {
@@ -212,7 +213,7 @@ fn an_earlier_deadline_is_not_lost_to_a_timer_that_fires() {
     explore(4, || {
         let table = table();
         let life = Arc::default();
-        // The timer is early, as after many packets that each moved the deadline on.
+        // The timer fires early, as after packets that have moved the deadline.
         rcu::read(|rcu| {
             let object = publish(&table, rcu, 1, 0, &life).ok().unwrap();
             object.deadline.store(NOW + 9, Relaxed);
@@ -239,7 +240,7 @@ fn an_earlier_deadline_is_not_lost_to_who_publishes() {
         let publisher = thread::spawn(move || {
             rcu::read(|rcu| assert!(publish(&other, rcu, 1, 9, &its).is_ok()));
         });
-        let hastened = rcu::read(|rcu| {
+        let moved = rcu::read(|rcu| {
             find(&table, rcu, 1).is_some_and(|object| {
                 object.deadline.store(NOW + 5, Relaxed);
                 object.mod_earlier();
@@ -247,7 +248,7 @@ fn an_earlier_deadline_is_not_lost_to_who_publishes() {
             })
         });
         publisher.join().unwrap();
-        let latest = if hastened { NOW + 5 } else { NOW + 9 };
+        let latest = if moved { NOW + 5 } else { NOW + 9 };
         assert!(timer_model::earliest().is_some_and(|tick| tick <= latest));
         drop(table);
         assert_ended(&[&life]);
@@ -255,7 +256,7 @@ fn an_earlier_deadline_is_not_lost_to_who_publishes() {
 }
 
 #[test]
-fn hastening_what_has_ended_does_nothing() {
+fn moving_the_deadline_of_what_has_ended_does_nothing() {
     explore(3, || {
         let table = table();
         let life = Arc::default();
@@ -321,13 +322,13 @@ fn of_two_equal_objects_one_is_published() {
         let (other, its) = (table.clone(), Arc::clone(&lives[0]));
         let publisher =
             thread::spawn(move || rcu::read(|rcu| publish(&other, rcu, 1, 9, &its).is_ok()));
-        // It comes by both in their second chain.
+        // Its walk of the second chain passes both.
         let third = table.clone();
         let reader = thread::spawn(move || rcu::read(|rcu| find(&third, rcu, 2).is_none()));
         let mine = rcu::read(|rcu| match publish(&table, rcu, 1, 9, &lives[1]) {
             Ok(_) => true,
             Err(other) => {
-                // It is the one that readers find.
+                // Readers find this one.
                 assert_eq!(other.number(), 1);
                 false
             }
@@ -341,7 +342,7 @@ fn of_two_equal_objects_one_is_published() {
     });
 }
 
-/// Makes an object if there are fewer than two; whether there was room.
+/// Publishes an object if there are fewer than two. Returns `true` if it did.
 fn publish_within_two(table: &Mortals, number: u32, life: &Arc<Life>) -> bool {
     match Table::alloc(table, mortal(number, 9, life), 2) {
         Ok(new) => rcu::read(|rcu| {

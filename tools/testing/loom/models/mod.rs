@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The models.
+//! The loom models. Each explores the interleavings of a few threads that use one of the kernel
+//! crate's files.
 
 mod active_list;
 mod conn_bits;
@@ -24,13 +25,13 @@ use crate::{
 use core::memory;
 use std::sync::Arc;
 
-/// Explores `run`: every order of its threads' steps with at most `preemptions` switches that no
-/// thread has to make. In each, all memory must come back.
+/// Explores `run` in every interleaving of its threads with at most `preemptions` involuntary
+/// switches. All memory must have been freed at the end of each.
 fn explore(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     explore_keeping(0, preemptions, run);
 }
 
-/// The same for what keeps so many pieces of memory for good.
+/// As [`explore`], for a model that keeps `kept` allocations for good.
 fn explore_keeping(kept: usize, preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
@@ -47,15 +48,15 @@ fn explore_keeping(kept: usize, preemptions: usize, run: impl Fn() + Send + Sync
     });
 }
 
-/// An object that says how it is, in tables by its number.
+/// An object that asserts that it was not dropped, in tables by its number.
 struct Object {
     number: u32,
-    /// Another number, for the second chain.
+    /// The number in the second chain.
     second: Option<u32>,
     dropped: Arc<std::sync::atomic::AtomicUsize>,
 }
 
-/// An object to which there is one reference, and how often it was dropped.
+/// Creates an object with one reference, and a counter of how often it is dropped.
 fn new_object(number: u32, second: Option<u32>) -> (Shared<Object>, Dropped) {
     let dropped = Arc::default();
     let object = Object {
@@ -63,7 +64,7 @@ fn new_object(number: u32, second: Option<u32>) -> (Shared<Object>, Dropped) {
         second,
         dropped: Arc::clone(&dropped),
     };
-    // SAFETY: Writes all of it.
+    // SAFETY: The closure initializes all of `slot`.
     let init = unsafe {
         pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut Object| {
             slot.write(object);
@@ -77,7 +78,7 @@ fn new_object(number: u32, second: Option<u32>) -> (Shared<Object>, Dropped) {
 }
 
 impl Object {
-    /// Its number; not of one that was dropped.
+    /// Returns the number. The object must not have been dropped.
     #[track_caller]
     fn number(&self) -> u32 {
         memory::check(self);
@@ -106,7 +107,7 @@ impl Hashed for Object {
     }
 }
 
-/// How often an object was dropped.
+/// Counts how often an object was dropped.
 struct Dropped(Arc<std::sync::atomic::AtomicUsize>);
 
 impl Dropped {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lists that are read while one writer at a time changes them (`linux/rcu_slots.rs`).
+//! Lists that are read while a single writer changes them (`linux/rcu_slots.rs`).
 
 use super::{
     explore,
@@ -24,7 +24,7 @@ impl Deref for Shareable {
     }
 }
 
-/// A list with that many objects.
+/// Creates a list with `count` objects.
 fn rcu_slots(count: u32) -> Arc<Shareable> {
     let rcu_slots = KBox::try_pin_init(RcuSlots::new(), GFP_KERNEL).unwrap();
     for number in 0..count {
@@ -36,7 +36,7 @@ fn rcu_slots(count: u32) -> Arc<Shareable> {
     Arc::new(Shareable(rcu_slots))
 }
 
-/// The numbers of those that a reader sees.
+/// Returns the numbers of the objects that a reader sees.
 fn numbers(rcu_slots: &RcuSlots<Object>) -> Vec<u32> {
     rcu::read(|rcu| {
         let view = rcu_slots.view(rcu);
@@ -45,9 +45,9 @@ fn numbers(rcu_slots: &RcuSlots<Object>) -> Vec<u32> {
     })
 }
 
-/// As many as a new list has slots.
+/// The number of slots of a new list.
 const FULL: u32 = 8;
-/// As many as it has slots after it was full.
+/// The number of slots after the list was full.
 const FULL_AGAIN: u32 = 16;
 
 #[test]

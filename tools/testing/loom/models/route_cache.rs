@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The route to a host, kept between packets (`linux/route/cache.rs`).
+//! The cached route to a host (`linux/route/cache.rs`).
 
 use super::explore;
 use crate::{
@@ -27,19 +27,19 @@ fn device() -> Arc<Device> {
     Arc::new(Device { up: Atomic::new(1) })
 }
 
-/// The namespace as long as its routes are current.
+/// Creates the namespace, in which routes are valid.
 fn net() -> Arc<Net> {
     Arc::new(Net {
         generation: Atomic::new(0),
     })
 }
 
-/// What a packet does that finds no route there.
+/// Looks a route up and caches it, as a packet does that finds no cached one.
 fn store(cache: &Cache, number: u32, device: &Arc<Device>, allowed: impl FnOnce() -> bool) {
     store_in(&net(), cache, number, device, allowed);
 }
 
-/// The same in a namespace of which others know.
+/// As [`store`], in a namespace that is shared with others.
 fn store_in(
     net: &Net,
     cache: &Cache,
@@ -50,13 +50,13 @@ fn store_in(
     rcu::read(|rcu| {
         let found = TestRoute::new(number, device);
         let cached = cache.store(found, net, allowed, rcu).ok().unwrap();
-        // It may be used, whether it was kept or not.
+        // It may be used, whether or not it was cached.
         assert_eq!(cached.rt.number(), number);
         assert_eq!(cached.source, number);
     });
 }
 
-/// The number of the route that packets find.
+/// Returns the number of the route that packets find.
 fn find(cache: &Cache) -> Option<u32> {
     rcu::read(|rcu| {
         let cached = cache.get(&net(), rcu)?;
@@ -103,7 +103,7 @@ fn no_route_stays_by_a_device_that_went_down() {
     });
 }
 
-/// What the kernel does when a device goes down (`__dev_close_many()`): a barrier, then the notifiers.
+/// As the kernel takes a device down (`__dev_close_many()`): a barrier, then the notifiers.
 #[test]
 fn no_route_stays_by_a_device_whose_routes_are_looked_for() {
     explore(4, || {

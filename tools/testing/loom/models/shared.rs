@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RefCounted references, and the place that readers look at (`linux/rcu.rs`).
+//! Counted references, and cells that readers load references from (`linux/rcu.rs`).
 
 use super::{
     explore,
@@ -28,7 +28,7 @@ fn a_reader_gets_a_reference_or_the_last_one_is_gone() {
                 let found = other.get(rcu)?;
                 assert!((1..3).contains(&found.number()));
                 let shared = found.share();
-                // Readers may look at it either way.
+                // Readers may use it in either case.
                 found.number();
                 shared
             });
@@ -78,7 +78,7 @@ fn clones_are_dropped_with_the_last() {
     });
 }
 
-/// Holds another one, which it releases when it is dropped.
+/// An object with a reference to another one, which it drops when it is dropped.
 struct Chain(
     #[allow(dead_code)] Option<Shared<Chain>>,
     Arc<std::sync::atomic::AtomicUsize>,
@@ -100,7 +100,7 @@ fn draining_waits_for_what_freed_objects_release() {
         let dropped = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let link = |next| {
             let dropped = Arc::clone(&dropped);
-            // SAFETY: Writes all of it.
+            // SAFETY: The closure initializes all of `slot`.
             let init = unsafe {
                 pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut Chain| {
                     slot.write(Chain(next, dropped));
@@ -110,7 +110,7 @@ fn draining_waits_for_what_freed_objects_release() {
             Shared::pin_init(init, GFP_KERNEL).unwrap()
         };
         let chain = link(Some(link(Some(link(None)))));
-        // One reader holds up the first grace period, another one the next.
+        // One reader delays the first grace period, the other one the next.
         let readers = [(); 2].map(|()| thread::spawn(|| rcu::read(|_| ())));
         drop(chain);
         rcu::drain();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A namespace's value, from its making to its drop (`linux/net/slot.rs`).
+//! The value of a namespace, from its creation to its drop (`linux/net/slot.rs`).
 
 use super::explore;
 use crate::{
@@ -18,7 +18,8 @@ use core::sync::atomic::{
 use loom::thread;
 use std::sync::Arc;
 
-/// A value with a field that nobody synchronises: who sees the value must see it written.
+/// A value with a field that is not synchronized: a reader that finds the value must see the field
+/// written.
 struct Value {
     field: Atomic<usize>,
 }
@@ -34,12 +35,12 @@ fn value() -> Pin<KBox<Value>> {
     KBox::into_pin(value)
 }
 
-/// What a reader finds.
+/// Returns what a reader finds.
 fn look(slot: &Slot<Value>) -> Option<usize> {
     rcu::read(|rcu| slot.get(rcu).map(|value| value.field.load(Relaxed)))
 }
 
-/// Shareable, since one thread at a time publishes, withdraws and takes.
+/// Sharable, since only one thread at a time publishes, withdraws and takes.
 struct Shareable(Slot<Value>);
 
 // SAFETY: As the kernel module's registry, which is `Sync`.
@@ -58,7 +59,7 @@ fn a_reader_finds_a_value_that_is_complete_or_none() {
         assert_eq!(look(&slot.0), Some(WRITTEN));
         slot.0.withdraw();
         rcu::synchronize();
-        // SAFETY: As it is to be.
+        // SAFETY: It was withdrawn, and a grace period has passed since.
         assert!(unsafe { slot.0.take() }.is_some());
         // SAFETY: As above.
         assert!(unsafe { slot.0.take() }.is_none());
@@ -75,7 +76,7 @@ fn a_value_is_dropped_when_no_reader_has_it() {
         slot.0.withdraw();
         assert!(slot.0.owned().is_some());
         rcu::synchronize();
-        // SAFETY: As it is to be.
+        // SAFETY: It was withdrawn, and a grace period has passed since.
         drop(unsafe { slot.0.take() });
         assert_eq!(look(&slot.0), None);
         reader.join().unwrap();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables that are searched while they change (`linux/table.rs`, `linux/table/chains.rs`).
+//! Hash tables that are searched while they change (`linux/table.rs`, `linux/table/chains.rs`).
 
 use super::{
     explore,
@@ -35,7 +35,7 @@ use std::{
     },
 };
 
-/// A table that threads share.
+/// A table that is shared by threads.
 struct Shareable<T: Linked = Object>(Option<Pin<KBox<Table<T>>>>);
 
 impl<T: Linked> Deref for Shareable<T> {
@@ -46,7 +46,7 @@ impl<T: Linked> Deref for Shareable<T> {
     }
 }
 
-/// A table of two buckets that wants to have `bits`.
+/// Creates a table of two buckets that is to be resized to 2^`bits`.
 fn table<T: Linked>(
     initial_bits: u32,
     wanted: fn(usize, Option<u32>, i32) -> Option<u32>,
@@ -83,7 +83,7 @@ fn finds(table: &Table<Object>, number: u32) -> bool {
     })
 }
 
-/// Numbers that a table of two buckets has in one chain, and one of four in two.
+/// Numbers that are in the same bucket of a table of two, and in different ones of a table of four.
 const SAME: [u32; 3] = [0, 2, 4];
 
 #[test]
@@ -101,8 +101,8 @@ fn what_is_there_is_found_while_the_table_grows() {
     });
 }
 
-/// The end of the new chain has the number of the old one's bucket then, and only its generation
-/// tells a reader that it has come by a moved object.
+/// The end marker of the new chain has the number of the old bucket in this case. Only its
+/// generation tells a reader that it got there by an object that was moved.
 #[test]
 fn what_keeps_its_bucket_is_found_while_the_table_grows() {
     explore(3, || {
@@ -214,7 +214,7 @@ fn a_reader_may_look_at_what_is_removed() {
         assert!(table.insert(object.clone(), |_| false).is_ok());
         let other = Arc::clone(&table);
         let reader = thread::spawn(move || {
-            // It is before the other one in the chain.
+            // It comes before the other one in the chain.
             assert!(finds(&other, SAME[0]));
             finds(&other, SAME[1]);
         });
@@ -308,7 +308,7 @@ fn of_two_who_insert_an_object_one_does() {
         assert_ne!(mine, inserter.join().unwrap());
         let (with, without) = (usize::from(mine), usize::from(!mine));
         assert!(finds(&tables[with], 1) && !finds(&tables[without], 1));
-        // Once it is out of the one, it may go into the other.
+        // After it was removed from one table, it can be inserted into the other.
         assert!(tables[without].insert(object.clone(), |_| false).is_err());
         assert!(tables[with].remove(&object).is_some());
         assert!(tables[without].insert(object.clone(), |_| false).is_ok());
@@ -319,7 +319,7 @@ fn of_two_who_insert_an_object_one_does() {
     });
 }
 
-/// An object that says another hash when it likes, which no table may suffer from.
+/// An object whose hash changes arbitrarily, which must not harm the table.
 struct Fickle([AtomicU32; 2]);
 
 impl linux::rcu::Object for Fickle {
@@ -335,7 +335,7 @@ impl Hashed for Fickle {
 
 fn fickle(hashes: [u32; 2]) -> Shared<Fickle> {
     let object = Fickle(hashes.map(AtomicU32::new));
-    // SAFETY: Writes all of it.
+    // SAFETY: The closure initializes all of `slot`.
     let init = unsafe {
         pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut Fickle| {
             slot.write(object);
@@ -345,7 +345,7 @@ fn fickle(hashes: [u32; 2]) -> Shared<Fickle> {
     Shared::pin_init(init, GFP_KERNEL).unwrap()
 }
 
-/// Whether there is an object whose hash in the first chain is this by now.
+/// Returns `true` if an object whose hash in the first chain is `hash` by now is found.
 fn finds_fickle(table: &Table<Fickle>, hash: u32) -> bool {
     let is = |object: &Fickle, slot| slot == 0 && object.hash(0, table.seed()) == Some(hash);
     rcu::read(|rcu| table.find(rcu, hash, is).is_some())
@@ -391,7 +391,7 @@ impl rcu::Object for Owner {
     type Links = ();
 }
 
-/// What has a table of its own, as a scheduler that remembers.
+/// An object that owns a table, as the state of a scheduler.
 #[pin_data]
 struct Owner {
     #[pin]

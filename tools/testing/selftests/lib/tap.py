@@ -19,7 +19,7 @@ _tests = []
 
 
 class Skip(Exception):
-    """What the test needs is not in this kernel or in this module."""
+    """The kernel or the module lacks something that the test requires."""
 
 
 def module_under_test():
@@ -31,6 +31,17 @@ def test(promise, modules=("c", "rust")):
     """Register a function that raises where the promise is broken."""
     def register(function):
         _tests.append((promise, modules, function))
+        return function
+    return register
+
+
+def test_each(subjects, promise, modules=("c", "rust")):
+    """Register a function once for each subject, which it gets after what
+    setup() provides. The promise begins with the subject's name."""
+    def register(function):
+        for subject in subjects:
+            test(f"{subject}: {promise}", modules)(
+                lambda value, subject=subject: function(value, subject))
         return function
     return register
 
@@ -83,7 +94,8 @@ def _run(number, promise, function, *arguments):
 
 
 def _depth(error):
-    """How many frames of the library lie above the failing line of the test."""
+    """Return the number of stack frames of the library above the test's
+    failing line."""
     frames = traceback.extract_tb(error.__traceback__)
     library = os.path.dirname(os.path.abspath(__file__))
     depth = 0
