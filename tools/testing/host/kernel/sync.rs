@@ -27,7 +27,7 @@ use std::{
 pub mod atomic;
 
 pub mod barrier {
-    use super::atomic::Full;
+    pub use super::atomic::Full;
     use std::sync::atomic::{
         fence,
         Ordering::SeqCst, //
