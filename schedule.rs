@@ -324,9 +324,12 @@ fn publish<'rcu, F: Family>(
     }
 }
 
-/// Handles a packet whose service has no server for it. With `cache_bypass`, a packet of a firewall
-/// mark service is forwarded to its own destination; any other is refused, or accepted if it
-/// matched an FTP service only as a possible data connection. C: `ip_vs_leave()`.
+/// Handles a packet whose service has no server for it. C: `ip_vs_leave()`.
+///
+/// With `cache_bypass`, a packet of a firewall mark service gets a connection that forwards it to
+/// its own destination, if that is a unicast address. Otherwise the packet is accepted if it
+/// matched an FTP service only as a possible data connection, and refused if not. An ICMP error
+/// never gets a connection, and is dropped instead of refused.
 #[cold]
 fn leave<'rcu, F: Family>(
     netns: &'rcu Netns,
