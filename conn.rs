@@ -55,12 +55,13 @@ use linux::{
 };
 use template::Control;
 
-/// A connection of a client with a real server, by way of a virtual service.
+/// A connection between a client and a real server through a virtual service. C: `struct
+/// ip_vs_conn`.
 ///
-/// Packets read it under RCU, without a reference and without a lock. What identifies it is
-/// constant; [`Bits`] change in one atomic step, so that of several packets one does what a change
-/// of state entails. The order of fields is the compiler's; with the links of the table in front,
-/// they fill one cache line for IPv4.
+/// Packets read it under RCU, without a reference or a lock. The addresses, ports and protocol
+/// never change. [`Bits`] change in one atomic step, so that exactly one of several concurrent
+/// packets carries out the consequences of a change of state. The compiler orders the fields; with
+/// the links of the table in front, they fill one cache line for IPv4.
 pub(crate) struct Conn<F: Family> {
     caddr: F::Addr,
     vaddr: F::Addr,
@@ -76,13 +77,13 @@ pub(crate) struct Conn<F: Family> {
     control: Option<Control<F>>,
 }
 
-/// The table of a namespace's connections of a family.
+/// The connection table of a namespace for one address family.
 pub(crate) type ConnTable<F> = expiring::Table<Conn<F>>;
 
 /// A connection in its table.
 pub(crate) type PublishedConn<F> = Expiring<Conn<F>>;
 
-/// What is known when a connection is made.
+/// The initial values of a connection. C: the arguments of `ip_vs_conn_new()`.
 pub(crate) struct NewConn<F: Family> {
     /// The protocol of `flow`.
     pub(crate) protocol: Protocol,
@@ -90,30 +91,35 @@ pub(crate) struct NewConn<F: Family> {
     pub(crate) flow: Flow<F::Addr>,
     /// The flow's hash in the table of connections.
     pub(crate) hash: u32,
-    /// The server's address. One of the other family is found with the server only.
+    /// The server's address. An address of the other family is not stored in the connection; it is
+    /// read from `dest`.
     pub(crate) daddr: Addr,
     /// The server's port.
     pub(crate) dport: Be16,
-    /// The server.
+    /// The server; `None` for a connection that bypasses the servers.
     pub(crate) dest: Option<Shared<Dest>>,
-    /// The template that it was made by, in use by this connection.
+    /// The template that the connection was made from. The connection counts as one of its users.
     pub(crate) control: Option<Control<F>>,
-    /// Flags as [`Dest::conn_flags`] has them.
+    /// Flags as returned by [`Dest::conn_flags`].
     pub(crate) flags: u32,
-    /// How long it lasts without a packet, in ticks.
+    /// The idle timeout, in ticks.
     pub(crate) timeout: u32,
 }
 
-/// Which way a packet goes in a connection that was found for it.
+/// The connection that a packet belongs to, and the packet's direction in it.
 pub(crate) enum Found<'rcu, F: Family> {
-    /// From the client.
+    /// The packet comes from the client.
     Request(&'rcu PublishedConn<F>),
-    /// From the server.
+    /// The packet comes from the server.
     Answer(&'rcu PublishedConn<F>),
 }
 
 impl<F: Family> Conn<F> {
-    /// Makes a connection of `table` that nobody sees yet, unless there are `most` in the namespace.
+    /// Allocates a connection of `table`, which is not published yet. C: `ip_vs_conn_new()`.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory, or the namespace already has `most` connections and templates.
     pub(crate) fn new(
         table: &TableRef<Self>,
         new: NewConn<F>,
@@ -122,8 +128,8 @@ impl<F: Family> Conn<F> {
         ConnTable::alloc(table, Self::with_bits(new, F_HASHED), most)
     }
 
-    /// Makes what stands for a connection for as long as a single packet is sent: nobody finds it, and
-    /// it counts for nobody. C: `IP_VS_CONN_F_ONE_PACKET`.
+    /// Makes a connection that only lives while a single packet is sent. It is in no table, and
+    /// counts neither for its server nor for `conn_max`. C: `IP_VS_CONN_F_ONE_PACKET`.
     pub(crate) fn one_packet(new: NewConn<F>) -> Self {
         Self::with_bits(new, 0)
     }
@@ -145,10 +151,10 @@ impl<F: Family> Conn<F> {
         }
     }
 
-    /// The connection that a packet belongs to. An answer comes before a request, should one packet
-    /// be both. Under RCU.
+    /// Finds the connection that a packet belongs to. If the packet matches one connection as an
+    /// answer and another as a request, the answer wins.
     ///
-    /// C: `ip_vs_conn_out_get()`, then `ip_vs_conn_in_get()`; here it is one search, since both
+    /// C: `ip_vs_conn_out_get()`, then `ip_vs_conn_in_get()`. One search does both here, since both
     /// directions have the same hash.
     #[inline]
     pub(crate) fn find<'rcu>(
@@ -169,7 +175,7 @@ impl<F: Family> Conn<F> {
                     }
                     return None;
                 }
-                // An answer that was not translated here.
+                // An answer that keeps the virtual address, since its server is not reached by NAT.
                 return (conn.is_direct_answer(flow)
                     && conn.bits().fwd_method() != FwdMethod::Masq
                     && conn.bits().hashed())
@@ -184,7 +190,8 @@ impl<F: Family> Conn<F> {
         }
     }
 
-    /// Whether `flow` is an answer of any connection's virtual service, translated or not.
+    /// Returns whether `flow` goes from the virtual address and port of a connection to its client,
+    /// whatever the forwarding method.
     pub(crate) fn is_reply_of_service(
         table: &ConnTable<F>,
         hash: u32,
@@ -226,18 +233,20 @@ impl<F: Family> Conn<F> {
             && self.dport == flow.src_port
     }
 
-    /// Whether it takes the packets of a client's flow; one that ends takes none.
+    /// Returns whether the packets of a client's `flow` belong to this connection. `false` once the
+    /// connection is ending.
     pub(crate) fn takes(&self, flow: &Flow<F::Addr>) -> bool {
         self.protocol.number() == flow.protocol && self.is_request(flow) && self.bits().hashed()
     }
 
-    /// The server, its port, and how packets get there: connections of one flow may differ in that.
+    /// Returns the server, its port and the forwarding method, in which two connections of the same
+    /// client flow may differ.
     pub(crate) fn way(&self) -> (Option<*const Dest>, Be16, FwdMethod) {
         let dest = self.dest().map(core::ptr::from_ref);
         (dest, self.dport, self.fwd_method())
     }
 
-    /// The flow of the client's packets.
+    /// Returns the flow of the client's packets.
     pub(crate) fn request(&self) -> Flow<F::Addr> {
         Flow {
             protocol: self.protocol.number(),
@@ -248,37 +257,37 @@ impl<F: Family> Conn<F> {
         }
     }
 
-    /// The client's address.
+    /// Returns the client's address.
     #[inline]
     pub(crate) fn caddr(&self) -> F::Addr {
         self.caddr
     }
 
-    /// The client's port.
+    /// Returns the client's port.
     #[inline]
     pub(crate) fn cport(&self) -> Be16 {
         self.cport
     }
 
-    /// The address that the client sent to.
+    /// Returns the virtual address, which the client sends to.
     #[inline]
     pub(crate) fn vaddr(&self) -> F::Addr {
         self.vaddr
     }
 
-    /// The port that the client sent to.
+    /// Returns the virtual port, which the client sends to.
     #[inline]
     pub(crate) fn vport(&self) -> Be16 {
         self.vport
     }
 
-    /// The server's address, 0 if it is of the other family.
+    /// Returns the server's address, or 0 if it is of the other family; see [`Conn::server_addr`].
     #[inline]
     pub(crate) fn daddr(&self) -> F::Addr {
         self.daddr
     }
 
-    /// The server's address, of whichever family.
+    /// Returns the server's address, which may be of the other family.
     pub(crate) fn server_addr(&self) -> Addr {
         match self.dest() {
             Some(dest) => dest.addr(),
@@ -286,51 +295,54 @@ impl<F: Family> Conn<F> {
         }
     }
 
-    /// The server's port.
+    /// Returns the server's port.
     #[inline]
     pub(crate) fn dport(&self) -> Be16 {
         self.dport
     }
 
-    /// The transport protocol.
+    /// Returns the transport protocol.
     #[inline]
     pub(crate) fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// The server; a connection that bypasses has none.
+    /// Returns the server; `None` for a connection that bypasses the servers.
     #[inline]
     pub(crate) fn dest(&self) -> Option<&Dest> {
         self.dest.as_deref()
     }
 
-    /// The same for as long as `rcu`, even if the connection ends.
+    /// Returns the server as [`Conn::dest`] does, valid until `rcu` ends even if the connection
+    /// ends earlier.
     #[inline]
     pub(crate) fn borrow_dest<'rcu>(&self, rcu: ReadLocked<'rcu>) -> Option<Borrowed<'rcu, Dest>> {
         self.dest.as_ref().map(|dest| dest.borrow(rcu))
     }
 
-    /// The template that it was made by (C: `cp->control`).
+    /// Returns the template that the connection was made from. C: `cp->control`.
     #[inline]
     pub(crate) fn control(&self) -> Option<&Control<F>> {
         self.control.as_ref()
     }
 
-    /// Flags and state.
+    /// Returns the flags and the protocol state.
     #[inline]
     pub(crate) fn bits(&self) -> Bits {
         self.bits.load()
     }
 
-    /// How its packets get to the server.
+    /// Returns the forwarding method. C: `IP_VS_FWD_METHOD()`.
     #[inline]
     pub(crate) fn fwd_method(&self) -> FwdMethod {
         self.bits().fwd_method()
     }
 
-    /// Changes flags and state by `change`, and counts the connection as active or not for its
-    /// server. Without a change nothing is written; one that ends changes no more, so that its
-    /// server counts it out as what it is.
+    /// Applies `change` to the flags and the state, and returns the result. If the connection
+    /// becomes active or inactive, updates the counters of its server.
+    ///
+    /// Writes nothing if nothing changes. The bits of an ending connection stay as they are, so
+    /// that the server's counters are decremented for what was counted.
     #[inline]
     pub(crate) fn update(&self, change: impl Fn(Bits) -> Bits) -> Bits {
         self.bits.update(change, |active| {
@@ -340,24 +352,25 @@ impl<F: Family> Conn<F> {
         })
     }
 
-    /// Returns how many packets of the client have come, as far as anyone asks.
+    /// Returns the number of packets received from the client; saturates, see [`PacketCount`]. C:
+    /// `cp->in_pkts`.
     pub(crate) fn packets(&self) -> u8 {
         self.packets.get()
     }
 
-    /// Counts a packet of the client.
+    /// Counts a packet from the client.
     #[inline]
     pub(crate) fn count_packet(&self) {
         self.packets.add();
     }
 
-    /// Returns how many ticks are left to it if no packet comes.
+    /// Returns the ticks until the connection expires if no packet comes.
     pub(crate) fn remaining(&self) -> usize {
         self.deadline.remaining()
     }
 }
 
-/// Lets the connection last `timeout` more ticks.
+/// Restarts the connection's timer to expire in `timeout` ticks. C: `ip_vs_conn_put()`.
 #[inline]
 pub(crate) fn restart_timer<F: Family>(conn: &PublishedConn<F>, timeout: u32) {
     if conn.deadline.restart(timeout) {
@@ -365,18 +378,26 @@ pub(crate) fn restart_timer<F: Family>(conn: &PublishedConn<F>, timeout: u32) {
     }
 }
 
-/// Ends the connection as soon as possible; no packet finds it any more. Under RCU.
+/// Ends the connection: no packet finds it any more, and its timer fires as soon as possible.
 ///
 /// C: `ip_vs_conn_expire_now()`.
+///
+/// # Context
+///
+/// RCU read-side critical section.
 pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>) {
     conn.update(|bits| bits.with(F_HASHED, false));
     restart_timer(conn, 0);
 }
 
-/// The same, and if it is the last one of a template whose clients have not shown that they are
-/// there, ends that too. Under RCU.
+/// Ends the connection as [`expire_now`] does. If it is the last connection of a template that is
+/// not assured, the template ends too.
 ///
 /// C: `ip_vs_conn_del()`.
+///
+/// # Context
+///
+/// RCU read-side critical section.
 pub(crate) fn expire_forced<F: Family>(conn: &PublishedConn<F>) {
     conn.update(|bits| bits.with(F_HASHED, false).with(F_FORCED, true));
     restart_timer(conn, 0);
@@ -422,8 +443,8 @@ impl<F: Family> expiring::Entry for Conn<F> {
     }
 }
 
-// Less than half of what the C module takes: two cache lines, and three; lock debugging makes each
-// timer bigger.
+// Two cache lines for IPv4 and three for IPv6, less than half of the C module's size. Lock
+// debugging enlarges the timer.
 #[cfg(not(CONFIG_LOCKDEP))]
 const _: () = {
     use crate::family::{

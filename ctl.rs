@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What users see and change: thin translations between the model (see [`crate::control`]) and the
-//! interfaces of the kernel.
+//! The interfaces to users: translates between the operations of [`crate::control`] and the
+//! kernel's interfaces (Generic Netlink, socket options, proc, sysctl).
 
 pub(crate) mod genl;
 pub(crate) mod procfs;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Defence against floods: what users set, what is in force, and what of it packets ask for: dropping
-//! first packets, and TCP states that do not take a client's word. C: `update_defense_level()`.
+//! The settings and the current state of the defence strategies against floods, and those that
+//! packets apply: dropping first packets (`drop_packet`), and stricter TCP states (`secure_tcp`).
+//! C: `update_defense_level()`.
 //!
-//! [`drop_entry`] looks at the memory once a second, and drops connections.
+//! [`drop_entry`] has the work item that checks the available memory once a second, and drops
+//! connections.
 
 pub(crate) mod drop_entry;
 
@@ -29,26 +31,26 @@ use linux::{
     sysctl::Int, //
 };
 
-/// What users set, and what is in force.
+/// The settings of the defence strategies, and their current state.
 #[pin_data]
 pub(crate) struct Defence {
-    /// Below how many free pages memory is low.
+    /// The number of available pages below which memory is low.
     pub(crate) amemthresh: Int,
-    /// Of how many first packets one is dropped when that is always done.
+    /// The rate for `drop_packet` in mode 3: every n-th first packet is dropped.
     pub(crate) am_droprate: Int,
-    /// Mode of dropping connections.
+    /// The mode of `drop_entry`, which drops connections.
     pub(crate) drop_entry: Int,
-    /// Mode of dropping first packets.
+    /// The mode of `drop_packet`, which drops first packets.
     pub(crate) drop_packet: Int,
-    /// Mode of careful TCP states.
+    /// The mode of `secure_tcp`, which uses the stricter TCP state table.
     pub(crate) secure_tcp: Int,
-    /// Held while modes change, or what is in force.
+    /// Serializes changes of the modes and of the fields below.
     #[pin]
     update: Mutex<()>,
     drops_entries: Atomic<bool>,
-    /// Of how many first packets one is dropped; 0 for none.
+    /// The current rate: every n-th first packet is dropped; 0 for none (C: `ipvs->drop_rate`).
     drop_rate: Atomic<i32>,
-    /// How many are left until one is.
+    /// The number of first packets up to the next one to drop (C: `ipvs->drop_counter`).
     drop_counter: InlineAtomic<i32>,
     is_careful: Atomic<bool>,
 }
@@ -69,9 +71,15 @@ impl Defence {
         })
     }
 
-    /// Sets a mode, which takes effect at once. May sleep.
+    /// Sets a mode, and applies it at once. C: `proc_do_defense_mode()`.
     ///
-    /// Errors: `EINVAL` for what is none.
+    /// # Context
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `number` is not a mode.
     pub(crate) fn set_mode(&self, mode: &Int, number: i32) -> Result {
         if !MODES.contains(&number) {
             return Err(EINVAL);
@@ -82,8 +90,13 @@ impl Defence {
         Ok(())
     }
 
-    /// Looks at the memory, and puts in force what the modes say. Returns whether a defence may be
-    /// wanted later.
+    /// Checks the available memory, and turns the strategies on and off by their modes. Returns
+    /// `true` unless all modes are 0, so that the check must be repeated. C:
+    /// `update_defense_level()`.
+    ///
+    /// # Context
+    ///
+    /// May sleep.
     pub(crate) fn update(&self) -> bool {
         let _update = self.update.lock();
         self.update_locked();
@@ -114,14 +127,14 @@ impl Defence {
         self.drop_rate.store(rate, Relaxed);
     }
 
-    /// Whether a first packet is dropped. C: `ip_vs_todrop()`.
+    /// Counts a first packet and returns whether it is to be dropped. C: `ip_vs_todrop()`.
     #[inline]
     pub(crate) fn drops_packet(&self) -> bool {
         let rate = self.drop_rate.load(Relaxed);
         rate != 0 && self.counts_to_drop(rate)
     }
 
-    /// Returns whether connections are to be dropped at present.
+    /// Returns whether connections are currently to be dropped.
     pub(crate) fn drops_entries(&self) -> bool {
         self.drops_entries.load(Relaxed)
     }
@@ -135,7 +148,7 @@ impl Defence {
         true
     }
 
-    /// How TCP connections go from state to state.
+    /// Returns the current TCP state table. C: `pd->tcp_state_table`.
     #[inline]
     pub(crate) fn tcp_table(&self) -> tcp::Table {
         if self.is_careful.load(Relaxed) {

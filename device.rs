@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What network devices mean to servers. C: `ip_vs_dst_event()`.
+//! Events of network devices, which invalidate the cached routes of servers. C:
+//! `ip_vs_dst_event()`.
 
 use crate::{
     netns::Netns,
@@ -16,19 +17,20 @@ use linux::{
     rcu, //
 };
 
-/// Resets the cached routes of servers that refer to devices which go.
+/// The handler that resets the cached routes of servers through a device that goes down or is
+/// unregistered.
 pub(crate) struct DeviceEvents;
 
 impl Handler for DeviceEvents {
     fn gone(net: &Net, device: &Device) {
-        // The table outlives the namespace's state as long as it is walked over: that may take its
-        // time.
+        // The reference keeps the table while it is walked, which may take longer than the
+        // namespace's state lives.
         let service_tables = rcu::read(|rcu| Some(Netns::of(net, rcu)?.service_tables.clone()));
         let Some(service_tables) = service_tables else {
             return;
         };
-        // Servers in the trash have no route. Whoever takes one that has, or may get, a route out of
-        // the table, to change it or to take it up again, resets its route after putting it back.
+        // Servers in the trash have no route. Code that removes a server from the table for a
+        // change, so that this walk may miss it, resets its route after putting it back.
         Cursor::default().for_each(&service_tables.dests, |dest, rcu| {
             dest.reset_route_by(device, net, rcu);
             ControlFlow::Continue(())

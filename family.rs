@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What differs between IPv4 and IPv6, for code that is written once for both.
+//! The differences between IPv4 and IPv6, for code that is generic over the address family.
 //!
-//! A packet's family is known from the hook that it comes through, so all of its way is compiled
-//! for each family, and IPv4 pays nothing for the other. A server's address may be of the other
-//! family, if its packets are tunnelled: that is looked at where they are.
+//! The hook that a packet comes through determines its family, so its whole path is compiled for
+//! each family, and IPv4 pays nothing for IPv6. Only the address of a server that packets are
+//! tunnelled to may be of the other family: the tunnel transmitter handles that.
 
 mod mode;
 mod v4;
@@ -49,37 +49,39 @@ pub(crate) struct V4;
 #[derive(Clone, Copy)]
 pub(crate) struct V6;
 
-/// What is known of a packet's network header.
+/// A parsed network header.
 pub(crate) trait Header: Copy {
     /// An address.
     type Addr;
 
     fn src(&self) -> Self::Addr;
     fn dst(&self) -> Self::Addr;
-    /// The transport protocol.
+    /// Returns the number of the transport protocol.
     fn protocol(&self) -> u8;
-    /// Bytes from the header to the transport header.
+    /// Returns the offset of the transport header from the network header, in bytes.
     fn transport_at(&self) -> usize;
-    /// Whether it is that of a fragment, the first one included.
+    /// Returns whether the packet is a fragment, the first one included.
     fn is_fragment(&self) -> bool;
-    /// Whether it is that of a fragment without transport header.
+    /// Returns whether the packet is a fragment other than the first, which has no transport
+    /// header.
     fn is_later_fragment(&self) -> bool;
-    /// Type of service or traffic class.
+    /// Returns the type of service (IPv4) or traffic class (IPv6).
     fn tos(&self) -> u8;
-    /// Time to live or hop limit.
+    /// Returns the time to live (IPv4) or hop limit (IPv6).
     fn ttl(&self) -> u8;
-    /// Whether routers must not fragment the packet, as its header says. IPv6 has no such thing.
+    /// Returns whether the DF flag is set. `false` for IPv6, which has no such flag.
     fn dont_fragment(&self) -> bool;
 }
 
-/// Names a type that there is one of for each family, so that [`Family::select`] can find the one
-/// that a generic function needs: what has both need not be known here.
+/// Maps each family to a type, so that generic code can select a family's field of a structure with
+/// [`Family::select`], without this module knowing the structure.
 pub(crate) trait ForEach {
     /// The type for a family.
     type For<F: Family>;
 }
 
-/// The cached routes to a host, which has an address of one of the families.
+/// The cached route to a host. Only the cache for the family of the host's address is used. C:
+/// `dest->dest_dst`.
 pub(crate) struct RouteCaches {
     v4: RouteCache<Rtable>,
     v6: RouteCache<Rt6Info>,
@@ -90,7 +92,7 @@ impl ForEach for RouteCaches {
 }
 
 impl RouteCaches {
-    /// Makes both, empty.
+    /// Makes empty caches.
     pub(crate) const fn new() -> Self {
         Self {
             v4: RouteCache::new(),
@@ -98,36 +100,44 @@ impl RouteCaches {
         }
     }
 
-    /// Returns the place for the route to an address of a family.
+    /// Returns the cache for routes of a family.
     #[inline]
     pub(crate) fn of<F: Family>(&self) -> &RouteCache<F::Route> {
         F::select::<Self>(&self.v4, &self.v6)
     }
 
-    /// Forgets the route. Any context.
+    /// Drops the cached route. C: `__ip_vs_dst_cache_reset()`.
+    ///
+    /// # Context
+    ///
+    /// Any.
     pub(crate) fn reset(&self) {
         self.v4.reset();
         self.v6.reset();
     }
 
-    /// Forgets the route if it refers to `device`, or is out of date in `net`. Any context.
+    /// Drops the cached route if it refers to `device`, or is obsolete in `net`.
+    ///
+    /// # Context
+    ///
+    /// Any.
     pub(crate) fn reset_if_uses(&self, device: &Device, net: &Net, rcu: ReadLocked<'_>) {
         self.v4.reset_if_uses(device, net, rcu);
         self.v6.reset_if_uses(device, net, rcu);
     }
 }
 
-/// What became of a fragment.
+/// The result of passing a fragment to defragmentation.
 pub(crate) enum Defrag<H> {
-    /// The packet, to be looked at as a whole.
+    /// The packet and its header, to be handled like one that is no fragment.
     Whole(Skb, H),
-    /// A part of it that is nobody's.
+    /// A fragment that can't be reassembled here, without a transport header.
     Alone(Skb),
-    /// It is kept until the others come, or was freed.
+    /// The fragment was queued until the others arrive, or freed.
     Kept,
 }
 
-/// A family of addresses, packets and routes.
+/// An address family, with its types of addresses, headers and routes.
 pub(crate) trait Family: Copy + Send + Sync + 'static {
     /// An address.
     type Addr: FlowAddress;
@@ -138,26 +148,32 @@ pub(crate) trait Family: Copy + Send + Sync + 'static {
 
     /// `AF_INET` or `AF_INET6`.
     const AF: u16;
-    /// The same for netfilter.
+    /// `NFPROTO_IPV4` or `NFPROTO_IPV6`.
     const PROTOCOL: Protocol;
-    /// The protocol number of this family's ICMP.
+    /// `IPPROTO_ICMP` or `IPPROTO_ICMPV6`.
     const PROTO_ICMP: u8;
-    /// The protocol number of a packet of this family in another one.
+    /// The protocol number in the outer header of an IP tunnel with packets of this family:
+    /// `IPPROTO_IPIP` or `IPPROTO_IPV6`.
     const PROTO_INNER: u8;
-    /// Bytes of a header without options.
+    /// The length of a header without options or extensions, in bytes.
     const HEADER_LEN: usize;
-    /// The least MTU of a way.
+    /// The smallest MTU that a link may have, in bytes.
     const MIN_MTU: u32;
-    /// Whether an ICMP error's checksum covers a pseudo header.
+    /// `true` if the checksum of ICMP messages covers a pseudo header (IPv6).
     const ICMP_HAS_PSEUDO_HEADER: bool;
-    /// Whether routers may fragment packets: then ICMP errors are sent however long they are, and
-    /// all packets through tunnels if path MTUs don't matter.
+    /// `true` if routers may fragment packets (IPv4). Then the MTU is not checked for ICMP errors,
+    /// nor for tunnelled packets unless `pmtu_disc` is set.
     const ROUTERS_FRAGMENT: bool;
 
-    /// Returns the one of both that is for this family.
+    /// Returns `v4` or `v6`, whichever is for this family.
     fn select<'a, T: ForEach>(v4: &'a T::For<V4>, v6: &'a T::For<V6>) -> &'a T::For<Self>;
 
-    /// Looks up the way to `addr`. `with_source` says whether the source address matters.
+    /// Looks up a route to `addr`. `with_source` says whether the caller uses the source address of
+    /// the result. C: `do_output_route4()`, `__ip_vs_route_output_v6()`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the routing look-up, such as `ENETUNREACH`.
     fn look_up(
         net: &Net,
         addr: Self::Addr,
@@ -165,36 +181,47 @@ pub(crate) trait Family: Copy + Send + Sync + 'static {
         with_source: bool,
     ) -> Result<Found<Self::Route>>;
 
-    /// An address as routing has it.
+    /// Converts an address from the type that routes use.
     fn from_route(addr: <Self::Route as Route>::Addr) -> Self::Addr;
 
-    /// The header of a packet, with which it begins.
+    /// Parses the network header of a packet. `None` if it is truncated or malformed.
     fn header(skb: &Skb) -> Option<Self::Header>;
 
-    /// The header at `at`, of a packet that another one embeds, and which may be cut off.
+    /// Parses the network header of an embedded packet, at `at` bytes from the network header of
+    /// `skb`. The embedded packet may be truncated after its header. `None` if the header is
+    /// truncated or malformed.
     fn embedded(skb: &Skb, at: usize) -> Option<Self::Header>;
 
-    /// Puts fragments together, where nobody else has done that before.
+    /// Passes a fragment to defragmentation on behalf of `user`. C: `ip_vs_gather_frags()`.
     fn gather(skb: Skb, header: Self::Header, net: &Net, user: DefragUser) -> Defrag<Self::Header>;
 
-    /// Bytes of the headers up to that of the transport in a packet that is embedded whole or in
-    /// part, with which `bytes` begin.
+    /// Returns the offset of the transport header in `bytes`, which begin with the network header
+    /// of an embedded and possibly truncated packet. `None` if the network header is truncated or
+    /// malformed.
     fn linear_len(bytes: &[u8]) -> Option<usize>;
 
-    /// Puts another address into the header with which `bytes` begin, and updates its checksum.
-    /// `None`, and nothing happens, if it is not all there.
+    /// Replaces the address at `end` in the network header that `bytes` begin with, and updates the
+    /// header's checksum. `None`, without a change, if the header is truncated.
     fn set_addr(bytes: &mut [u8], end: End, addr: Self::Addr) -> Option<()>;
 
-    /// Computes the checksum of the header with which `bytes` begin anew, if it has one.
+    /// Computes the checksum of the network header that `bytes` begin with from scratch. Does
+    /// nothing for IPv6, whose header has no checksum.
     fn update_checksum(bytes: &mut [u8]);
 
-    /// Whether an ICMP message is an error that is looked at.
+    /// Returns whether an ICMP message is an error that IPVS relates to the connection of the
+    /// embedded packet.
     fn is_error(icmp: &IcmpHeader) -> bool;
 
-    /// The MTU that an error reports which says that a packet was too long.
+    /// Returns the MTU in bytes that a "fragmentation needed" or "packet too big" error reports.
+    /// `None` for other messages.
     fn too_big(icmp: &IcmpHeader) -> Option<u32>;
 
-    /// Puts a packet into one of the family, which has no route then.
+    /// Prepends an outer header of this family, with `ends` as its source and destination, and
+    /// whatever `encapsulation` puts between both headers. The resulting packet has no route.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
     fn encapsulate(
         skb: &mut Skb,
         net: &Net,
@@ -203,39 +230,43 @@ pub(crate) trait Family: Copy + Send + Sync + 'static {
         encapsulation: Encapsulation,
     ) -> Result<(), NoMemory>;
 
-    /// Whether an address is that of one host; of IPv4, not of this one either.
+    /// Returns whether an address is unicast; for IPv4, addresses of this host are excluded. C: the
+    /// check in `ip_vs_leave()`.
     fn is_unicast(net: &Net, addr: Self::Addr) -> bool;
 
-    /// Whether an address is one of this host's loopback device.
+    /// Returns whether an address is a loopback address.
     fn is_loopback(addr: Self::Addr) -> bool;
 
-    /// Whether a packet has a source address that must not leave this host.
+    /// Returns whether a packet has a loopback source address, with which it must not leave this
+    /// host.
     fn is_from_loopback(skb: &Skb) -> bool;
 
-    /// Whether a packet, which has the route that it came with, came from another host.
+    /// Returns whether a packet was received from another host. The packet must still have the
+    /// route that it had in the hook.
     fn is_from_outside(skb: &Skb, rcu: ReadLocked<'_>) -> bool;
 
-    /// Whether there are hops left for a packet.
+    /// Returns whether a packet may be forwarded by its time to live or hop limit.
     fn has_hops(skb: &Skb) -> bool;
 
-    /// Counts a hop. `false` if there is none left, or no memory.
+    /// Decrements the time to live or hop limit. `false` if it has run out, or if there is no
+    /// memory.
     fn count_hop(skb: &mut Skb) -> bool;
 
-    /// Corrects what this host has changed in a header, where the packet came in, without completing
-    /// it. `false` if there is no memory for that.
+    /// Recomputes the checksum of an IPv4 header with options, which this host may have changed on
+    /// input without updating the checksum. `false` if there is no memory for a copy.
     fn correct_header(skb: &mut Skb) -> bool;
 
-    /// Whether a way of this MTU takes a packet, or may fragment it.
+    /// Returns whether a packet may be sent on a path with this MTU, and whether in fragments.
     fn fits(skb: &Skb, mtu: u32) -> Fits;
 }
 
-/// Whether a way takes a packet.
+/// The result of comparing a packet with an MTU.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fits {
-    /// As it is.
+    /// The packet fits.
     Yes,
-    /// No, but it may be sent in fragments.
+    /// The packet is too long, but may be fragmented.
     InFragments,
-    /// No.
+    /// The packet is too long and must not be fragmented.
     No,
 }

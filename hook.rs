@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where packets come in: the netfilter hooks.
+//! The netfilter hooks, through which packets enter IPVS. C: `ip_vs_core.c`.
 //!
-//! On LOCAL_IN and LOCAL_OUT the C module has two hooks with adjacent priorities, one that looks
-//! for answers and one for requests, each with a search of its own. Here one hook does both with
-//! one search. C: `ip_vs_core.c`.
+//! On LOCAL_IN and LOCAL_OUT the C module has two hooks with adjacent priorities, one for answers
+//! and one for requests, each with its own look-up of the connection. Here one hook handles both
+//! with one look-up.
 
 mod icmp;
 mod icmp_tunnel;
@@ -70,16 +70,19 @@ use linux::{
     skb::Skb, //
 };
 
-/// For packets to this host, after filtering: requests, and answers to clients on this host.
+/// The LOCAL_IN hook, after filtering: requests, and answers to clients on this host. C:
+/// `ip_vs_out_hook()`, `ip_vs_in_hook()`.
 struct LocalIn<F>(PhantomData<F>);
 
-/// For packets of this host: requests of clients here, and answers of servers here.
+/// The LOCAL_OUT hook: requests of clients on this host, and answers of servers on this host. C:
+/// `ip_vs_out_hook()`, `ip_vs_in_hook()`.
 struct LocalOut<F>(PhantomData<F>);
 
-/// For packets that pass through, after filtering: answers, and ICMP errors of either side.
+/// The FORWARD hook, after filtering: answers, and ICMP errors of either direction. C:
+/// `ip_vs_forward_icmp()`, `ip_vs_out_hook()`.
 struct Forward<F>(PhantomData<F>);
 
-/// The hooks of a namespace with services of a family.
+/// Returns the hooks of an address family.
 const fn ops<F: Family>() -> [HookOps<Netns>; 3] {
     [
         HookOps::new::<LocalIn<F>>(),
@@ -88,10 +91,10 @@ const fn ops<F: Family>() -> [HookOps<Netns>; 3] {
     ]
 }
 
-/// Those for IPv4. C: `ip_vs_ops4`.
+/// The hooks for IPv4. C: `ip_vs_ops4`.
 pub(crate) static OPS4: [HookOps<Netns>; 3] = ops::<V4>();
 
-/// Those for IPv6, whose priorities are the same. C: `ip_vs_ops6`.
+/// The hooks for IPv6, with the same priorities. C: `ip_vs_ops6`.
 pub(crate) static OPS6: [HookOps<Netns>; 3] = ops::<V6>();
 
 impl<F: Family> Hook for LocalIn<F> {
@@ -109,7 +112,7 @@ impl<F: Family> Hook for LocalIn<F> {
         if skb.ipvs_property() || skb.route().is_none() {
             return Verdict::Accept(skb);
         }
-        // Of packets for others that got here no connection is made.
+        // A packet that the link layer addressed to another host must not create a connection.
         let takes_requests = skb.is_for_this_host();
         let cx = Context::<F>::new(netns.get_ref(), state, rcu, takes_requests);
         cx.packet(skb)
@@ -139,7 +142,7 @@ impl<F: Family> Hook for Forward<F> {
     type Context = Netns;
     const PROTOCOL: Protocol = F::PROTOCOL;
     const HOOK: HookNum = HookNum::Forward;
-    // The C module's first hook there, for ICMP, has 99, the one for answers 100.
+    // In the C module ICMP has priority 99 on this hook, and answers 100.
     const PRIORITY: i32 = 99;
 
     fn run<'rcu>(
@@ -155,7 +158,7 @@ impl<F: Family> Hook for Forward<F> {
     }
 }
 
-/// What is the same for all of a packet's way through a hook.
+/// The environment of a packet on its path through a hook.
 struct Context<'rcu, F> {
     netns: &'rcu Netns,
     hook: HookNum,
@@ -181,7 +184,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         }
     }
 
-    /// What the namespace has for the family.
+    /// Returns the namespace's state for the address family.
     #[inline]
     fn state(&self) -> &'rcu PerFamily<F> {
         self.netns.state()
@@ -204,8 +207,9 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         self.whole(skb, header, protocol)
     }
 
-    /// A packet of a protocol that there are no services for. What may be in it is not to be taken
-    /// for a request either, if users want that.
+    /// Accepts a packet of a protocol that IPVS does not handle. With `ignore_tunneled`, marks a
+    /// packet that may be a tunnel, so that the packet decapsulated from it is not scheduled. C:
+    /// `ip_vs_try_to_schedule()`.
     #[inline(never)]
     fn of_no_service(&self, mut skb: Skb, protocol: u8) -> Verdict {
         if self.takes_requests
@@ -217,7 +221,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         Verdict::Accept(skb)
     }
 
-    /// Waits until a packet is whole.
+    /// Passes a fragment to defragmentation. C: `ip_vs_gather_frags()`, `ip_vs_defrag_user()`.
     #[cold]
     fn gather(&self, skb: Skb, header: F::Header) -> Defrag<F::Header> {
         let user = match self.hook {
@@ -241,11 +245,11 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         }
     }
 
-    /// A packet that is no fragment, of a protocol that services have.
+    /// Handles a packet that is no fragment, of a protocol that services support.
     #[inline]
     fn whole(&self, skb: Skb, header: F::Header, protocol: IpProtocol) -> Verdict {
         let Some(transport) = Transport::read(&skb, &header, protocol) else {
-            // Too short for its ports: no connection's, and none is made of it.
+            // Too short for the ports: it belongs to no connection and can't make one.
             return if self.takes_requests {
                 Verdict::Drop(skb)
             } else {
@@ -291,8 +295,10 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         }
     }
 
-    /// Whether a packet comes from a server whose packets are translated, but is no answer of any
-    /// connection. A reset is not worth a word.
+    /// Returns whether a packet without a connection comes from the address and port of a NAT
+    /// server, so that the server should be told that the connection is gone (sysctl
+    /// `nat_icmp_send`). `false` for a TCP reset, which needs no response. C:
+    /// `ip_vs_has_real_service()`.
     #[cold]
     fn is_lost_answer(&self, packet: &Packet<F>) -> bool {
         let Flow {
@@ -312,8 +318,9 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             && !packet.transport.is_reset()
     }
 
-    /// A packet that is no answer, but may come from a server all the same: one that starts a
-    /// connection, or answers a packet that had one for itself. Otherwise it is given back.
+    /// Handles a UDP packet that is no answer of a known connection, but comes from a server of a
+    /// service with a persistence engine: the server starts a connection, or answers a packet that
+    /// was scheduled without one. Returns any other packet as `Err`. C: `__ip_vs_rs_conn_out()`.
     #[cold]
     fn started_by_server(&self, mut skb: Skb, packet: &Packet<F>) -> Result<Verdict, Skb> {
         if packet.protocol != IpProtocol::Udp || self.hook == HookNum::LocalIn {
@@ -329,7 +336,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         }
     }
 
-    /// A packet of a server to a client. C: `handle_response()`.
+    /// Handles an answer of a known connection. C: `handle_response()`.
     #[inline]
     fn answer(&self, skb: Skb, packet: &Packet<F>, conn: &'rcu PublishedConn<F>) -> Verdict {
         let Some(skb) = self.give_back(skb, packet, conn) else {
@@ -339,8 +346,8 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         Verdict::Accept(skb)
     }
 
-    /// Makes a server's packet one of the virtual service, and counts it. Without memory, or if it
-    /// finds no way to the client, it is freed.
+    /// Translates an answer, for NAT, and counts it. Frees the packet and returns `None` if there
+    /// is no memory or no route to the client.
     #[inline]
     fn give_back(&self, mut skb: Skb, packet: &Packet<F>, conn: &Conn<F>) -> Option<Skb> {
         if conn.fwd_method() == FwdMethod::Masq {
@@ -352,7 +359,8 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         Some(skb)
     }
 
-    /// A packet of a client to a server, of a connection that was found.
+    /// Handles a request of a known connection. C: the part of `ip_vs_in_hook()` for a connection
+    /// that was found.
     #[inline]
     fn request(&self, skb: Skb, packet: &Packet<F>, conn: &'rcu PublishedConn<F>) -> Verdict {
         if packet.transport.is_new_conn() && self.may_be_reused(conn) {
@@ -368,8 +376,9 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         self.send(skb, packet, conn)
     }
 
-    /// A packet of a client that takes the place of its old connection, if that is not known to
-    /// conntrack.
+    /// Ends the connection of a request and schedules the packet anew. Drops the packet instead if
+    /// conntrack has a confirmed entry for it, which still leads to the old server: the client
+    /// sends again.
     fn replace(&self, skb: Skb, packet: &Packet<F>, old: &PublishedConn<F>) -> Verdict {
         let confirmed = skb.has_confirmed_conntrack();
         conn::expire_now(old);
@@ -380,8 +389,9 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         }
     }
 
-    /// Whether a SYN makes a new connection of one that is over, or whose server gets no new ones.
-    /// C: `is_new_conn_expected()`.
+    /// Returns whether a SYN may replace the connection that it belongs to: the connection is
+    /// closed as far as `conn_reuse_mode` requires, or its server has weight 0 and
+    /// `expire_nodest_conn` is set. C: `is_new_conn_expected()`.
     fn may_be_reused(&self, conn: &Conn<F>) -> bool {
         let settings = &self.netns.settings;
         if settings.expire_nodest_conn.is_set()
@@ -389,7 +399,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         {
             return true;
         }
-        // What a template has made goes on where that says.
+        // The template would lead to the same server.
         if conn.control().is_some() {
             return false;
         }
@@ -402,7 +412,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         }
     }
 
-    /// A packet of a client that may make a connection.
+    /// Schedules a request without a connection, and sends it.
     #[inline]
     fn new_request(&self, skb: Skb, packet: &Packet<F>, cause: SchedTrigger) -> Verdict {
         match schedule::request(self.netns, skb, packet, cause, self.rcu) {
@@ -423,7 +433,8 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         ipvs_xmit::packet_xmit(skb, conn, &packet.header, self.netns, self.rcu)
     }
 
-    /// Returns what the packets of a connection, of whichever family, count for.
+    /// Returns the statistics that the packets of a connection are counted in. `None` if its server
+    /// is not available.
     #[inline]
     fn packet_stats<I: Family>(&self, conn: &Conn<I>) -> Option<PacketStats<'_, 'rcu>> {
         PacketStats::of_conn(conn, &self.netns.service_tables().stats, self.rcu)

@@ -2,10 +2,10 @@
 
 //! IPVS: the Linux virtual server, a layer-4 load balancer in the kernel.
 //!
-//! This crate is the module: what knows both IPVS and the kernel. What needs no kernel is in
-//! [`ipvs_core`], what needs `unsafe` is in [`linux`].
+//! This crate is the module: the code that depends on both IPVS and the kernel. Code that needs no
+//! kernel is in [`ipvs_core`], code that needs `unsafe` in [`linux`].
 //!
-//! `Documentation/architecture.rst` is the way in.
+//! `Documentation/architecture.rst` is the introduction.
 
 #![deny(unsafe_code)]
 
@@ -54,7 +54,7 @@ module! {
     },
 }
 
-/// Says in the log when the module has come and when it has gone.
+/// Logs that the module was loaded when created, and that it was unloaded when dropped.
 struct Announced;
 
 impl Announced {
@@ -72,8 +72,8 @@ impl Drop for Announced {
 
 /// The loaded module.
 ///
-/// Fields are dropped in this order: users are kept out first, then the namespaces' state goes,
-/// with its hooks, timers and connections, and with the cache that connections came from.
+/// Fields are dropped in this order: first the interfaces to users are unregistered, then the state
+/// of the namespaces is dropped, with hooks, timers, connections and slab caches.
 struct IpVs {
     _sockopts: sockopt::Registration<ctl::sockopt::Sockopts>,
     _genl: genetlink::Registration<ctl::genl::Ipvs>,
@@ -91,7 +91,7 @@ impl kernel::Module for IpVs {
             net::Registration::new(common).inspect_err(without("network namespaces"))?;
         let namespaces = Arc::new(namespaces, GFP_KERNEL)?;
         let devices = Notifier::new().inspect_err(without("notifier of devices"))?;
-        // The loader refuses a second module called ip_vs; this meets one that is built in.
+        // The loader refuses a second module called ip_vs; registering fails if IPVS is built in.
         let genl = ctl::genl::register(namespaces.clone())
             .inspect_err(without("Generic Netlink interface"))?;
         let sockopts =

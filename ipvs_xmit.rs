@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The transmitters: how a packet of a connection gets to the server.
+//! The transmitters, which forward a packet of a connection to the server. C: `ip_vs_xmit.c`.
 //!
-//! They are called on LOCAL_IN, for clients elsewhere, on LOCAL_OUT, for those on this host, and
-//! for ICMP on FORWARD too. On LOCAL_OUT the packet has no device yet, and it is only there that a
-//! socket is its sender's.
+//! They are called on LOCAL_IN for clients on other hosts, on LOCAL_OUT for clients on this host,
+//! and for ICMP errors on FORWARD too. On LOCAL_OUT the packet has no device yet, and only there
+//! its socket is that of the sender.
 //!
-//! Each takes the packet, and ends with it sent, accepted or freed. IPv4's header checksum is right
-//! whenever a packet gets here, so it is updated along with what changes, not computed anew.
-//!
-//! C: `ip_vs_xmit.c`.
+//! Each takes ownership of the packet, which ends up sent, accepted or freed. The IPv4 header
+//! checksum is valid whenever a packet gets here, so it is updated with each change of the header
+//! instead of being recomputed.
 
 mod bypass;
 mod dr;
@@ -47,7 +46,8 @@ use null::null_xmit;
 use send::Context;
 use tunnel::tunnel_xmit;
 
-/// Sends a packet to the server of its connection, by the method of that. C: `cp->packet_xmit`.
+/// Sends a packet to the server of its connection, by the connection's forwarding method. C:
+/// `cp->packet_xmit`.
 #[inline]
 pub(crate) fn packet_xmit<F: Family>(
     skb: Skb,
@@ -60,7 +60,8 @@ pub(crate) fn packet_xmit<F: Family>(
     xmit(skb, &cx, header.transport_at())
 }
 
-/// Sends a packet, whose network header is `header_len` bytes long, by the method of its connection.
+/// Sends a packet by the forwarding method of its connection. `header_len` is the offset of the
+/// transport header in bytes.
 #[inline]
 fn xmit<F: Family>(skb: Skb, cx: &Context<'_, '_, F>, header_len: usize) -> Verdict {
     match cx.conn.fwd_method() {

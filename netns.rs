@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What there is for each network namespace: state only. C: `struct netns_ipvs`.
+//! The state of a network namespace. C: `struct netns_ipvs`.
 //!
-//! [`crate::pernet`] makes it when the namespace is born, and drops it when that dies.
+//! [`crate::pernet`] creates it when the namespace is created, and drops it when that is destroyed.
 //!
 //! # Locks
 //!
-//! [`Netns::config`] is the outermost of all that is taken here: users hold it while they change
-//! anything. Packets take none of those that sleep: they read services, servers and connections under
-//! RCU. `Documentation/locking.rst` has all locks and their order.
+//! [`Netns::config`] is the outermost lock: it is held during each change of the configuration.
+//! Packets take no sleeping lock: they read services, servers and connections under RCU.
+//! `Documentation/locking.rst` lists all locks and their order.
 
 pub(crate) mod services;
 pub(crate) mod tables;
@@ -69,16 +69,17 @@ use tables::{
 };
 use timeouts::Timeouts;
 
-/// The files through which users see and change the namespace; removed when dropped, which waits for
-/// those who read and write them. Fields are dropped in this order.
+/// The proc and sysctl files of the namespace. Dropping removes them, after waiting for their
+/// readers and writers. Fields are dropped in this order.
 pub(crate) struct Files {
     _proc: [ProcEntry; 5],
     _sysctls: KBox<dyn Send + Sync>,
 }
 
 impl Files {
-    /// Takes those in `/proc/net`, and those in `/proc/sys/net/ipv4/vs` with the settings and the work
-    /// that they refer to. Nothing here needs to know of which type these are.
+    /// Takes ownership of the files in `/proc/net`, and of those in `/proc/sys/net/ipv4/vs` with
+    /// the settings and work items that they refer to. The type of the latter is erased, so that
+    /// this module does not depend on [`crate::ctl`].
     pub(crate) fn new(proc: [ProcEntry; 5], sysctls: KBox<dyn Send + Sync>) -> Self {
         Self {
             _proc: proc,
@@ -87,76 +88,78 @@ impl Files {
     }
 }
 
-/// What users change, besides services and servers themselves.
+/// The state that changes with the configuration, besides the services and servers themselves.
 pub(crate) struct Config {
-    /// While there are services for IPv4.
+    /// The hooks for IPv4, registered while there are IPv4 services.
     pub(crate) hooks4: Option<netfilter::Registration>,
-    /// While there are services for IPv6, whose packets are whole when they come to the hooks.
+    /// The hooks for IPv6, and netfilter's defragmentation before them; registered while there are
+    /// IPv6 services.
     pub(crate) hooks6: Option<(netfilter::Registration, netfilter::Defrag6)>,
-    /// One for each service (C: `ip_vs_use_count_inc()`).
+    /// One reference to the module for each service (C: `ip_vs_use_count_inc()`).
     pub(crate) uses: KVec<ModuleRef>,
-    /// The namespace dies: nothing can be added any more.
+    /// Set when the namespace is being destroyed: nothing can be added any more.
     pub(crate) closed: bool,
 }
 
 /// The state of a network namespace.
 ///
-/// Fields are dropped in this order: what users and packets come in by is gone first, then what
-/// runs by itself, then what it runs on.
+/// Fields are dropped in this order: first the entry points of users and packets, then the work
+/// items, then the data that those work on.
 #[pin_data]
 pub(crate) struct Netns {
     pub(crate) files: Files,
-    /// What users change.
+    /// The configuration lock, and the state that it alone protects.
     #[pin]
     pub(crate) config: Mutex<Config>,
-    /// Lets rates go on, from the first service on.
+    /// The estimator of rates, which runs from the first service on.
     pub(crate) estimation: Arc<Estimation>,
-    /// Resizes the tables of services and servers.
+    /// The work item that resizes the tables of services and servers.
     pub(crate) service_tables_resize: Arc<Work<ServiceTablesResize>>,
-    /// Lets schedulers forget, while there are such as remember.
+    /// The work item that expires entries of LBLC and LBLCR schedulers, while there are any.
     pub(crate) sweeper: Work<LblcExpiry>,
-    /// Ends the connections of removed servers.
+    /// The work item that ends the connections of removed servers.
     pub(crate) nodest_expiry: Work<expire_nodest::Expiry>,
-    /// Servers that were removed while connections were left.
+    /// Removed servers that still have connections.
     pub(crate) trash: Trash,
     pub(crate) v4: PerFamily<V4>,
     pub(crate) v6: PerFamily<V6>,
-    /// Counts the connections of both, so that there are no more than `conn_max`.
+    /// The number of connections and templates of both families, which `conn_max` limits.
     pub(crate) conn_quota: Arc<Quota>,
-    /// Services and servers.
+    /// The services and servers.
     pub(crate) service_tables: Arc<ServiceTables>,
-    /// How long connections last.
+    /// The timeouts of connections by protocol and state.
     pub(crate) timeouts: Arc<Timeouts>,
-    /// What users set for all of it.
+    /// The values of the sysctls.
     pub(crate) settings: Arc<Settings>,
     pub(crate) net: OwnNet,
 }
 
 impl Netns {
-    /// The state of `net`, or `None` while the namespace is being made or has gone.
+    /// Returns the state of `net`; `None` while the namespace is being created, and once its state
+    /// is gone. C: `net_ipvs()`.
     pub(crate) fn of<'rcu>(net: &Net, rcu: ReadLocked<'rcu>) -> Option<Pin<&'rcu Self>> {
         net.get(rcu)
     }
 
-    /// The namespace.
+    /// Returns the namespace.
     #[inline]
     pub(crate) fn net(&self) -> &OwnNet {
         &self.net
     }
 
-    /// Services and servers.
+    /// Returns the services and servers.
     #[inline]
     pub(crate) fn service_tables(&self) -> &ServiceTables {
         &self.service_tables
     }
 
-    /// Returns what there is for a family.
+    /// Returns the state of an address family.
     #[inline]
     pub(crate) fn state<F: Family>(&self) -> &PerFamily<F> {
         F::select::<EachFamily>(&self.v4, &self.v6)
     }
 
-    /// Has the tables of services and servers resized, if their load asks for it.
+    /// Schedules a resize of the tables of services and servers if their load requires it.
     pub(crate) fn resize_later(&self) {
         let ServiceTables {
             services, dests, ..
@@ -166,20 +169,21 @@ impl Netns {
         }
     }
 
-    /// Lets a service's scheduler forget from time to time, if it remembers.
+    /// Schedules the periodic expiry of entries if the scheduler of `service` has any (LBLC,
+    /// LBLCR).
     pub(crate) fn sweep_later(&self, service: &Service) {
         if service.scheduler.needs_sweeps() {
             self.sweeper.schedule(sweep::PERIOD);
         }
     }
 
-    /// The statistics of the namespace.
+    /// Returns the statistics of the namespace. C: `ipvs->tot_stats`.
     #[inline]
     pub(crate) fn stats(&self) -> &Stats {
         &self.service_tables.stats.total
     }
 
-    /// The tables of connections, to be kept.
+    /// Returns counted references to the tables of connections.
     pub(crate) fn conn_tables(&self) -> ConnTables {
         ConnTables {
             v4: self.v4.tables(),
@@ -187,19 +191,19 @@ impl Netns {
         }
     }
 
-    /// Whether there may be one more connection, or template, at this moment.
+    /// Returns whether the namespace currently has fewer connections and templates than `conn_max`.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.conn_quota.taken() < self.conn_max()
     }
 
-    /// How many connections there may be, with templates.
+    /// Returns the largest number of connections and templates together (sysctl `conn_max`).
     #[inline]
     pub(crate) fn conn_max(&self) -> usize {
         usize::try_from(self.settings.conn_max.get()).unwrap_or(0)
     }
 
-    /// Returns the number of buckets for connections, as users are told.
+    /// Returns the number of buckets for connections, as shown to users.
     pub(crate) fn conn_table_size(&self) -> u32 {
         u32::try_from(conn_buckets(&self.v4.conns, &self.v6.conns)).unwrap_or(u32::MAX)
     }

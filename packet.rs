@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is known of a packet.
+//! Parsed packets, as the hooks pass them on.
 
 use crate::{
     family::Family,
@@ -11,7 +11,8 @@ use ipvs_core::{
     proto::Protocol, //
 };
 
-/// A packet, not a fragment, of a protocol that services are for.
+/// The parsed headers of a packet that is no fragment, of a protocol that services support. C:
+/// `struct ip_vs_iphdr`.
 pub(crate) struct Packet<F: Family> {
     pub(crate) header: F::Header,
     pub(crate) protocol: Protocol,
@@ -21,11 +22,11 @@ pub(crate) struct Packet<F: Family> {
     pub(crate) hash: u32,
 }
 
-/// An ICMP error, by where it is, and the header of the packet that it is about.
+/// An ICMP error: its offset, and the network header of the packet that it reports.
 #[derive(Clone, Copy)]
 pub(crate) struct IcmpError<'a, F: Family> {
-    /// Bytes from the network header to the ICMP header.
+    /// The offset of the ICMP header from the network header, in bytes.
     pub(crate) offset: usize,
-    /// The embedded header, right behind the ICMP header.
+    /// The embedded network header, which follows the ICMP header.
     pub(crate) embedded: &'a F::Header,
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The birth and death of a network namespace: makes all that there is for one, from the tables to the
-//! files that show them. C: `__ip_vs_init()`, `__ip_vs_cleanup_batch()`, `__ip_vs_dev_cleanup_batch()`.
+//! Creates and destroys the state of a network namespace, from the tables to the files that show
+//! them. C: `__ip_vs_init()`, `__ip_vs_cleanup_batch()`, `__ip_vs_dev_cleanup_batch()`.
 //!
-//! This is the only file that knows every part. `Documentation/locking.rst` has the states that a
-//! namespace goes through.
+//! This is the only file that depends on every part. `Documentation/locking.rst` describes the
+//! states that a namespace goes through.
 
 use crate::{
     conn::expire_nodest,
@@ -65,16 +65,16 @@ use linux::{
 
 static REGISTRY: Registry<Netns> = Registry::new();
 
-/// What namespaces have in common.
+/// The state shared by all namespaces.
 pub(crate) struct Common {
     v4: Caches<V4>,
     v6: Caches<V6>,
-    /// How many namespaces there have been (C: `ipvs_netns_cnt`).
+    /// The number of namespaces created so far (C: `ipvs_netns_cnt`).
     born: Atomic<u32>,
 }
 
 impl Common {
-    /// Makes it, without connections.
+    /// Makes the shared state, with empty caches.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             v4: Caches::new(c"ip_vs_conn", c"ip_vs_template")?,
@@ -84,7 +84,7 @@ impl Common {
     }
 }
 
-/// Returns how many connections a new namespace may have: as many as the first one may at present.
+/// Returns the initial `conn_max` of a namespace: the current value of the initial namespace.
 fn conn_max(net: &OwnNet) -> i32 {
     if net.is_init() {
         return CONN_MAX;

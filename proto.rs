@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The transport protocols: what packets tell, and how connections live by it.
+//! The transport protocols: reads their headers, and tracks the state of their connections.
 //!
 //! C: `ip_vs_proto.c`, `ip_vs_proto_tcp.c`, `ip_vs_proto_udp.c`.
 
@@ -48,24 +48,25 @@ const PROTO_AH: u8 = 51;
 /// `IPPROTO_SCTP`.
 const PROTO_SCTP: u8 = 132;
 
-/// Returns whether a packet of a protocol may hold another one that is yet to come here by itself: of
-/// any but those that the C module knows.
+/// Returns whether a packet of this IP protocol may be a tunnel, whose inner packet enters the
+/// hooks by itself later. `false` for the protocols that the C module handles.
 pub(crate) const fn may_be_tunnel(protocol: u8) -> bool {
     Protocol::from_number(protocol).is_none()
         && !matches!(protocol, PROTO_SCTP | PROTO_AH | PROTO_ESP)
 }
 
-/// What the transport header of a packet tells.
+/// The relevant fields of a packet's transport header.
 pub(crate) struct Transport {
     pub(crate) ports: Ports,
-    /// Flags of TCP; `None` for another protocol, and for a packet that ends before them.
+    /// The TCP flags; `None` for other protocols, and for an incomplete header.
     flags: Option<TcpFlags>,
-    /// Whether the whole header is there.
+    /// `true` if the packet contains the whole header; otherwise only the ports were read.
     pub(crate) complete: bool,
 }
 
 impl Transport {
-    /// Reads it, wherever it lies in the packet. `None` if not even the ports are there.
+    /// Reads the transport header, from the linear part or the fragments of `skb`. `None` if the
+    /// packet does not even contain the ports.
     #[inline]
     pub(crate) fn read(skb: &Skb, header: &impl Header, protocol: Protocol) -> Option<Self> {
         let offset = header.transport_at();
@@ -98,18 +99,20 @@ impl Transport {
         })
     }
 
-    /// Whether a client starts a connection with it; only TCP has a mark of it. C: `is_new_conn()`.
+    /// Returns whether the packet explicitly opens a new connection. Only TCP has a flag for that.
+    /// C: `is_new_conn()`.
     #[inline]
     pub(crate) fn is_new_conn(&self) -> bool {
         self.flags.is_some_and(TcpFlags::syn)
     }
 
-    /// Whether it resets a TCP connection.
+    /// Returns whether the packet resets a TCP connection.
     pub(crate) fn is_reset(&self) -> bool {
         self.flags.is_some_and(TcpFlags::rst)
     }
 
-    /// Whether a service takes it as the first packet of a connection.
+    /// Returns whether the packet may be scheduled as the first one of a connection. C: the checks
+    /// of `tcp_conn_schedule()` and `udp_conn_schedule()`.
     pub(crate) fn may_start(&self, protocol: Protocol, settings: &Settings) -> bool {
         match protocol {
             Protocol::Tcp => self
@@ -120,7 +123,9 @@ impl Transport {
     }
 }
 
-/// Moves a connection on by a packet: its state, whether it counts as active, and how long it lasts.
+/// Updates the state of a connection by a packet, counts the connection as active or inactive
+/// accordingly, and restarts its timer. C: `set_tcp_state()`, `udp_state_transition()`,
+/// `ip_vs_conn_put()`.
 #[inline]
 pub(crate) fn step<F: Family>(
     conn: &PublishedConn<F>,
@@ -151,7 +156,7 @@ pub(crate) fn step<F: Family>(
     restart_timer(conn, timeout(conn.protocol(), bits, &netns.timeouts));
 }
 
-/// Tells the template of a connection, if it has one, that its client is there.
+/// Marks the template of a connection, if it has one, as assured. C: `ip_vs_control_assure_ct()`.
 #[inline]
 fn assure_control<F: Family>(conn: &PublishedConn<F>) {
     if let Some(control) = conn.control() {
@@ -159,7 +164,7 @@ fn assure_control<F: Family>(conn: &PublishedConn<F>) {
     }
 }
 
-/// Returns how long a connection lasts without a packet, in ticks.
+/// Returns the idle timeout of a connection with these flags and state, in ticks.
 #[inline]
 pub(crate) fn timeout(protocol: Protocol, bits: Bits, timeouts: &Timeouts) -> u32 {
     match protocol {
@@ -173,7 +178,7 @@ fn tcp_state(bits: Bits) -> TcpState {
     TcpState::from_number(bits.state()).unwrap_or(TcpState::None)
 }
 
-/// C: `set_tcp_state()`.
+/// Returns the flags and state of a TCP connection after a packet. C: `set_tcp_state()`.
 #[inline]
 fn tcp_step(bits: Bits, table: Table, direction: Direction, flags: TcpFlags) -> Bits {
     let (direction, no_output) = direction.with_flag(bits.no_output());

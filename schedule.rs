@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! New connections: from a client's first packet to a server. C: `ip_vs_schedule()`.
+//! Creates connections: selects a service and a server for a client's first packet. C:
+//! `ip_vs_schedule()`.
 
 pub(crate) mod conn_out;
 mod persist;
@@ -49,25 +50,25 @@ use linux::{
     skb::Skb, //
 };
 
-/// How long a connection lasts until its protocol says something (C: `3 * HZ`).
+/// The timeout of a new connection until its protocol sets another one, in ticks (C: `3 * HZ`).
 const INITIAL_TIMEOUT: u32 = 3 * HZ;
 
-/// What came of a packet without a connection.
+/// The result of scheduling a packet that has no connection.
 pub(crate) enum Scheduled<'rcu, F: Family> {
-    /// It has one now.
+    /// A connection, new or just made by another packet.
     Conn(Skb, &'rcu PublishedConn<F>),
-    /// It has one for itself.
+    /// A connection for this packet alone.
     OnePacket(Skb, Conn<F>),
-    /// It gets none, and this is what becomes of it.
+    /// No connection; the verdict on the packet.
     Verdict(Verdict),
 }
 
-/// What a connection is made for.
+/// The kind of packet that a connection is made for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SchedTrigger {
-    /// A client's packet that has no connection.
+    /// A client's packet without a connection.
     Request,
-    /// A client's packet whose connection was ended just now, to make another one.
+    /// A client's packet whose old connection was ended in order to be replaced.
     Replacement,
     /// An ICMP error about a packet to the client.
     Error,
@@ -75,7 +76,7 @@ pub(crate) enum SchedTrigger {
     Server,
 }
 
-/// What is known of a packet that may get a connection.
+/// A packet to be scheduled.
 struct Request<'a, F: Family> {
     protocol: Protocol,
     flow: &'a Flow<F::Addr>,
@@ -84,7 +85,8 @@ struct Request<'a, F: Family> {
     trigger: SchedTrigger,
 }
 
-/// Finds a service for a packet, and a server for a new connection.
+/// Schedules a client's packet: finds its service, and makes a connection to a server of that. C:
+/// `tcp_conn_schedule()`, `udp_conn_schedule()`.
 pub(crate) fn request<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
@@ -107,8 +109,9 @@ pub(crate) fn request<'rcu, F: Family>(
     schedule(netns, skb, &request, rcu)
 }
 
-/// The same for an ICMP error about an answer, of which only the ports are sure to be there. `flow` is
-/// that of the request, `hash` its hash in the table of connections.
+/// Schedules an ICMP error about an answer, like a request of the opposite flow (sysctl
+/// `schedule_icmp`). `flow` is the flow of requests, `hash` its hash in the table of connections.
+/// Only the ports of the embedded packet are known, not its TCP flags.
 pub(crate) fn request_of_error<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
@@ -142,11 +145,11 @@ fn schedule<'rcu, F: Family>(
     if netns.settings.defence.drops_packet() {
         return Scheduled::Verdict(Verdict::Drop(skb));
     }
-    // An FTP server's data connection is made by its control connection, if at all.
+    // An FTP data connection belongs to a control connection, and is never scheduled by itself.
     if flow.src_port == FTPDATA {
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
-    // Nor is an answer of a server on this host a request.
+    // Answers of servers on this host are no requests.
     let is_of_this_host = skb.device().is_none_or(|device| device.is_loopback());
     if is_of_this_host && Conn::is_reply_of_service(&state.conns, request.hash, rcu, flow) {
         return Scheduled::Verdict(Verdict::Accept(skb));
@@ -190,8 +193,8 @@ fn schedule<'rcu, F: Family>(
     }
 }
 
-/// Returns whether each packet of a flow is scheduled by itself: those of UDP, if the service says so,
-/// or the server that this one goes to.
+/// Returns whether each packet of a flow is scheduled on its own: only for UDP, if the service or
+/// the selected server has the flag. C: `IP_VS_SVC_F_ONEPACKET`, `IP_VS_CONN_F_ONE_PACKET`.
 fn is_one_packet(service: &Service, dest: Option<&Dest>, protocol: Protocol) -> bool {
     match protocol {
         Protocol::Tcp => false,
@@ -199,7 +202,7 @@ fn is_one_packet(service: &Service, dest: Option<&Dest>, protocol: Protocol) -> 
     }
 }
 
-/// Gives a packet a connection for itself.
+/// Makes a connection for a single packet, or drops the packet if there is no room.
 fn one_packet<'rcu, F: Family>(
     netns: &Netns,
     service: Borrowed<'rcu, Service>,
@@ -213,8 +216,9 @@ fn one_packet<'rcu, F: Family>(
     }
 }
 
-/// Makes a connection for a packet, which is in no table and allocates nothing, and counts it. `None`
-/// if there is no room: it would be one more for as long as that takes.
+/// Makes and counts a connection for a single packet, which is in no table and needs no allocation.
+/// `None` if the namespace has `conn_max` connections already: the C module's connection would
+/// count as one more while the packet is sent.
 fn one_packet_conn<'rcu, F: Family>(
     netns: &Netns,
     service: Borrowed<'rcu, Service>,
@@ -229,7 +233,8 @@ fn one_packet_conn<'rcu, F: Family>(
     Some(conn)
 }
 
-/// Counts a new connection with a server of `service`.
+/// Counts a new connection in the statistics of its server, of `service` and of the namespace. C:
+/// `ip_vs_conn_stats()`.
 #[inline]
 fn count_connection<'rcu, F: Family>(
     netns: &Netns,
@@ -243,21 +248,22 @@ fn count_connection<'rcu, F: Family>(
     }
 }
 
-/// Returns what a scheduler needs to know of a packet.
+/// Returns the parameters of a packet for a scheduler.
 fn sched_request<F: Family>(request: &Request<'_, F>) -> SchedRequest {
     let flow = request.flow;
     SchedRequest {
         client: flow.src.into(),
         client_port: flow.src_port,
         target: match request.trigger {
-            // C's schedulers by destination take that of the embedded packet, which is the client.
+            // C's schedulers by destination use that of the embedded packet, which is the client.
             SchedTrigger::Error => flow.src.into(),
             _ => flow.dst.into(),
         },
     }
 }
 
-/// Makes a connection and counts it, or finds it made; says which.
+/// Makes a connection and counts it, unless another packet has just made it. Returns it, and `true`
+/// if it is new. `None` as for [`publish`].
 fn connect<'rcu, F: Family>(
     netns: &'rcu Netns,
     service: Borrowed<'rcu, Service>,
@@ -272,13 +278,15 @@ fn connect<'rcu, F: Family>(
     Some((conn, is_new))
 }
 
-/// Makes a connection; or finds that another packet has just made it, which the C module may make
-/// twice. Says which.
+/// Makes a connection and publishes it, unless another packet has just done so. Returns the
+/// connection, and `true` if it is new. `None` if there is no memory, or the namespace has
+/// `conn_max` connections already. (The C module may make such a connection twice.)
 ///
-/// A client's packet that has found no connection takes any that is there by now, whatever server
-/// that goes to. Otherwise there may be one that was there before, and is another server's: to be
-/// taken, it must go the same way as the new one. If it does not, there are two from then on. The
-/// client's packets find the newer one, as in the C module, and each server's answers their own.
+/// A client's packet for which no connection was found takes any that has been published meanwhile,
+/// whatever its server. For other triggers, there may be an older connection of the same flow with
+/// another server. It is used only if its server, port and forwarding method are those of the new
+/// one. Otherwise both connections exist from then on: the client's packets find the newer one, as
+/// in the C module, and the answers of each server find their own.
 fn publish<'rcu, F: Family>(
     netns: &'rcu Netns,
     new: NewConn<F>,
@@ -316,7 +324,12 @@ fn publish<'rcu, F: Family>(
     }
 }
 
-/// What becomes of a packet whose service has no server for it. C: `ip_vs_leave()`.
+/// Handles a packet whose service has no server for it. C: `ip_vs_leave()`.
+///
+/// With `cache_bypass`, a packet of a firewall mark service gets a connection that forwards it to
+/// its own destination, if that is a unicast address. Otherwise the packet is accepted if it
+/// matched an FTP service only as a possible data connection, and refused if not. An ICMP error
+/// never gets a connection, and is dropped instead of refused.
 #[cold]
 fn leave<'rcu, F: Family>(
     netns: &'rcu Netns,
@@ -336,7 +349,8 @@ fn leave<'rcu, F: Family>(
         || service.fwmark() == 0
         || !F::is_unicast(netns.net(), flow.dst)
     {
-        // By its address alone it may have come to a service of FTP, and be for others.
+        // It matched the FTP service as a possible data connection, but may be for another local
+        // service.
         return Scheduled::Verdict(if service.port() == FTPPORT && flow.dst_port != FTPPORT {
             Verdict::Accept(skb)
         } else if trigger == SchedTrigger::Error {
@@ -365,8 +379,8 @@ fn leave<'rcu, F: Family>(
     }
 }
 
-/// Tells the sender of a packet that nobody takes it: a client whose service has no server, a server
-/// whose client is gone.
+/// Drops a packet and sends an ICMP "port unreachable" error to its sender: a client whose service
+/// has no server, or a server whose connection is gone.
 pub(crate) fn refuse(mut skb: Skb, netns: &Netns) -> Verdict {
     icmp::send(&mut skb, netns.net(), Problem::PortUnreachable);
     Verdict::Drop(skb)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Flags and state of a connection, in one word. C: `IP_VS_CONN_F_*`, `cp->state`.
+//! The flags and the protocol state of a connection in one word. C: `IP_VS_CONN_F_*`, `cp->state`.
 
 use ipvs_core::{
     forward::FwdMethod,
@@ -15,20 +15,21 @@ use linux::atomic::{
     Relaxed, //
 };
 
-/// The connection is to be found in the table (C: `IP_VS_CONN_F_HASHED`).
+/// The connection is in the table and packets find it (C: `IP_VS_CONN_F_HASHED`).
 pub(super) const F_HASHED: u32 = 0x40;
 
-/// Nobody waited for its end: users never see this one.
+/// The connection was ended before its timeout, see [`super::expire_forced`]. Internal: not shown
+/// to users.
 pub(super) const F_FORCED: u32 = 1 << 23;
 
-/// Flags and protocol state of a connection, which change together.
+/// The flags and the protocol state of a connection, which change together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bits(pub(super) u32);
 
 impl Bits {
     const STATE_SHIFT: u32 = 24;
 
-    /// The protocol's number of the state.
+    /// Returns the state, as a number that its protocol defines.
     #[inline]
     pub(crate) const fn state(self) -> u16 {
         (self.0 >> Self::STATE_SHIFT) as u16
@@ -79,7 +80,7 @@ impl Bits {
     }
 }
 
-/// [`Bits`] that any packet of the connection may change.
+/// [`Bits`] that packets of the connection change concurrently.
 pub(super) struct AtomicBits(InlineAtomic<u32>);
 
 impl AtomicBits {
@@ -92,9 +93,10 @@ impl AtomicBits {
         Bits(self.0.load(Relaxed))
     }
 
-    /// Changes them by `change`, and says what they are now; `activity` is told if the connection
-    /// became active, or is no longer. Without a change nothing is written. Those of a connection
-    /// that ends change no more.
+    /// Applies `change` and returns the result. Calls `activity` with `true` if the connection
+    /// became active, with `false` if it became inactive.
+    ///
+    /// Writes nothing if nothing changes, or if the connection is ending.
     #[inline]
     pub(super) fn update(
         &self,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ends the connections of removed servers, if users want that (sysctl `expire_nodest_conn`). C:
+//! Ends the connections of removed servers if `expire_nodest_conn` is set. C:
 //! `ip_vs_expire_nodest_conn_flush()`.
 
 use crate::{
@@ -23,7 +23,7 @@ use linux::{
     },
 };
 
-/// Ends them all.
+/// The work item that ends all connections whose server is not available.
 pub(crate) struct Expiry(pub(crate) ConnTables);
 
 impl Run for Expiry {
@@ -35,7 +35,7 @@ impl Run for Expiry {
 }
 
 fn expire<F: Family>(tables: &Tables<F>) {
-    // First, so that those go with their connections that have some.
+    // Templates come first, so that those with connections end with their last one.
     let mut cursor = 0;
     loop {
         cursor = rcu::read(|rcu| {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long a connection or a template lasts, and how many packets it has had: what both have in common.
-//! C: `cp->timer`, `cp->in_pkts`.
+//! The deadline and the packet count that connections and templates have. C: `cp->timer`,
+//! `cp->in_pkts`.
 
 use ipvs_core::defence::FEW_PACKETS;
 use linux::{
@@ -13,15 +13,15 @@ use linux::{
     jiffies, //
 };
 
-/// The number at which [`PacketCount`] saturates: above [`FEW_PACKETS`] nothing is sampled by
-/// `drop_entry`, which is the only one to ask.
+/// The number at which [`PacketCount`] saturates. Only `drop_entry` reads the count, and it never
+/// samples a connection with more than [`FEW_PACKETS`].
 const MANY_PACKETS: u8 = FEW_PACKETS + 1;
 
-/// The number of packets of a client, up to [`MANY_PACKETS`].
+/// The number of packets received from the client, up to [`MANY_PACKETS`].
 pub(super) struct PacketCount(Atomic<u8>);
 
 impl PacketCount {
-    /// Makes it, without packets.
+    /// Makes a count of 0.
     pub(super) const fn new() -> Self {
         Self(Atomic::new(0))
     }
@@ -31,8 +31,8 @@ impl PacketCount {
         self.0.load(Relaxed)
     }
 
-    /// Counts a packet. Nothing is written once there are many; two that are counted at a time may
-    /// count as one.
+    /// Counts a packet. Writes nothing once the count has saturated; two packets that are counted
+    /// concurrently may count as one.
     #[inline]
     pub(super) fn add(&self) {
         let packets = self.0.load(Relaxed);
@@ -42,8 +42,8 @@ impl PacketCount {
     }
 }
 
-/// The tick at which the time of a connection or template is over. Its timer looks at it when it
-/// fires, so only a deadline that moves to an earlier tick has to touch the timer.
+/// The tick at which a connection or template expires. The timer reads it when it fires, so the
+/// timer itself needs to be modified only if the deadline moves to an earlier tick.
 pub(super) struct Deadline(InlineAtomic<usize>);
 
 impl Deadline {
@@ -53,7 +53,7 @@ impl Deadline {
         jiffies::now().wrapping_add(timeout as usize)
     }
 
-    /// Makes one that is `timeout` ticks away.
+    /// Makes a deadline `timeout` ticks from now.
     #[inline]
     pub(super) fn after(timeout: u32) -> Self {
         Self(InlineAtomic::new(Self::tick(timeout)))
@@ -65,18 +65,18 @@ impl Deadline {
         self.0.load(Relaxed)
     }
 
-    /// Returns how many ticks are left.
+    /// Returns the number of ticks left.
     pub(super) fn remaining(&self) -> usize {
         jiffies::left_until(self.get())
     }
 
-    /// Returns whether the time is over.
+    /// Returns whether the deadline has been reached.
     pub(super) fn is_over(&self) -> bool {
         !jiffies::after(self.get(), jiffies::now())
     }
 
-    /// Sets it `timeout` ticks away, written at most once a tick. Returns `true` if that is earlier
-    /// than before.
+    /// Moves the deadline to `timeout` ticks from now; writes only if the tick changes. Returns
+    /// `true` if the new deadline is earlier than the old one.
     #[inline]
     pub(super) fn restart(&self, timeout: u32) -> bool {
         let deadline = Self::tick(timeout);
@@ -88,14 +88,15 @@ impl Deadline {
         jiffies::after(old, deadline)
     }
 
-    /// Sets it `timeout` ticks away. Returns `true` if that is earlier than what it replaced, whoever
-    /// else sets it at the same time.
+    /// Moves the deadline to `timeout` ticks from now. Returns `true` if the new deadline is
+    /// earlier than the one that it replaced, also if it is set concurrently elsewhere.
     pub(super) fn replace(&self, timeout: u32) -> bool {
         let deadline = Self::tick(timeout);
         jiffies::after(self.0.xchg(deadline, Relaxed), deadline)
     }
 
-    /// Sets it `timeout` ticks away, whatever it was. For the timer itself, which goes on by it.
+    /// Moves the deadline to `timeout` ticks from now without a look at the old one. Only for the
+    /// timer's own handler, which rearms the timer by the new deadline.
     pub(super) fn set(&self, timeout: u32) {
         self.0.store(Self::tick(timeout), Relaxed);
     }

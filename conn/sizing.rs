@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How large the tables of connections and templates may be, and how they follow their load. The
-//! arithmetic is in [`ipvs_core::resize`]; `netns/tables.rs` has the work that does it.
+//! Size limits of the connection and template tables. The arithmetic is in [`ipvs_core::resize`];
+//! the work item that resizes the tables is in `netns/tables.rs`.
 
 use ipvs_core::resize::Limits;
 use linux::{
@@ -12,18 +12,19 @@ use linux::{
     table::Sizing, //
 };
 
-/// The smallest and the largest table of connections, as powers of two (C: `IP_VS_CONN_TAB_MIN_BITS`, `_MAX_BITS`).
+/// The smallest and the largest connection table, as powers of two (C: `IP_VS_CONN_TAB_MIN_BITS`,
+/// `IP_VS_CONN_TAB_MAX_BITS`).
 const TAB_BITS: core::ops::RangeInclusive<u32> = 8..=27;
 
-/// The largest table that has fewer connections than buckets, unless the user says how large it may
-/// be (C: `CONFIG_IP_VS_TAB_BITS`).
+/// The largest table, as a power of two, that may have more buckets than connections if the module
+/// parameter `conn_tab_bits` is 0 (C: `CONFIG_IP_VS_TAB_BITS`).
 const ROOMY_BITS: u32 = 12;
 
-/// The largest table that the user allows, or 0 if that is open.
+/// The largest table that the user allows, as a power of two; 0 for no limit of the user's.
 static MAX_BITS: Atomic<u32> = Atomic::new(0);
 
-/// Takes the module parameter `conn_tab_bits`: tables grow up to that, into the range that C allows;
-/// 0 leaves it open. When the module is loaded.
+/// Sets the largest table to the module parameter `conn_tab_bits`, clamped to the range of C; 0
+/// sets no limit. Called when the module is loaded.
 pub(crate) fn set_max_bits(bits: i32) {
     let bits = match u32::try_from(bits) {
         Ok(0) => 0,
@@ -33,7 +34,7 @@ pub(crate) fn set_max_bits(bits: i32) {
     MAX_BITS.store(bits, Relaxed);
 }
 
-/// Returns how large a table of connections or templates may be.
+/// Returns the size limits of a connection or template table.
 fn limits(min_bits: u32) -> Limits {
     let (max_sparse_bits, max_bits) = match MAX_BITS.load(Relaxed) {
         0 => (ROOMY_BITS, *TAB_BITS.end()),
@@ -46,7 +47,7 @@ fn limits(min_bits: u32) -> Limits {
     }
 }
 
-/// How a table of connections grows and shrinks.
+/// The sizes of a connection table by its load.
 pub(crate) const CONN_SIZING: Sizing = Sizing {
     initial_bits: *TAB_BITS.start(),
     wanted: |conns, bits, load_factor| {
@@ -54,10 +55,10 @@ pub(crate) const CONN_SIZING: Sizing = Sizing {
     },
 };
 
-/// The smallest table of templates, as a power of two.
+/// The smallest template table, as a power of two.
 const TEMPLATE_BITS: u32 = 6;
 
-/// How a table of templates grows and shrinks.
+/// The sizes of a template table by its load.
 pub(crate) const TEMPLATE_SIZING: Sizing = Sizing {
     initial_bits: TEMPLATE_BITS,
     wanted: |templates, bits, load_factor| {
@@ -65,7 +66,7 @@ pub(crate) const TEMPLATE_SIZING: Sizing = Sizing {
     },
 };
 
-/// Returns the number of buckets of a table of connections: at the start, and at most.
+/// Returns the initial and the largest number of buckets of a connection table.
 pub(crate) fn table_sizes() -> [usize; 2] {
     let Limits {
         min_bits, max_bits, ..

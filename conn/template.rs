@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Templates: which server the clients of a network go to. C: connections with
-//! `IP_VS_CONN_F_TEMPLATE`, `ip_vs_ct_in_get()`, `ip_vs_check_template()`.
+//! Persistence templates: the server that the clients of a network are assigned to. C: connections
+//! with `IP_VS_CONN_F_TEMPLATE`, `ip_vs_ct_in_get()`, `ip_vs_check_template()`.
 //!
-//! They are no connections here, and in a table of their own: packets of connections don't pass
-//! them. A connection that was made by one keeps it.
+//! Templates have a type and a table of their own, so the look-up of a connection never meets them.
+//! A connection holds a reference to the template that it was made from.
 //!
-//! A template whose time is over ends if it has no connection. Otherwise it gets another minute, and
-//! is one of a minute from then on, as in the C module. There, a template and a connection that are
-//! due at the same time end together: both timers are in one place of the kernel's timer wheel, which
-//! gives up the one that was armed last first, and that is the connection's. Here timers are armed at
-//! other times than deadlines are set, so a template that still has a connection waits until the C
-//! module's timer would have fired at the latest, and ends with its last connection up to then.
+//! A template without connections ends when its timeout expires. One with connections is extended
+//! by a minute, and has a timeout of a minute from then on, as in the C module.
+//!
+//! In the C module a template and a connection that are due at the same time end together: both
+//! timers are in one slot of the kernel's timer wheel, which runs the timer that was armed last
+//! first, and that is the connection's. Here timers are armed at other times than deadlines are
+//! set. Therefore a template that expires while it still has connections becomes overdue: it waits
+//! until the tick by which the C module's timer would have fired at the latest, and ends if its
+//! last connection ends before then.
 
 use super::lifetime::{
     Deadline,
@@ -60,73 +63,76 @@ use linux::{
     },
 };
 
-/// Where the clients of a network go for a service.
+/// The server that the clients of a network are assigned to for a persistent service.
 ///
-/// Packets read it under RCU; connections that it made keep it. What it is found by is constant.
+/// Packets read it under RCU; connections that were made from it hold a reference. The key and the
+/// persistence engine's data never change.
 pub(crate) struct Template<F: Family> {
     key: TemplateKey<F>,
     pe: Option<PeData>,
     dport: Be16,
     dest: Shared<Dest>,
-    /// Whether its service schedules packets one by one.
+    /// `true` if the service is scheduled packet by packet. C: `IP_VS_CONN_F_ONE_PACKET`.
     one_packet: bool,
-    /// Whether new connections may go by it.
+    /// `false` once [`Template::check`] has found the server unfit for new connections.
     valid: Atomic<bool>,
-    /// Whether a client has shown that it is there.
+    /// Set once a connection was established (TCP) or answered (UDP): the client exists. C:
+    /// `IP_VS_CTPL_S_ASSURED`.
     assured: Atomic<bool>,
-    /// Whether it ends with its last connection, since its server does not come back.
+    /// Set if the template must end with its last connection, since its server was removed.
     orphan: Atomic<bool>,
-    /// Set while its time is over and it waits for connections that may be due at the same time.
+    /// Set while the template has expired but waits for connections that may be due at the same
+    /// time.
     overdue: Atomic<bool>,
     packets: PacketCount,
-    /// Its connections, or [`ENDED`].
+    /// The number of connections, or [`ENDED`].
     conns: InlineAtomic<u32>,
-    /// How long it lasts after it was used, in ticks.
+    /// The timeout after the last use, in ticks.
     timeout: Atomic<u32>,
     deadline: Deadline,
 }
 
-/// Its time was over while it had no connection, and it gets none any more.
+/// The value of `conns` once the template has expired without connections: it accepts no new ones.
 const ENDED: u32 = u32::MAX;
 
-/// Extends a template that has a connection when its time is over; in ticks (C: `60 * HZ`).
+/// The extension of a template that has connections when it expires, in ticks (C: `60 * HZ`).
 const AGAIN: u32 = 60 * HZ;
 
-/// What a template is found by: the network and, in the place of the service's address and port, what
-/// [`crate::schedule`] says. The source port is 0.
+/// The look-up key of a template: the source is the client network with port 0, the destination is
+/// chosen by the `key` function of `schedule/persist.rs`.
 pub(crate) type TemplateKey<F> = Flow<<F as Family>::Addr>;
 
-/// The table of a namespace's templates of a family.
+/// The template table of a namespace for one address family.
 pub(crate) type TemplateTable<F> = expiring::Table<Template<F>>;
 
 /// A template in its table.
 pub(crate) type PublishedTemplate<F> = Expiring<Template<F>>;
 
-/// What is known when a template is made.
+/// The initial values of a template.
 pub(crate) struct NewTemplate<F: Family> {
     pub(crate) key: TemplateKey<F>,
-    /// What the service's persistence engine has found, which it is found by too.
+    /// The data of the service's persistence engine, which is part of the look-up key.
     pub(crate) pe: Option<PeData>,
     /// The server.
     pub(crate) dest: Shared<Dest>,
-    /// The server's port, as users see it.
+    /// The server's port, as shown to users.
     pub(crate) dport: Be16,
-    /// Whether its service schedules packets one by one.
+    /// `true` if the service is scheduled packet by packet.
     pub(crate) one_packet: bool,
-    /// How long it lasts after it was used, in ticks.
+    /// The timeout after the last use, in ticks.
     pub(crate) timeout: u32,
 }
 
-/// A template that does not end, since a connection is being made.
+/// A template that is in use while a connection is made from it: it does not end.
 pub(crate) struct TemplateRef<'rcu, F: Family>(&'rcu PublishedTemplate<F>);
 
 impl<'rcu, F: Family> TemplateRef<'rcu, F> {
-    /// The template.
+    /// Returns the template.
     pub(crate) fn get(&self) -> &'rcu PublishedTemplate<F> {
         self.0
     }
 
-    /// It lasts its time from now on.
+    /// Restarts the timeout. The template is no longer an orphan.
     pub(crate) fn restart(&self) {
         if self.0.orphan.load(Relaxed) {
             self.0.orphan.store(false, Relaxed);
@@ -134,7 +140,7 @@ impl<'rcu, F: Family> TemplateRef<'rcu, F> {
         restart(self.0, self.0.timeout());
     }
 
-    /// Leaves it in use by the connection that was made, until [`release`].
+    /// Transfers the use to the connection that was made, which ends it by [`release`].
     pub(crate) fn hand_over(self) {
         core::mem::forget(self);
     }
@@ -147,7 +153,7 @@ impl<F: Family> Drop for TemplateRef<'_, F> {
 }
 
 impl<F: Family> Template<F> {
-    /// The template with this key, if connections may go by it. Under RCU.
+    /// Finds a template that new connections may be made from. C: `ip_vs_ct_in_get()`.
     pub(crate) fn find<'rcu>(
         table: &TemplateTable<F>,
         rcu: ReadLocked<'rcu>,
@@ -160,12 +166,12 @@ impl<F: Family> Template<F> {
         })
     }
 
-    /// Makes a template; or finds that another packet has just made one that is as good: see
-    /// [`Template::check`]. Under RCU. `None` if that one has just ended.
+    /// Makes a template and publishes it. If another packet has just published one for the same key
+    /// that passes [`Template::check`], returns that one instead, or `None` if it has just ended.
     ///
     /// # Errors
     ///
-    /// There is no memory, or there are `most` connections in the namespace.
+    /// There is no memory, or the namespace already has `most` connections and templates.
     pub(crate) fn publish<'rcu>(
         table: &TableRef<Self>,
         rcu: ReadLocked<'rcu>,
@@ -193,7 +199,7 @@ impl<F: Family> Template<F> {
             orphan: Atomic::new(false),
             overdue: Atomic::new(false),
             packets: PacketCount::new(),
-            // In use by whoever gets it here.
+            // The user is the `TemplateRef` that is returned.
             conns: InlineAtomic::new(1),
             timeout: Atomic::new(timeout),
             deadline: Deadline::after(timeout),
@@ -205,15 +211,17 @@ impl<F: Family> Template<F> {
                 template.dest.bind_template();
                 Some(TemplateRef(template))
             }
-            // It may have ended by now: then the client's next packet makes another one.
+            // It may have ended by now. Then the client's next packet makes another one.
             Err(other) => begin(other),
         })
     }
 
-    /// Whether it is the one of that key, and may be asked where to go. One of a persistence engine
-    /// may even if its server was not there the last time: that may be back, and the dialogue is
-    /// still its own. C: `ip_vs_ct_in_get()`, and `ip_vs_sip_ct_match()`, which does not look at the
-    /// mark.
+    /// Returns whether the template has this key and may be used for new connections. A template
+    /// with data of a persistence engine may be used even after [`Template::check`] failed: the
+    /// server may be back, and the dialogue still belongs to it.
+    ///
+    /// C: the comparison in `ip_vs_ct_in_get()`; `ip_vs_sip_ct_match()`, which likewise accepts a
+    /// template that is no longer valid.
     fn takes(&self, key: &TemplateKey<F>, pe: Option<&PeData>) -> bool {
         self.key == *key
             && self.pe() == pe
@@ -221,22 +229,22 @@ impl<F: Family> Template<F> {
             && self.conns.load(Relaxed) != ENDED
     }
 
-    /// Its network, and what stands for its service.
+    /// Returns the look-up key.
     pub(crate) fn key(&self) -> &TemplateKey<F> {
         &self.key
     }
 
-    /// What its service's persistence engine has found.
+    /// Returns the data of the service's persistence engine. C: `cp->pe_data`.
     pub(crate) fn pe(&self) -> Option<&PeData> {
         self.pe.as_ref()
     }
 
-    /// The server.
+    /// Returns the server.
     pub(crate) fn dest(&self) -> &Shared<Dest> {
         &self.dest
     }
 
-    /// The server's port, as users see it: 0xffff if it was found unfit for new connections.
+    /// Returns the server's port as shown to users: 0xffff if [`Template::check`] has failed.
     pub(crate) fn dport(&self) -> Be16 {
         if self.valid.load(Relaxed) {
             self.dport
@@ -245,7 +253,7 @@ impl<F: Family> Template<F> {
         }
     }
 
-    /// The name of its state, as users see it.
+    /// Returns the name of the state, as shown to users.
     pub(crate) fn state_name(&self) -> &'static str {
         if self.is_assured() {
             "ASSURED"
@@ -254,8 +262,9 @@ impl<F: Family> Template<F> {
         }
     }
 
-    /// Whether new connections may go to its server, which must be `wanted` if there is one. If not,
-    /// none goes by it any more, unless it is one of a persistence engine and passes later. C:
+    /// Returns whether new connections may be made to the template's server, which must be `wanted`
+    /// if that is given. If not, marks the template invalid: it is not used for new connections any
+    /// more, except that a template of a persistence engine is checked again each time. C:
     /// `ip_vs_check_template()`.
     pub(crate) fn check(&self, settings: &Settings, wanted: Option<&Dest>) -> bool {
         let quiescent = settings.expire_quiescent_template.is_set() && self.dest.weight() == 0;
@@ -268,12 +277,13 @@ impl<F: Family> Template<F> {
         good
     }
 
-    /// Whether a client has shown that it is there.
+    /// Returns whether the template is assured: a connection was established (TCP) or answered
+    /// (UDP).
     pub(crate) fn is_assured(&self) -> bool {
         self.assured.load(Relaxed)
     }
 
-    /// A client has shown that it is there. C: `ip_vs_control_assure_ct()`.
+    /// Marks the template as assured. C: `ip_vs_control_assure_ct()`.
     #[inline]
     pub(crate) fn set_assured(&self) {
         if !self.is_assured() {
@@ -281,49 +291,51 @@ impl<F: Family> Template<F> {
         }
     }
 
-    /// Whether its service schedules packets one by one.
+    /// Returns whether the service is scheduled packet by packet.
     pub(crate) fn is_one_packet(&self) -> bool {
         self.one_packet
     }
 
-    /// Whether connections go by it.
+    /// Returns whether the template has connections.
     pub(crate) fn has_conns(&self) -> bool {
         self.conns.load(Relaxed) != 0
     }
 
-    /// Tells whether its time is over and it waits a little longer for its connections. Not if it was
-    /// restarted as the timer set the flag.
+    /// Returns whether the template has expired and waits for its connections. `false` if it was
+    /// restarted while the timer set the flag.
     fn is_overdue(&self) -> bool {
         self.overdue.load(Relaxed) && self.deadline.is_over()
     }
 
-    /// It ends with its last connection.
+    /// Makes the template end with its last connection.
     pub(crate) fn mark_orphan(&self) {
         self.orphan.store(true, Relaxed);
     }
 
-    /// Counts a packet that goes by it alone.
+    /// Counts a packet that was scheduled by the template without a connection in the table.
     pub(crate) fn count_packet(&self) {
         self.packets.add();
     }
 
-    /// How long it lasts after it was used, in ticks.
+    /// Returns the timeout after the last use, in ticks.
     pub(crate) fn timeout(&self) -> u32 {
         self.timeout.load(Relaxed)
     }
 
-    /// How many packets went by it one by one, as far as anyone asks.
+    /// Returns the number of packets counted by [`Template::count_packet`]; saturates, see
+    /// [`PacketCount`].
     pub(crate) fn packets(&self) -> u8 {
         self.packets.get()
     }
 
-    /// How many ticks are left to it.
+    /// Returns the number of ticks until the template expires.
     pub(crate) fn remaining(&self) -> usize {
         self.deadline.remaining()
     }
 }
 
-/// A connection is being made by a template. `None` if it has ended.
+/// Adds a user to a template from which a connection is being made. `None` if the template has
+/// ended.
 fn begin<F: Family>(template: &PublishedTemplate<F>) -> Option<TemplateRef<'_, F>> {
     let mut conns = template.conns.load(Relaxed);
     while conns != ENDED {
@@ -335,7 +347,7 @@ fn begin<F: Family>(template: &PublishedTemplate<F>) -> Option<TemplateRef<'_, F
     None
 }
 
-/// Lets it last `timeout` more ticks.
+/// Restarts the template's timer to expire in `timeout` ticks.
 fn restart<F: Family>(template: &PublishedTemplate<F>, timeout: u32) {
     let is_earlier = template.deadline.replace(timeout);
     let waited = template.overdue.load(Relaxed);
@@ -347,13 +359,18 @@ fn restart<F: Family>(template: &PublishedTemplate<F>, timeout: u32) {
     }
 }
 
-/// Ends a template as soon as possible, unless connections go by it.
+/// Ends a template as soon as possible, unless it has connections.
 pub(crate) fn expire_template<F: Family>(template: &PublishedTemplate<F>) {
     restart(template, 0);
 }
 
-/// A connection that went by a template has ended. The last one takes a template along whose time is
-/// over; and if it was cut off, one whose client has never shown that it is there. Any context.
+/// Removes a connection from its template. If it was the last one, ends the template if that is
+/// overdue or an orphan; and also if the connection was `forced` to end and the template is not
+/// assured. C: `ip_vs_control_del()`.
+///
+/// # Context
+///
+/// Any.
 pub(super) fn release<F: Family>(template: &PublishedTemplate<F>, forced: bool) {
     let left = template.conns.fetch_sub(1, Full).wrapping_sub(1);
     let ends = template.orphan.load(Relaxed) || template.is_overdue();
@@ -362,7 +379,7 @@ pub(super) fn release<F: Family>(template: &PublishedTemplate<F>, forced: bool) 
     }
 }
 
-/// Keeps the template of a connection.
+/// A connection's reference to its template.
 pub(crate) type Control<F> = EntryRef<Template<F>>;
 
 fn hash<F: Family>(key: &TemplateKey<F>, pe: Option<&PeData>, seed: &Seed) -> u32 {
@@ -388,7 +405,8 @@ impl<F: Family> expiring::Entry for Template<F> {
         }
     }
 
-    /// Not while it has connections: those keep their client at its server.
+    /// Returns `false` while the template has connections: the clients of those stay at their
+    /// server. Each such attempt makes the template overdue, or extends it if it already was.
     fn may_end(&self) -> bool {
         if self.conns.cmpxchg(0, ENDED, Full).is_ok() {
             return true;

@@ -57,7 +57,7 @@ impl Handler for Ipvs {
     const VERSION: u32 = FAMILY_VERSION as u32;
     const RESV_START_OP: u8 = IPVS_CMD_FLUSH + 1;
 
-    /// The same as [`COMMAND_POLICY`] in the form that the kernel requires.
+    /// The policies of [`COMMAND_POLICY`] in the kernel's form.
     const POLICY: &'static [Policy] = &[
         Policy::UNSPEC,
         Policy::NESTED,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The work of the defence against floods: once a second it looks whether memory is low, and drops
-//! connections if that is wanted. C: `defense_work_handler()`, `ip_vs_random_dropentry()`.
+//! The work item of the defence against floods: checks the available memory once a second, and
+//! drops connections while `drop_entry` is on. C: `defense_work_handler()`,
+//! `ip_vs_random_dropentry()`.
 
 use crate::{
     conn::{
@@ -46,23 +47,24 @@ use linux::{
     },
 };
 
-/// Looks at the memory once a second, while a defence may be wanted.
+/// The work item, which runs once a second while any defence mode is not 0.
 pub(crate) struct DefenceWork {
     settings: Arc<Settings>,
     timeouts: Arc<Timeouts>,
     conns: ConnTables,
-    /// Of the connections with one packet and more, how many are spared until one is dropped.
+    /// For each packet count from 1, the number of connections with that count up to the next one
+    /// to drop (C: `dropentry_counters`).
     spared: [Atomic<u8>; FEW_PACKETS as usize],
 }
 
-/// Ticks from one look at the memory to the next.
+/// The interval of the work item, in ticks (C: `DEFENSE_TIMER_PERIOD`).
 pub(crate) const PERIOD: usize = HZ as usize;
 
-/// Ticks that a connection must have been idle for to be dropped.
+/// The idle time in ticks before which [`DefenceWork::is_sampled`] never drops a connection.
 const LONG_IDLE: u32 = 60 * HZ;
 
 impl DefenceWork {
-    /// Makes the work of a namespace.
+    /// Makes the work item of a namespace.
     pub(crate) fn new(settings: Arc<Settings>, timeouts: Arc<Timeouts>, conns: ConnTables) -> Self {
         Self {
             settings,
@@ -72,7 +74,8 @@ impl DefenceWork {
         }
     }
 
-    /// Drops connections that are not worth much, in one part of 32 of a table, at random.
+    /// Drops expendable connections and templates in 1/32 of the buckets, from a random one on. C:
+    /// `ip_vs_random_dropentry()`.
     fn drop_entries<F: Family>(&self, tables: &Tables<F>) {
         let mut random = [0; size_of::<usize>()];
         random::fill(&mut random);
@@ -101,8 +104,8 @@ impl DefenceWork {
         }
     }
 
-    /// Templates without connections are worth much if a client has shown that it is there; those for
-    /// packets one by one, if many came.
+    /// Returns whether a template without connections may be dropped: if it is not assured, or, for
+    /// a service that is scheduled packet by packet, if it is sampled like a connection.
     fn is_expendable_template<F: Family>(&self, template: &PublishedTemplate<F>) -> bool {
         if template.is_one_packet() {
             let idle = idle(template.timeout(), template.remaining());
@@ -126,7 +129,8 @@ impl DefenceWork {
         }
     }
 
-    /// C: `todrop_entry()`.
+    /// Returns whether a connection that has been idle for `idle` ticks and received `packets`
+    /// packets is to be dropped. C: `todrop_entry()`.
     fn is_sampled(&self, idle: usize, packets: u8) -> bool {
         if idle < LONG_IDLE as usize {
             return false;
@@ -141,7 +145,7 @@ impl DefenceWork {
     }
 }
 
-/// Returns how many ticks something has been idle for, if it lasts `timeout` after its last packet.
+/// Returns the idle time in ticks of an entry with this timeout and remaining time.
 fn idle(timeout: u32, remaining: usize) -> usize {
     (timeout as usize).saturating_sub(remaining)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IPv4, as [`Family`] wants it.
+//! The implementation of [`Family`] for IPv4.
 
 use super::{
     Defrag,
@@ -56,7 +56,7 @@ use linux::{
     },
 };
 
-/// The longest IPv4 header.
+/// The length of the longest IPv4 header, in bytes.
 const MAX_HEADER_LEN: usize = 60;
 
 impl Header for Ipv4Header {
@@ -108,8 +108,8 @@ impl Header for Ipv4Header {
     }
 }
 
-/// Computes the checksum of a header with options anew: where the packet came in, this host may have
-/// written itself into a record of the route. `false` if there is no memory for it.
+/// Recomputes the checksum of a header with options: on input, this host may have added its address
+/// to a record route option. `false` if there is no memory for a copy.
 #[cold]
 fn correct_checksum(skb: &mut Skb) -> bool {
     let Some(header) = V4::header(skb) else {
@@ -144,7 +144,8 @@ impl Family for V4 {
     fn look_up(net: &Net, addr: Be32, mode: Mode, with_source: bool) -> Result<Found<Rtable>> {
         let lookup = Lookup {
             known_next_hop: mode.known_nh,
-            // Where nobody remembers the source address, it is not worth a second look-up.
+            // Binding the source address takes a second look-up, which is useless if the caller
+            // does not use it.
             bind_source: mode.connect && with_source,
         };
         route::output(net, Ipv4Addr::from(addr.to_bytes()), lookup)
@@ -160,7 +161,7 @@ impl Family for V4 {
         Ipv4Header::parse_header(skb.network()).ok()
     }
 
-    /// Its options are not looked at.
+    /// Reads the header without its options, which may be truncated.
     fn embedded(skb: &Skb, at: usize) -> Option<Ipv4Header> {
         let fixed: [u8; MIN_HEADER_LEN] = skb.header(at)?;
         let mut padded = [0; MAX_HEADER_LEN];
@@ -172,7 +173,8 @@ impl Family for V4 {
         let Some(skb) = defrag(skb, net, user) else {
             return Defrag::Kept;
         };
-        // What has been put together has a sound header; otherwise it is freed.
+        // A reassembled packet has a valid header. If it has not, it is dropped here, which frees
+        // it.
         match Self::header(&skb) {
             Some(header) => Defrag::Whole(skb, header),
             None => Defrag::Kept,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IPv6, as [`Family`] wants it.
+//! The implementation of [`Family`] for IPv6.
 
 use super::{
     Defrag,
@@ -53,13 +53,13 @@ use linux::{
     },
 };
 
-/// The least MTU that IPv6 knows (RFC 8200).
+/// The smallest MTU of a link with IPv6, in bytes (RFC 8200).
 const MIN_MTU: u32 = 1280;
 
 /// `::1`.
 const LOOPBACK: Be128 = Be128::new(1);
 
-/// A packet as the parser reads it.
+/// Access to a packet's bytes for the parser.
 struct Bytes<'a>(&'a Skb);
 
 impl PacketBytes for Bytes<'_> {
@@ -170,7 +170,8 @@ impl Family for V6 {
         Ipv6Header::parse(&Bytes(skb), at)
     }
 
-    /// Netfilter does it, as there are services (see [`linux::netfilter::Defrag6`]).
+    /// Reassembles nothing: netfilter did so before the hooks, since there are services (see
+    /// [`linux::netfilter::Defrag6`]).
     fn gather(skb: Skb, header: Ipv6Header, _net: &Net, _user: DefragUser) -> Defrag<Ipv6Header> {
         if header.is_later_fragment() {
             Defrag::Alone(skb)
@@ -193,7 +194,7 @@ impl Family for V6 {
         Some(())
     }
 
-    /// There is none.
+    /// Does nothing: the IPv6 header has no checksum.
     fn update_checksum(_bytes: &mut [u8]) {}
 
     fn is_error(icmp: &IcmpHeader) -> bool {
@@ -250,13 +251,14 @@ impl Family for V6 {
             .is_some_and(decrement_hop_limit)
     }
 
-    /// There is nothing to correct.
+    /// Does nothing: the IPv6 header has no checksum.
     #[inline]
     fn correct_header(_skb: &mut Skb) -> bool {
         true
     }
 
-    /// What came in fragments may leave in such as were not longer.
+    /// Compares the longest received fragment with the MTU if the packet was reassembled: it is
+    /// sent in fragments of that size again.
     #[inline]
     fn fits(skb: &Skb, mtu: u32) -> Fits {
         let fits = match skb.ipv6_frag_max_size() {

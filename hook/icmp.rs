@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ICMP errors about packets of connections. C: `ip_vs_out_icmp()`, `ip_vs_in_icmp()`, and those for
-//! IPv6.
+//! ICMP errors about packets of connections. C: `ip_vs_out_icmp()`, `ip_vs_in_icmp()`,
+//! `ip_vs_out_icmp_v6()`, `ip_vs_in_icmp_v6()`.
 
 use super::{
     icmp_tunnel,
@@ -46,15 +46,15 @@ use linux::{
     skb::Skb, //
 };
 
-/// Why there is nothing to be found by an embedded packet.
+/// The reason why no connection can be looked up for an embedded packet.
 pub(super) enum Unreadable {
-    /// There are no services for its protocol, or it has no ports.
+    /// Services do not support its protocol, or it has no ports.
     OfNoService,
-    /// It is cut off before its ports.
+    /// It is truncated before its ports.
     Cut,
 }
 
-/// The packet of a connection that an error is about.
+/// The headers of the packet that an ICMP error embeds.
 pub(super) struct InnerHeader<F: Family> {
     pub(super) header: F::Header,
     protocol: Protocol,
@@ -62,7 +62,8 @@ pub(super) struct InnerHeader<F: Family> {
 }
 
 impl<F: Family> InnerHeader<F> {
-    /// Reads it at `offset`, wherever it lies in the packet.
+    /// Reads the headers at `offset` bytes from the network header of `skb`, from the linear part
+    /// or the fragments.
     pub(super) fn read(skb: &Skb, offset: usize) -> Result<Self, Unreadable> {
         let header = F::embedded(skb, offset)
             .filter(|header| !header.is_later_fragment())
@@ -80,7 +81,7 @@ impl<F: Family> InnerHeader<F> {
         })
     }
 
-    /// The flow that it travelled in.
+    /// Returns the flow of the embedded packet, in the direction that it was sent in.
     pub(super) fn flow(&self) -> Flow<F::Addr> {
         Flow {
             protocol: self.protocol.number(),
@@ -92,14 +93,14 @@ impl<F: Family> InnerHeader<F> {
     }
 }
 
-/// An ICMP packet of any kind.
+/// Handles an ICMP message of any type.
 pub(super) fn packet<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict {
     if !header.is_fragment() {
         return whole(cx, skb, header);
     }
     match cx.gather(skb, header) {
         Defrag::Whole(skb, header) => whole(cx, skb, header),
-        // IPv6: in a fragment whose other ones nobody waits for, since it is in another one.
+        // IPv6: a fragment inside another one, which netfilter has not reassembled.
         Defrag::Alone(skb) => Verdict::Drop(skb),
         Defrag::Kept => Verdict::Stolen,
     }
@@ -116,7 +117,7 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
     if !F::is_error(&icmp) {
         return cx.of_no_service(skb, header.protocol());
     }
-    // One that still says that it is a fragment (IPv6) can't be an error: these are never cut.
+    // Still marked as a fragment (IPv6) and yet an error: ICMPv6 errors are never fragmented.
     if header.is_fragment() {
         return Verdict::Drop(skb);
     }
@@ -141,7 +142,7 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
         Err(_) => return Verdict::Accept(skb),
     };
     let state = cx.state();
-    // An error travels against the packet that it embeds.
+    // The error is sent in the direction opposite to that of the packet that it embeds.
     let flow = embedded.flow().reversed();
     let hash = flow.hash(&state.conn_key);
     let found = Conn::find(&state.conns, hash, cx.rcu, &flow);
@@ -164,7 +165,8 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
     }
 }
 
-/// An error from the server's side about a request. C: `handle_response_icmp()`.
+/// Passes an error from the server's side, about a request, on to the client. C:
+/// `handle_response_icmp()`.
 fn from_server<F: Family>(
     cx: &Context<'_, F>,
     mut skb: Skb,
@@ -183,7 +185,7 @@ fn from_server<F: Family>(
     Verdict::Accept(skb)
 }
 
-/// An error from the client's side about an answer.
+/// Sends an error from the client's side, about an answer, to the server.
 fn from_client<F: Family>(
     cx: &Context<'_, F>,
     mut skb: Skb,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ICMP errors about packets that went into a tunnel: they come to this host, which is the tunnel's
-//! beginning, and concern the client, whose packet is in it. C: `ip_vs_in_icmp()`, which does so for
-//! IPv4 in IPv4 alone.
+//! ICMP errors about packets that were sent through a tunnel. They are addressed to this host, the
+//! sender of the tunnel packet, and are relayed to the client, which sent the packet inside. C:
+//! `ip_vs_in_icmp()`, which does so only for tunnels over IPv4 with IPv4 inside.
 
 use super::{
     icmp::InnerHeader,
@@ -46,35 +46,36 @@ use linux::{
     skb::Skb, //
 };
 
-/// An error about a packet that is possibly that of a tunnel.
+/// An ICMP error about a packet that may be a tunnel packet.
 #[derive(Clone, Copy)]
 pub(super) struct Error<F: Family> {
-    /// The offset of the ICMP header.
+    /// The offset of the ICMP header from the network header, in bytes.
     pub(super) offset: usize,
     pub(super) icmp: IcmpHeader,
-    /// The header of the tunnel, right behind the ICMP header.
+    /// The embedded outer header of the tunnel, which follows the ICMP header.
     pub(super) outer: F::Header,
 }
 
 impl<F: Family> Error<F> {
-    /// The offset of the header of the tunnel.
+    /// Returns the offset of the outer header of the tunnel.
     fn outer_at(&self) -> usize {
         self.offset.saturating_add(HEADER_LEN)
     }
 
-    /// The offset of what comes after it.
+    /// Returns the offset of the header that follows the outer header.
     fn between_at(&self) -> usize {
         self.outer_at().saturating_add(self.outer.transport_at())
     }
 
-    /// Whether it may be about the packet of a tunnel; that of an IP tunnel can't be any other's.
+    /// Returns whether the embedded packet is an IP-in-IP packet, which, unlike UDP or GRE, can't
+    /// be anything but a tunnel packet.
     fn is_about_ip_tunnel(&self) -> bool {
         matches!(self.outer.protocol(), PROTO_IPIP | PROTO_IPV6)
     }
 }
 
-/// Passes an error on to the client whose packet was in a tunnel. An error about another packet is
-/// given back.
+/// Relays an error to the client whose packet was in a tunnel. Returns an error about any other
+/// packet as `Err`.
 #[inline]
 pub(super) fn packet<F: Family>(
     cx: &Context<'_, F>,
@@ -105,7 +106,8 @@ fn of_tunnel<F: Family>(cx: &Context<'_, F>, skb: Skb, error: &Error<F>) -> Resu
     }
 }
 
-/// What there is between the header of the tunnel and the packet in it, if it is a tunnel to a server.
+/// Reads the encapsulation between the outer header of the tunnel and the packet inside. `None` if
+/// this is no tunnel to a server.
 fn look_into<F: Family>(cx: &Context<'_, F>, skb: &Skb, error: &Error<F>) -> Option<Encap> {
     let at = error.between_at();
     let (between, port, is_like): (_, _, fn(Tunnel) -> bool) = match error.outer.protocol() {
@@ -131,7 +133,7 @@ fn look_into<F: Family>(cx: &Context<'_, F>, skb: &Skb, error: &Error<F>) -> Opt
     is_tunnel_end(dests, error.outer.dst().into(), port, is_like, cx.rcu).then_some(between)
 }
 
-/// An error about a packet of family `I` in a tunnel to a server.
+/// Handles an error about a packet of family `I` in a tunnel to a server.
 fn concerns<F: Family, I: Family>(
     cx: &Context<'_, F>,
     mut skb: Skb,
@@ -142,7 +144,7 @@ fn concerns<F: Family, I: Family>(
     let Ok(inner) = InnerHeader::<I>::read(&skb, inner_at) else {
         return Verdict::Accept(skb);
     };
-    // The packet in the tunnel is a request, and embedded in the direction that it travelled in.
+    // The packet in the tunnel is a request, so its flow is that of the connection.
     let flow = inner.flow();
     let state = cx.netns.state::<I>();
     let Some(Found::Request(conn)) =
@@ -153,15 +155,18 @@ fn concerns<F: Family, I: Family>(
     if !skb.checksum_is_valid(error.offset, F::PROTO_ICMP) {
         return Verdict::Drop(skb);
     }
-    // Without memory, or if the packet is shorter than its headers say, nobody is told.
+    // Without memory, or if the packet is shorter than its headers say, no error is relayed.
     let _ = relay(cx, &mut skb, error, &inner, between, conn);
     skb.consume();
     Verdict::Stolen
 }
 
-/// Makes the packet in the tunnel the packet, and tells its sender what the error says. What a packet
-/// of the other family must be told is not the same: its sender hears of a path MTU with the next
-/// packet that is too long.
+/// Strips the outer headers, and relays the error to the sender of the packet inside. For "too big"
+/// errors, updates the path MTU to the server, and reports the MTU that is left inside the tunnel.
+/// `None` if nothing was relayed.
+///
+/// If the packet inside is of the other family, nothing is relayed, since its error messages
+/// differ: the sender learns the path MTU with its next packet that is too long.
 fn relay<F: Family, I: Family>(
     cx: &Context<'_, F>,
     skb: &mut Skb,
@@ -196,14 +201,15 @@ fn relay<F: Family, I: Family>(
     Some(())
 }
 
-/// How much of an MTU of the way through the tunnel is left for the packet in it.
+/// Returns the MTU for packets inside the tunnel, in bytes: `mtu`, or that of the cached route to
+/// the server, less `overhead`. Without the subtraction if less than the minimum MTU would be left.
 fn inner_mtu<F: Family, I: Family>(
     cx: &Context<'_, F>,
     conn: &Conn<I>,
     mtu: u32,
     overhead: u32,
 ) -> u32 {
-    // What routing has made of it counts.
+    // Routing may have adjusted the reported MTU: use that of the route.
     let mtu = conn
         .dest()
         .and_then(|dest| dest.routes.of::<F>().get(cx.netns.net(), cx.rcu))

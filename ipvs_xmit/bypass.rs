@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Forwards packets to their own destination, where no cache server is available (`cache_bypass`).
+//! Forwards packets to their own destination because no cache server is available (`cache_bypass`).
 //!
 //! C: `ip_vs_bypass_xmit()`, `ip_vs_bypass_xmit_v6()`.
 
@@ -21,7 +21,7 @@ use linux::{
     skb::Skb, //
 };
 
-/// Sends a packet to its own destination.
+/// Forwards a packet to its own destination.
 #[inline(never)]
 pub(super) fn bypass_xmit<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>) -> Verdict {
     let Some(header) = F::header(&skb) else {

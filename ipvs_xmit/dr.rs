@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Forwards packets as they are to the server, which has the virtual address too.
+//! Forwards packets unchanged to the server, which has the virtual address too (direct routing).
 //!
 //! C: `ip_vs_dr_xmit()`, `ip_vs_dr_xmit_v6()`.
 
@@ -21,7 +21,7 @@ use linux::{
     skb::Skb, //
 };
 
-/// The server is the next hop, whatever the packet's destination.
+/// The routing mode: the server is the next hop, whatever the packet's destination.
 const DIRECT: Mode = Mode {
     known_nh: true,
     ..Mode::ANY

@@ -40,8 +40,9 @@ use linux::{
     xfrm, //
 };
 
-/// Sends an ICMP error about an answer to the server of its connection: translates it if that is the
-/// method, and otherwise leaves it to the method's own transmitter.
+/// Sends an ICMP error about an answer to the server of its connection: for NAT translates it,
+/// otherwise uses the transmitter of the forwarding method. C: `ip_vs_icmp_xmit()`,
+/// `ip_vs_icmp_xmit_v6()`.
 pub(crate) fn icmp_xmit<F: Family>(
     mut skb: Skb,
     conn: &Conn<F>,
@@ -59,7 +60,7 @@ pub(crate) fn icmp_xmit<F: Family>(
             return xmit(skb, &cx, error.offset);
         }
     }
-    // What is being forwarded can't be turned to this host any more.
+    // On FORWARD it is too late to deliver the packet locally.
     let mode = match hook {
         HookNum::Forward => Mode::NON_LOCAL,
         HookNum::LocalIn | HookNum::LocalOut => Mode::REDIRECT,
@@ -77,12 +78,13 @@ pub(crate) fn icmp_xmit<F: Family>(
     send_or_cont(skb, &cx, is_local)
 }
 
-/// Makes an ICMP error of the server, or of a router next to it, one about the virtual service, and
-/// finds its way to the client anew.
+/// Translates an ICMP error from the server, or from a router on the path to it, into one from the
+/// virtual service, and routes it to the client again. C: the translation in
+/// `handle_response_icmp()`.
 ///
 /// # Errors
 ///
-/// If the packet is to be dropped.
+/// The packet can't be translated or routed, and must be dropped.
 pub(crate) fn snat_icmp<F: Family>(
     skb: &mut Skb,
     conn: &Conn<F>,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Translates addresses and ports, of requests here and of answers for the hooks; the translation
-//! itself is in `proto/nat.rs`.
+//! Network address translation: sends requests to the server, and translates answers for the hooks.
+//! The changes to the packet itself are in `proto/nat.rs`.
 //!
 //! C: `ip_vs_nat_xmit()`, the translation in `handle_response()`.
 
@@ -41,7 +41,7 @@ use linux::{
     xfrm, //
 };
 
-/// Sends a request to the server, as if the client had addressed that.
+/// Translates the destination of a request to the server, and sends it.
 #[inline]
 pub(super) fn nat_xmit<F: Family>(
     mut skb: Skb,
@@ -58,12 +58,12 @@ pub(super) fn nat_xmit<F: Family>(
     send_or_cont(skb, cx, is_local)
 }
 
-/// Finds the way for a packet that will be translated, and makes room for the link header there.
-/// Whether it leads to this host.
+/// Routes a packet that will be translated, and makes room for the link-layer header of its device.
+/// Returns `true` if the server is this host.
 ///
 /// # Errors
 ///
-/// If the packet must not be sent; see [`Unsent::verdict`].
+/// The packet must not be sent; see [`Unsent::verdict`].
 #[inline]
 pub(super) fn route<F: Family>(
     skb: &mut Skb,
@@ -73,8 +73,8 @@ pub(super) fn route<F: Family>(
     let conn = cx.conn;
     let is_local = take_out_rt(skb, cx, conn.dest(), conn.daddr(), mode)?;
 
-    // What comes from the network must not reach what listens on the loopback address. A packet to
-    // this host has the route that it came with.
+    // A packet from another host must not reach a loopback address. A packet to this host still has
+    // its original route.
     if is_local && F::is_loopback(conn.daddr()) && F::is_from_outside(skb, cx.rcu) {
         return Err(Unsent::Dropped);
     }
@@ -87,7 +87,8 @@ pub(super) fn route<F: Family>(
     Ok(is_local)
 }
 
-/// Sends a translated packet, or lets it go on to this host.
+/// Sends a translated packet, or accepts it if the server is this host. C:
+/// `ip_vs_nat_send_or_cont()`.
 #[inline]
 pub(super) fn send_or_cont<F: Family>(
     mut skb: Skb,
@@ -99,7 +100,7 @@ pub(super) fn send_or_cont<F: Family>(
     skb.set_ignore_df();
     skb.set_ipvs_property();
     skb.set_untracked();
-    // The socket that the packet was taken to be for is the right one only if nothing changed.
+    // The socket found by early demux is the right one only if the destination is unchanged.
     if !is_local || conn.vport() != conn.dport() || conn.vaddr() != conn.daddr() {
         drop_early_demux_sk(&mut skb);
     }
@@ -111,8 +112,12 @@ pub(super) fn send_or_cont<F: Family>(
     Verdict::Stolen
 }
 
-/// Makes a server's answer one of the virtual service, and finds its way to the client anew. If
-/// that fails, the packet is to be freed.
+/// Translates the source of a server's answer to the virtual service, and routes the packet to the
+/// client again. C: the translation in `handle_response()`.
+///
+/// # Errors
+///
+/// The packet can't be translated or routed, and must be dropped.
 #[inline]
 pub(crate) fn snat<F: Family>(
     skb: &mut Skb,
@@ -125,7 +130,8 @@ pub(crate) fn snat<F: Family>(
     reroute(skb, netns, hook)
 }
 
-/// Finds the way to the client anew for an answer, since its new source address may matter.
+/// Routes a translated answer to the client again if `snat_reroute` is set, since the route may
+/// depend on the source address. C: `ip_vs_route_me_harder()`.
 #[inline]
 pub(super) fn reroute(skb: &mut Skb, netns: &Netns, hook: HookNum) -> Result<(), Untranslatable> {
     // On LOCAL_IN the client is on this host.
@@ -135,7 +141,7 @@ pub(super) fn reroute(skb: &mut Skb, netns: &Netns, hook: HookNum) -> Result<(),
     if netns.settings.snat_reroute.is_set() {
         return route::reroute(netns.net(), skb).map_err(|_| Untranslatable);
     }
-    // The route stays, but the policies that it met were those for the packet before translation.
+    // The route stays, but its IPsec policies were looked up before the translation.
     if xfrm::has_output_policies(netns.net()) {
         xfrm::forward(skb).map_err(|_| Untranslatable)?;
     }

@@ -8,7 +8,7 @@ use linux::{
     skb::Skb, //
 };
 
-/// Lets a packet go on to this host as it is.
+/// Accepts a packet unchanged for delivery on this host.
 pub(super) fn null_xmit(skb: Skb) -> Verdict {
     accept(skb)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The way to the server, and whether a packet may take it.
+//! Routes packets to the server, and checks whether they may be sent there.
 //!
 //! C: `__ip_vs_get_out_rt()`, `__ip_vs_get_out_rt_v6()`.
 
@@ -47,7 +47,7 @@ use linux::{
     },
 };
 
-/// A route of a server's cache, or of this packet's own.
+/// A route from a server's cache, or one that was looked up for this packet only.
 pub(super) enum RouteRef<'rcu, R: Route> {
     Cached(&'rcu R),
     Own(Owned<R>),
@@ -66,7 +66,7 @@ impl<R: Route> Deref for RouteRef<'_, R> {
 }
 
 impl<'rcu, R: Route> RouteRef<'rcu, R> {
-    /// Sends a packet that way.
+    /// Sets the route of a packet.
     #[inline]
     pub(super) fn give_to(self, skb: &mut Skb, rcu: ReadLocked<'rcu>) {
         match self {
@@ -76,18 +76,18 @@ impl<'rcu, R: Route> RouteRef<'rcu, R> {
     }
 }
 
-/// Why a packet is not sent.
+/// The reason why a packet is not sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unsent {
-    /// Its sender was told, as far as it may be.
+    /// The packet is dropped. Its sender was sent an ICMP error if there is one for the reason.
     Dropped,
-    /// Its source is this host's loopback address, but its server is another host. Nothing will
-    /// ever get there, so that its sender need not try again.
+    /// The packet has a loopback source address, but its server is another host. No such packet can
+    /// ever be sent, so the sending socket gets `ECONNREFUSED`.
     Refused,
 }
 
 impl Unsent {
-    /// Ends the packet.
+    /// Returns the verdict, after freeing a packet that is dropped.
     #[cold]
     pub(super) fn verdict(self, skb: Skb) -> Verdict {
         match self {
@@ -97,25 +97,25 @@ impl Unsent {
     }
 }
 
-/// The way that was found for a packet.
+/// The result of routing a packet.
 pub(super) enum OutRoute<'rcu, D: Family> {
-    /// It ends at this host. The packet keeps the route that it had.
+    /// The server is this host. The packet keeps the route that it has.
     Local,
-    /// It leads to another.
+    /// The server is another host.
     Out {
-        /// The route; the packet does not have it yet.
+        /// The route, which has not been set in the packet yet.
         route: RouteRef<'rcu, D::Route>,
-        /// The source address for what this host itself sends that way.
+        /// The source address of this host for that route.
         source: D::Addr,
     },
 }
 
-/// Gives a packet the route to the server of its connection, or to `daddr` if there is none, and says
-/// whether that is this host.
+/// Routes a packet to the server of its connection, or to `daddr` if there is none, and sets its
+/// route. Returns `true`, and leaves the route as it is, if that is this host.
 ///
 /// # Errors
 ///
-/// If it must not be sent; see [`Unsent::verdict`].
+/// The packet must not be sent; see [`Unsent::verdict`].
 #[inline(never)]
 pub(super) fn take_out_rt<F: Family>(
     skb: &mut Skb,
@@ -133,12 +133,13 @@ pub(super) fn take_out_rt<F: Family>(
     }
 }
 
-/// Finds the route to the server of a packet's connection, which is of family `D`, or to `daddr` if
-/// there is none.
+/// Routes a packet to the server of its connection, which is of family `D`, or to `daddr` if there
+/// is none. Decrements the packet's time to live, checks its length, and applies IPsec policies. C:
+/// `__ip_vs_get_out_rt()`, `__ip_vs_get_out_rt_v6()`.
 ///
 /// # Errors
 ///
-/// If the packet must not be sent; see [`Unsent::verdict`].
+/// The packet must not be sent; see [`Unsent::verdict`].
 #[inline(always)]
 pub(super) fn get_out_rt<'rcu, F: Family, D: Family>(
     skb: &mut Skb,
@@ -178,11 +179,12 @@ pub(super) fn get_out_rt<'rcu, F: Family, D: Family>(
     Ok(OutRoute::Out { route, source })
 }
 
-/// Lets a packet meet the IPsec policies for what it will be when it is sent along `route`, between
-/// `ends` if it is tunnelled: gives the way that it has to go, or `None` if it must not be sent.
+/// Looks up the IPsec policies for the packet as it will be sent along `route`: translated, or
+/// tunnelled with `ends` as source and destination. Returns the route to use, or `None` if the
+/// packet must not be sent.
 ///
-/// They come before the MTU is looked at, since IPsec leaves less of it, and the sender is to be
-/// told of the packet as it sent it.
+/// Called before the MTU is checked, because IPsec reduces it, and before the packet is changed,
+/// because an ICMP error must embed the packet as its sender sent it.
 #[cold]
 #[inline(never)]
 fn meet_policies<'rcu, F: Family, D: Family>(
@@ -206,8 +208,8 @@ fn meet_policies<'rcu, F: Family, D: Family>(
             },
         }
     } else if cx.is_icmp {
-        // For errors there is more to it, which needs them as they will be sent. Those that will be
-        // translated meet policies after that.
+        // The policy look-up for an ICMP error also considers the embedded packet, and needs the
+        // error as it will be sent. One that will be translated is looked up after that.
         if cx.conn.fwd_method() == FwdMethod::Masq {
             return Some(route);
         }
@@ -228,7 +230,7 @@ fn meet_policies<'rcu, F: Family, D: Family>(
     }
 }
 
-/// The route, and the source address of this host for it.
+/// A route, and the source address of this host for it.
 type LookedUp<'rcu, D> = (
     RouteRef<'rcu, <D as Family>::Route>,
     <<D as Family>::Route as Route>::Addr,
@@ -261,8 +263,9 @@ fn ip_addr(addr: impl Address) -> IpAddr {
     addr.into()
 }
 
-/// Whether a packet would get from the network to this host or the other way round where it must
-/// not.
+/// Returns whether the server's location conflicts with `mode` or the packet: the server is this
+/// host but the packet's route is not, without `redirect`; the server is another host but the
+/// packet has a loopback source; or `mode` excludes it. C: `crosses_local_route_boundary()`.
 #[inline(always)]
 fn crosses_local_route_boundary<F: Family>(
     skb: &Skb,
@@ -278,8 +281,8 @@ fn crosses_local_route_boundary<F: Family>(
     }
 }
 
-/// What becomes of a packet that must not get from the network to this host or the other way round.
-/// One without a device is of this host, on LOCAL_OUT.
+/// Returns the reason for a packet that [`crosses_local_route_boundary`]. A packet without a device
+/// is on LOCAL_OUT and was sent by this host.
 #[cold]
 fn crossing<F: Family>(skb: &Skb, cx: &Context<'_, '_, F>, to_local: bool) -> Unsent {
     if !to_local && !cx.is_icmp && skb.device().is_none() && F::is_from_loopback(skb) {
@@ -289,7 +292,8 @@ fn crossing<F: Family>(skb: &Skb, cx: &Context<'_, '_, F>, to_local: bool) -> Un
     }
 }
 
-/// Counts down the packet's time to live, or tells its sender that it has run out.
+/// Decrements the packet's time to live, or sends an ICMP error to its sender if it has run out.
+/// Returns `false` if the packet must be dropped. C: `decrement_ttl()`.
 #[inline(always)]
 fn count_down<F: Family>(skb: &mut Skb, cx: &Context<'_, '_, F>) -> bool {
     if !F::has_hops(skb) {
@@ -305,7 +309,9 @@ fn out_of_hops<F: Family>(skb: &mut Skb, cx: &Context<'_, '_, F>) {
     icmp::send(skb, cx.net, Problem::TimeToLiveExceeded);
 }
 
-/// Whether the way takes a packet of that length, or may fragment it; if not, its sender was told.
+/// Returns whether the packet fits into the route's MTU, or may be fragmented. If not, sends an
+/// ICMP error to its sender, unless the packet is an ICMP error itself or the MTU is too small for
+/// any tunnel packet. C: `maybe_update_pmtu()`, `ensure_mtu_is_adequate()`.
 #[inline(always)]
 fn fits<F: Family, D: Family>(
     skb: &mut Skb,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the transmitters have in common: what they know beside the packet, and how a packet leaves.
+//! The code shared by the transmitters: their context, and sending a packet. C:
+//! `ip_vs_send_or_cont()`.
 
 use crate::{
     conn::Conn,
@@ -18,19 +19,19 @@ use linux::{
     skb::Skb, //
 };
 
-/// What all transmitters need to know beside the packet.
+/// The context of a transmitter: everything but the packet.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a, 'rcu, F: Family> {
     pub(super) conn: &'a Conn<F>,
     pub(super) net: &'a Net,
     pub(super) settings: &'a Settings,
     pub(super) rcu: ReadLocked<'rcu>,
-    /// Whether the packet is an ICMP error, about which no other may be sent.
+    /// `true` if the packet is an ICMP error, for which no ICMP error may be sent.
     pub(super) is_icmp: bool,
 }
 
 impl<'a, 'rcu, F: Family> Context<'a, 'rcu, F> {
-    /// Makes it for a packet of `conn`.
+    /// Makes the context for a packet of `conn`.
     #[inline]
     pub(super) fn new(
         conn: &'a Conn<F>,
@@ -48,17 +49,17 @@ impl<'a, 'rcu, F: Family> Context<'a, 'rcu, F> {
     }
 }
 
-/// Lets a packet go on, to this host.
+/// Accepts a packet for delivery on this host, marked as handled by IPVS.
 pub(super) fn accept(mut skb: Skb) -> Verdict {
     skb.set_ipvs_property();
     skb.set_untracked();
     Verdict::Accept(skb)
 }
 
-/// Sends a packet, changed or not, along the route that it has by now.
+/// Sends a packet along the route that was set in it.
 #[inline]
 pub(super) fn send<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>) -> Verdict {
-    // Not to be fragmented without a chance to say so: its sender was told the MTU already.
+    // The MTU has been checked already, and the sender told if needed: do not check DF again.
     skb.set_ignore_df();
     skb.set_ipvs_property();
     skb.set_untracked();
@@ -68,8 +69,8 @@ pub(super) fn send<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>) -> Verdict 
     Verdict::Stolen
 }
 
-/// Takes a packet that came in from the local socket that it was taken to be for: that may be in
-/// TIME-WAIT, and what sends packets expects full sockets.
+/// Detaches a received packet from the local socket that early demux found: it may be in TIME-WAIT,
+/// and the output path expects full sockets. C: `ip_vs_drop_early_demux_sk()`.
 #[inline]
 pub(super) fn drop_early_demux_sk(skb: &mut Skb) {
     if skb.device().is_some() {
@@ -77,7 +78,7 @@ pub(super) fn drop_early_demux_sk(skb: &mut Skb) {
     }
 }
 
-/// Forgets what held for a packet only where it came in.
+/// Clears the checksum status and the timestamp that are valid only for reception.
 #[inline]
 pub(super) fn prepare_forward(skb: &mut Skb) {
     skb.forward_checksum();

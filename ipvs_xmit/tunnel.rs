@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Forwards packets inside of others, of whichever family each is.
+//! Forwards packets through tunnels (IP, GUE or GRE), with any combination of inner and outer
+//! family.
 //!
 //! C: `ip_vs_tunnel_xmit()`, `ip_vs_tunnel_xmit_v6()`.
 
@@ -47,15 +48,15 @@ use linux::{
     },
 };
 
-/// How a packet is tunnelled.
+/// The parameters of encapsulating a packet.
 struct How {
     tunnel: Tunnel,
     encapsulation: Encapsulation,
-    /// Bytes between both IP headers.
+    /// The length of the headers between both IP headers, in bytes.
     between: usize,
 }
 
-/// Sends a packet to the server, which takes the outer header off.
+/// Encapsulates a packet and sends it to the server, which decapsulates it.
 #[inline(never)]
 pub(super) fn tunnel_xmit<F: Family>(skb: Skb, cx: &Context<'_, '_, F>) -> Verdict {
     match cx.conn.server_addr() {
@@ -64,7 +65,8 @@ pub(super) fn tunnel_xmit<F: Family>(skb: Skb, cx: &Context<'_, '_, F>) -> Verdi
     }
 }
 
-/// Apart, so that a tunnel through IPv4 pays nothing for the room that it takes.
+/// Sends through a tunnel over IPv6. Not inlined, so that tunnels over IPv4 do not pay for its
+/// stack frame.
 #[inline(never)]
 fn xmit_to6<F: Family>(skb: Skb, cx: &Context<'_, '_, F>, server: Be128) -> Verdict {
     xmit_to::<F, V6>(skb, cx, server)
@@ -79,7 +81,7 @@ fn xmit_to<F: Family, D: Family>(
     let tunnel = cx.conn.dest().map_or(Tunnel::Ipip, Dest::tunnel);
     let encapsulation = encapsulation(tunnel);
     let between = encapsulation.len(skb.summed() == Summed::Partial);
-    // To the server, from an address of this host.
+    // The outer header needs a source address of this host.
     let mode = Mode {
         connect: true,
         tunnel: Some(between),
@@ -102,7 +104,7 @@ fn xmit_to<F: Family, D: Family>(
     }
 }
 
-/// What there is between the outer and the inner header.
+/// Returns the encapsulation between the outer and the inner header.
 #[inline]
 fn encapsulation(tunnel: Tunnel) -> Encapsulation {
     match tunnel {
@@ -120,7 +122,8 @@ fn encapsulation(tunnel: Tunnel) -> Encapsulation {
     }
 }
 
-/// Puts the outer headers around a packet. `None` if there is no memory for it.
+/// Prepends the outer headers to a packet, and sets its route. Frees the packet and returns `None`
+/// if there is no memory. C: `ip_vs_prepare_tunneled_skb()`.
 #[inline]
 fn encapsulate<'rcu, F: Family, D: Family>(
     mut skb: Skb,

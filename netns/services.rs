@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The services and servers of a namespace, how packets find them, and the work that fits their tables
-//! to their load. C: `ip_vs_service_find()`, `svc_table`, `rs_table`.
+//! The services and servers of a namespace, their look-up for packets, and the work item that
+//! resizes their tables. C: `ip_vs_service_find()`, `svc_table`, `rs_table`.
 
 use crate::{
     family::Family,
@@ -46,40 +46,43 @@ use linux::{
     },
 };
 
-/// Where FTP servers send data from (C: `FTPDATA`).
+/// The source port of active FTP data connections (C: `FTPDATA`).
 pub(crate) const FTPDATA: Be16 = Be16::new(20);
 
-/// Where FTP servers listen (C: `FTPPORT`).
+/// The port of FTP control connections (C: `FTPPORT`).
 pub(crate) const FTPPORT: Be16 = Be16::new(21);
 
-/// How many services of a family there are of each kind: lets packets skip a search.
+/// The numbers of services of an address family, by kind. A packet skips the look-up of a kind of
+/// which there is none.
 #[derive(Default)]
 pub(crate) struct ServiceCounts {
-    /// By firewall mark.
+    /// Services by firewall mark (C: `ipvs->fwm_services`).
     fwmark: Atomic<u32>,
-    /// By address.
+    /// All services by address (C: `ipvs->nonfwm_services`).
     addr: Atomic<u32>,
-    /// By address, with port 0.
+    /// Services by address with port 0, which take all ports (C: `ipvs->nullsvc_counter`).
     any_port: Atomic<u32>,
-    /// By address, with the port of FTP, whose data connections go to others.
+    /// Services by address with the port of FTP, whose data connections use other ports (C:
+    /// `ipvs->ftpsvc_counter`).
     ftp: Atomic<u32>,
-    /// With a persistence engine, which makes connections of servers' packets.
+    /// Services with a persistence engine, which makes connections for packets from servers (C:
+    /// `ipvs->conn_out_counter`).
     conn_out: Atomic<u32>,
 }
 
 impl ServiceCounts {
-    /// Returns whether there is none.
+    /// Returns whether the family has no service.
     pub(crate) fn none(&self) -> bool {
         self.fwmark.load(Relaxed) == 0 && self.addr.load(Relaxed) == 0
     }
 
-    /// Returns whether servers' packets may make connections.
+    /// Returns whether packets from servers may make connections.
     #[inline]
     pub(crate) fn any_conn_out(&self) -> bool {
         self.conn_out.load(Relaxed) != 0
     }
 
-    /// Returns the counters that a service with this key counts for.
+    /// Returns the counters that include a service with this key.
     fn counters(&self, key: &ServiceKey) -> (&Atomic<u32>, Option<&Atomic<u32>>) {
         match *key {
             ServiceKey::Fwmark { .. } => (&self.fwmark, None),
@@ -94,7 +97,7 @@ impl ServiceCounts {
         }
     }
 
-    /// Counts a service in; `has_pe` says whether it has a persistence engine.
+    /// Adds a service to the counters; `has_pe` says whether it has a persistence engine.
     pub(crate) fn add(&self, key: &ServiceKey, has_pe: bool) {
         let (counter, also) = self.counters(key);
         counter.fetch_add(1, Relaxed);
@@ -104,7 +107,7 @@ impl ServiceCounts {
         self.change_pe(false, has_pe);
     }
 
-    /// Counts a service out.
+    /// Removes a service from the counters; `had_pe` says whether it has a persistence engine.
     pub(crate) fn remove(&self, key: &ServiceKey, had_pe: bool) {
         let (counter, also) = self.counters(key);
         counter.fetch_sub(1, Relaxed);
@@ -114,7 +117,7 @@ impl ServiceCounts {
         self.change_pe(had_pe, false);
     }
 
-    /// Counts a service that may have got or lost its persistence engine.
+    /// Updates the counters for a service that may have gained or lost its persistence engine.
     pub(crate) fn change_pe(&self, had_pe: bool, has_pe: bool) {
         match (had_pe, has_pe) {
             (false, true) => _ = self.conn_out.fetch_add(1, Relaxed),
@@ -124,19 +127,19 @@ impl ServiceCounts {
     }
 }
 
-/// Services and servers, and what all of them count for.
+/// The services and servers of a namespace, and its statistics.
 #[pin_data]
 pub(crate) struct ServiceTables {
     /// The services.
     #[pin]
     pub(crate) services: Table<Service>,
-    /// The servers of all services, to be found without a walk, and those in the trash.
+    /// The servers of all services, hashed for look-up, and those in the trash.
     #[pin]
     pub(crate) dests: Table<Dest>,
-    /// What they all count for.
+    /// The statistics of the namespace.
     #[pin]
     pub(crate) stats: NetnsStats,
-    /// What services are hashed with.
+    /// The key of the hash function for services.
     key: HashKey,
 }
 
@@ -154,7 +157,8 @@ const fn limits(min_bits: u32) -> Limits {
 /// The smallest table of services, as a power of two (C: `IP_VS_SVC_TAB_MIN_BITS`).
 const SERVICE_BITS: u32 = 4;
 
-/// Without services the table starts over: the C module has none then.
+/// The sizes of the service table. Without services it returns to its initial size, as the C module
+/// frees its table then.
 const SERVICE_SIZING: Sizing = Sizing {
     initial_bits: SERVICE_BITS,
     wanted: |services, bits, load_factor| match services {
@@ -188,7 +192,8 @@ impl ServiceTables {
         key.hash(&self.key)
     }
 
-    /// Returns the service with exactly this key. Under RCU.
+    /// Finds the service with exactly this key. C: `__ip_vs_service_find()`,
+    /// `__ip_vs_svc_fwm_find()`.
     #[inline]
     pub(crate) fn find_service<'rcu>(
         &self,
@@ -198,7 +203,7 @@ impl ServiceTables {
         self.find_hashed(key, self.hash(key), rcu)
     }
 
-    /// Returns the service with exactly this key, whose hash is known. Under RCU.
+    /// Finds the service with exactly this key, whose `hash` is already known.
     pub(crate) fn find_hashed<'rcu>(
         &self,
         key: &ServiceKey,
@@ -209,9 +214,14 @@ impl ServiceTables {
             .find(rcu, hash, |service, _| service.key() == key)
     }
 
-    /// Finds the service for a packet of a family with `counts` services: by its firewall mark, by
-    /// its address and port, by its address and the port of FTP, whose data connections may go to
-    /// any that needs no privilege, by its address alone. Under RCU.
+    /// Finds the service for a packet of an address family with `counts` services. Tries, in this
+    /// order:
+    ///
+    /// - the packet's firewall mark,
+    /// - its destination address and port,
+    /// - its destination address and the port of FTP, for TCP to the FTP data port or to an
+    /// unprivileged port: it may be an FTP data connection,
+    /// - its destination address with port 0.
     ///
     /// C: `ip_vs_service_find()`.
     #[inline]
@@ -261,14 +271,15 @@ impl ServiceTables {
     }
 }
 
-/// Fits the tables of services and servers to their load, and to the load factor that is set.
+/// The work item that resizes the tables of services and servers by their load and the sysctl
+/// `svc_lfactor`. C: `svc_resize_work_handler()`.
 pub(crate) struct ServiceTablesResize {
     service_tables: Arc<ServiceTables>,
     settings: Arc<Settings>,
 }
 
 impl ServiceTablesResize {
-    /// Makes the work of `service_tables`.
+    /// Makes the work item for `service_tables`.
     pub(crate) fn new(service_tables: Arc<ServiceTables>, settings: Arc<Settings>) -> Self {
         let new = Self {
             service_tables,
@@ -287,7 +298,7 @@ impl ServiceTablesResize {
 impl Run for ServiceTablesResize {
     fn run(&self) -> Next {
         self.take_load_factor();
-        // Without memory a table stays as it is, longer chains and all.
+        // Without memory the table keeps its size, and its chains grow longer.
         let _ = self.service_tables.services.resize();
         let _ = self.service_tables.dests.resize();
         Next::Done

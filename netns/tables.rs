@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The connections and templates of a namespace, in tables of each family, and the work that fits
-//! those to their load.
+//! The connection and template tables of a namespace, and the work item that resizes them.
 
 use super::services::ServiceCounts;
 use crate::{
@@ -45,14 +44,14 @@ use linux::{
     },
 };
 
-/// The tables of a family in a namespace.
+/// Counted references to the tables of an address family in a namespace.
 pub(crate) struct Tables<F: Family> {
     pub(crate) conns: TableRef<Conn<F>>,
     pub(crate) templates: TableRef<Template<F>>,
 }
 
 impl<F: Family> Tables<F> {
-    /// Returns how many connections there are, as users count them: with templates.
+    /// Returns the number of connections and templates together, as shown to users.
     #[inline]
     pub(crate) fn count(&self) -> usize {
         self.conns.count().saturating_add(self.templates.count())
@@ -68,26 +67,27 @@ impl<F: Family> Clone for Tables<F> {
     }
 }
 
-/// The tables of both families in a namespace.
+/// Counted references to the tables of both address families in a namespace.
 #[derive(Clone)]
 pub(crate) struct ConnTables {
     pub(crate) v4: Tables<V4>,
     pub(crate) v6: Tables<V6>,
 }
 
-/// Returns the number of buckets for connections, as users are told: that of the larger table.
+/// Returns the number of buckets for connections, as shown to users: that of the larger table.
 pub(crate) fn conn_buckets(v4: &ConnTable<V4>, v6: &ConnTable<V6>) -> usize {
     v4.size().max(v6.size())
 }
 
-/// Fits the tables of connections and templates to their load, and to the load factor that is set.
+/// The work item that resizes the connection and template tables of an address family by their load
+/// and the sysctl `conn_lfactor`. C: `conn_resize_work_handler()`.
 pub(crate) struct ConnResize<F: Family> {
     tables: Tables<F>,
     settings: Arc<Settings>,
 }
 
 impl<F: Family> ConnResize<F> {
-    /// Makes the work of `tables`.
+    /// Makes the work item for `tables`.
     pub(crate) fn new(tables: Tables<F>, settings: Arc<Settings>) -> Self {
         let new = Self { tables, settings };
         new.take_load_factor();
@@ -105,8 +105,8 @@ impl<F: Family> Run for ConnResize<F> {
     fn run(&self) -> Next {
         self.take_load_factor();
         let Tables { conns, templates } = &self.tables;
-        // Without memory a table stays as it is, longer chains and all, until the next try. C waits as
-        // long, but tries for each new connection too.
+        // Without memory a table keeps its size, and its chains grow longer, until the next try. C
+        // waits as long, but tries for each new connection too.
         let resized = [conns.resize(), templates.resize()];
         if resized.iter().any(Result::is_err) {
             return Next::Retry(1);
@@ -115,22 +115,22 @@ impl<F: Family> Run for ConnResize<F> {
         if self.tables.count() == 0 && !unbalanced {
             return Next::Done;
         }
-        // So that they shrink again.
+        // Check again later, so that the tables shrink when connections end.
         Next::After(2 * HZ as usize)
     }
 }
 
-/// What a namespace has for each family. Fields are dropped in this order.
+/// The state of an address family in a namespace. Fields are dropped in this order.
 pub(crate) struct PerFamily<F: Family> {
-    /// Resizes the tables.
+    /// The work item that resizes the tables.
     pub(crate) conn_resize: Arc<Work<ConnResize<F>>>,
     /// The connections.
     pub(crate) conns: TableRef<Conn<F>>,
-    /// Where the clients of persistent services go.
+    /// The templates of persistent services.
     pub(crate) templates: TableRef<Template<F>>,
-    /// What connections are hashed with.
+    /// The key of the hash function for connections.
     pub(crate) conn_key: HashKey,
-    /// How many services there are.
+    /// The numbers of services.
     pub(crate) service_counts: ServiceCounts,
 }
 
@@ -142,7 +142,11 @@ impl ForEach for EachFamily {
 }
 
 impl<F: Family> PerFamily<F> {
-    /// Makes empty tables, whose entries come from `caches` and count for `quota`.
+    /// Makes empty tables, whose entries are allocated from `caches` and counted in `quota`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new(
         caches: &Caches<F>,
         quota: &Arc<Quota>,
@@ -170,7 +174,12 @@ impl<F: Family> PerFamily<F> {
         })
     }
 
-    /// Creates the caches that connections come from, and templates if there will be any. May sleep.
+    /// Creates the slab cache for connections, and with `persistent` that for templates, unless
+    /// they exist.
+    ///
+    /// # Context
+    ///
+    /// May sleep.
     ///
     /// # Errors
     ///
@@ -183,7 +192,7 @@ impl<F: Family> PerFamily<F> {
         Ok(())
     }
 
-    /// Returns its tables, to be kept.
+    /// Returns counted references to the tables.
     pub(crate) fn tables(&self) -> Tables<F> {
         Tables {
             conns: self.conns.clone(),
@@ -192,14 +201,15 @@ impl<F: Family> PerFamily<F> {
     }
 }
 
-/// The caches that the connections and templates of a family come from, in all namespaces.
+/// The slab caches for connections and templates of an address family, shared by all namespaces. C:
+/// `ip_vs_conn_cachep`.
 pub(crate) struct Caches<F: Family> {
     conns: Arc<slab::Cache<PublishedConn<F>>>,
     templates: Arc<slab::Cache<PublishedTemplate<F>>>,
 }
 
 impl<F: Family> Caches<F> {
-    /// Makes caches of these names, without anything in them.
+    /// Makes caches with these names. The slabs themselves are created by [`PerFamily::prepare`].
     pub(crate) fn new(conns: &'static CStr, templates: &'static CStr) -> Result<Self> {
         Ok(Self {
             conns: Arc::pin_init(slab::Cache::new(conns), GFP_KERNEL)?,

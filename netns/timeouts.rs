@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long connections last without a packet, by protocol and state. C: `timeout_table` of
-//! `struct ip_vs_proto_data`.
+//! The timeouts of idle connections, by protocol and state. C: `timeout_table` of `struct
+//! ip_vs_proto_data`.
 
 use ipvs_core::{
     tcp,
@@ -15,14 +15,14 @@ use linux::{
     jiffies::HZ, //
 };
 
-/// Timeouts by state, in ticks.
+/// The timeouts of idle connections, in ticks.
 pub(crate) struct Timeouts {
     tcp: [Atomic<u32>; tcp::STATES],
     udp: Atomic<u32>,
 }
 
 impl Timeouts {
-    /// Makes those of a new namespace: the protocols' defaults.
+    /// Makes the timeouts of a new namespace, which are the protocols' defaults.
     pub(crate) fn new() -> Self {
         Self {
             tcp: tcp::DEFAULT_TIMEOUTS.map(|secs| Atomic::new(secs.wrapping_mul(HZ))),
@@ -30,7 +30,7 @@ impl Timeouts {
         }
     }
 
-    /// Returns that of a TCP state, in ticks.
+    /// Returns the timeout of a TCP state, in ticks.
     #[inline]
     pub(crate) fn tcp(&self, state: tcp::TcpState) -> u32 {
         self.tcp
@@ -38,20 +38,20 @@ impl Timeouts {
             .map_or(0, |ticks| ticks.load(Relaxed))
     }
 
-    /// Returns that of UDP, in ticks.
+    /// Returns the timeout of UDP, in ticks.
     #[inline]
     pub(crate) fn udp(&self) -> u32 {
         self.udp.load(Relaxed)
     }
 
-    /// Sets that of a TCP state, in seconds.
+    /// Sets the timeout of a TCP state to `secs` seconds.
     pub(crate) fn set_tcp(&self, state: tcp::TcpState, secs: u32) {
         if let Some(ticks) = self.tcp.get(usize::from(state.number())) {
             ticks.store(secs.wrapping_mul(HZ), Relaxed);
         }
     }
 
-    /// Sets that of UDP, in seconds.
+    /// Sets the timeout of UDP to `secs` seconds.
     pub(crate) fn set_udp(&self, secs: u32) {
         self.udp.store(secs.wrapping_mul(HZ), Relaxed);
     }

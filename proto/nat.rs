@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Translating a packet of a connection: addresses, ports and checksums.
+//! Translates a packet of a connection: addresses, ports and checksums.
 //!
-//! C: `tcp_dnat_handler()`, `tcp_snat_handler()`, those of UDP, `ip_vs_nat_icmp()`.
+//! C: `tcp_dnat_handler()`, `tcp_snat_handler()`, `udp_dnat_handler()`, `udp_snat_handler()`,
+//! `ip_vs_nat_icmp()`.
 
 use crate::{
     conn::Conn,
@@ -39,12 +40,13 @@ use linux::skb::{
     Summed, //
 };
 
-/// Where the checksum is in an ICMP header.
+/// The offset of the checksum in an ICMP header, in bytes.
 const ICMP_CHECK_AT: usize = 2;
-/// Where the checksum is in a UDP header.
+/// The offset of the checksum in a UDP header, in bytes.
 const UDP_CHECK_AT: usize = 6;
 
-/// The packet can't be translated: it is too short, or there is no memory for a copy of it.
+/// The error of a packet that can't be translated: it is too short, or there is no memory for a
+/// copy of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Untranslatable;
 
@@ -54,7 +56,8 @@ impl From<NoMemory> for Untranslatable {
     }
 }
 
-/// What changes at one end of the connection's packets.
+/// Returns the change of address and port at one end of the connection's packets: the destination
+/// of requests, or the source of answers.
 #[inline]
 fn change<F: Family>(conn: &Conn<F>, end: End) -> Change<F::Addr> {
     match end {
@@ -81,8 +84,12 @@ fn put<const N: usize>(bytes: Option<&mut [u8]>, field: [u8; N]) -> Result<(), U
     Ok(())
 }
 
-/// Translates the destination of a request, or the source of an answer. The packet's headers, up to
-/// that of the transport, are `header_len` bytes long.
+/// Translates the destination of a request, or the source of an answer. `header_len` is the length
+/// of the network headers in bytes, which is the offset of the transport header.
+///
+/// # Errors
+///
+/// The packet is too short, or there is no memory. It may have been changed and must be dropped.
 #[inline]
 pub(crate) fn translate<F: Family>(
     skb: &mut Skb,
@@ -118,7 +125,7 @@ pub(crate) fn translate<F: Family>(
         }
     };
     match rewritten {
-        // The device summed up the packet as it was.
+        // The device's sum was that of the packet before the change.
         Rewritten::Updated if summed == Summed::Complete => skb.set_checksum_none(),
         Rewritten::Updated => (),
         Rewritten::Absent => fill_in_udp_checksum(skb, conn, header_len, end)?,
@@ -126,7 +133,7 @@ pub(crate) fn translate<F: Family>(
     Ok(())
 }
 
-/// Gives a checksum to a datagram that had none. So does the C module.
+/// Computes the checksum of a UDP datagram that was sent without one, as the C module does.
 #[cold]
 fn fill_in_udp_checksum<F: Family>(
     skb: &mut Skb,
@@ -150,8 +157,13 @@ fn fill_in_udp_checksum<F: Family>(
     Ok(())
 }
 
-/// Translates an ICMP error, at the given end of its own, and the packet that it embeds at the
-/// other one. The embedded transport checksum stays as it is: the error need not reach that far.
+/// Translates an ICMP error at `end`, and the packet that it embeds at the opposite end. The
+/// embedded transport checksum stays as it is, since the error may be cut off before it. C:
+/// `ip_vs_nat_icmp()`, `ip_vs_nat_icmp_v6()`.
+///
+/// # Errors
+///
+/// The packet is too short, or there is no memory. It may have been changed and must be dropped.
 pub(crate) fn translate_icmp<F: Family>(
     skb: &mut Skb,
     conn: &Conn<F>,
@@ -173,14 +185,15 @@ pub(crate) fn translate_icmp<F: Family>(
 
     let bytes = skb.writable(inner_at.saturating_add(inner_len).saturating_add(ports_len))?;
     let (outer, inner) = bytes.split_at_mut_checked(inner_at).ok_or(Untranslatable)?;
-    // The embedded header may have been read from a fragment of the packet that others can write.
+    // The embedded header may have been parsed in a page of the skb that others can write: check it
+    // again in the copy.
     if F::linear_len(inner) != Some(inner_len) {
         return Err(Untranslatable);
     }
 
     F::set_addr(outer, end, new_addr).ok_or(Untranslatable)?;
     F::set_addr(inner, inner_end, new_addr).ok_or(Untranslatable)?;
-    // Its checksum may have been wrong; it is right now.
+    // Computed from scratch, since the embedded checksum may have been wrong.
     F::update_checksum(inner);
     let ports = inner.get_mut(inner_len..).ok_or(Untranslatable)?;
     set_port(ports, inner_end, new_port);

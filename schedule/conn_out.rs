@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Connections that a server starts, as far as a persistence engine wants that: answers to what it
-//! sends must get back to it. C: `__ip_vs_rs_conn_out()`, `ip_vs_new_conn_out()`.
+//! Connections that a server starts, for services with a persistence engine, so that the client's
+//! answers reach that server. C: `__ip_vs_rs_conn_out()`, `ip_vs_new_conn_out()`.
 
 use super::{
     connect,
@@ -35,17 +35,20 @@ use linux::{
     skb::Skb, //
 };
 
-/// The connection of a server's datagram.
+/// The connection made for a server's datagram.
 pub(crate) enum Outgoing<'rcu, F: Family> {
-    /// A new one.
+    /// A connection in the table.
     Conn(&'rcu PublishedConn<F>),
-    /// One for it alone.
+    /// A connection for this datagram alone.
     OnePacket(Conn<F>),
 }
 
-/// Makes a connection of a datagram that comes from a server whose packets are translated, and is no
-/// answer. Under RCU. `None` if its service has no persistence engine, or is one by firewall mark or
-/// for all ports, so that it is not known what the client must see; or if there is no room.
+/// Makes a connection for a datagram from a NAT server that is no answer of a known connection. C:
+/// `__ip_vs_rs_conn_out()`.
+///
+/// Returns `None` if the service has no persistence engine; if it is defined by firewall mark or
+/// for all ports, so that the virtual address and port are not known; or if there is no memory or
+/// no room for another connection.
 pub(crate) fn of_server<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: &mut Skb,
@@ -95,7 +98,7 @@ pub(crate) fn of_server<'rcu, F: Family>(
         timeout: INITIAL_TIMEOUT,
     };
     if is_one_packet(service.get(), Some(dest.get()), packet.protocol) {
-        // Its sender is there.
+        // A packet from the server assures the template, as an answer would.
         if let Some(template) = template {
             template.get().set_assured();
         }

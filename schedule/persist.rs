@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! New connections of persistent services: to the server that the client's network went to last. C:
-//! `ip_vs_sched_persist()`.
+//! Schedules packets of persistent services: to the server that the client's network was assigned
+//! to. C: `ip_vs_sched_persist()`.
 
 use super::{
     connect,
@@ -51,16 +51,17 @@ use linux::{
     skb::Skb, //
 };
 
-/// Why there is no template for a packet.
+/// The reason why a packet gets no template.
 enum Missing {
-    /// No server takes it.
+    /// The scheduler found no server.
     NoServer,
-    /// There is no memory, or no room for another connection; or the service's persistence engine does
-    /// not know what to do with the packet.
+    /// There is no memory, or no room for another connection; or the service's persistence engine
+    /// can't handle the packet.
     Refused,
 }
 
-/// Makes a connection to the server that a template says, or the scheduler if there is none.
+/// Makes a connection to the server of the packet's template. Without a template, makes one with a
+/// server that the scheduler selects.
 pub(super) fn schedule<'rcu, F: Family>(
     netns: &'rcu Netns,
     mut skb: Skb,
@@ -110,10 +111,13 @@ pub(super) fn schedule<'rcu, F: Family>(
     }
 }
 
-/// What the template for a client's flow is found by.
+/// Returns the key of the template for a client's flow. The source is the client's network, with
+/// port 0. The destination depends on the service:
 ///
-/// One for all ports has port 0: that of FTP, whose data connections may go to any, and that of a
-/// service for all ports. One for a firewall mark has protocol 0, and the mark for an address.
+/// - the flow's address and port, for a service by address with a port other than that of FTP;
+/// - the flow's address and port 0, for a service for all ports, and for one of FTP, whose data
+/// connections may go to any port;
+/// - the firewall mark as address, with port 0 and protocol 0, for a service by firewall mark.
 fn key<F: Family>(service: &Service, flow: &Flow<F::Addr>) -> TemplateKey<F> {
     let all = Flow {
         protocol: flow.protocol,
@@ -138,7 +142,7 @@ fn key<F: Family>(service: &Service, flow: &Flow<F::Addr>) -> TemplateKey<F> {
     }
 }
 
-/// Whether the template for a flow is for the service's port alone.
+/// Returns whether the template for a flow is for the service's port alone.
 fn is_for_its_port<A>(service: &Service, flow: &Flow<A>) -> bool {
     flow.dst_port == service.port() && service.port() != FTPPORT
 }
@@ -171,7 +175,12 @@ fn template<'rcu, F: Family>(
         .ok_or(Missing::Refused)
 }
 
-/// What the persistence engine of a service, if it has one, finds in a packet.
+/// Reads the data of the service's persistence engine from a packet; `None` if the service has no
+/// engine. C: `ip_vs_conn_fill_param_persist()`.
+///
+/// # Errors
+///
+/// [`Missing::Refused`] if the engine can't handle the packet.
 fn pe_data<F: Family>(service: &Service, skb: &mut Skb) -> Result<Option<PeData>, Missing> {
     let Some(kind) = service.pe() else {
         return Ok(None);
@@ -180,7 +189,7 @@ fn pe_data<F: Family>(service: &Service, skb: &mut Skb) -> Result<Option<PeData>
     Ok(Some(found))
 }
 
-/// What is known of a template of a service. `None` if the server has just gone.
+/// Returns the initial values of a template. `None` if the server has just been removed.
 fn new<F: Family>(
     service: &Service,
     key: TemplateKey<F>,
@@ -198,7 +207,8 @@ fn new<F: Family>(
     })
 }
 
-/// Makes a template, whose server must be `wanted` if there is one.
+/// Makes a template, or returns one that another packet has just made, whose server must be
+/// `wanted` if that is given. `None` if there is no memory or no room.
 fn make<'rcu, F: Family>(
     netns: &'rcu Netns,
     new: NewTemplate<F>,
@@ -221,7 +231,8 @@ fn make<'rcu, F: Family>(
     Some(template)
 }
 
-/// The template for a connection that a server starts, to itself. C: `ip_vs_new_conn_out()`.
+/// Finds or makes the template for a connection that a server starts, which assigns the client's
+/// network to that server. C: `ip_vs_new_conn_out()`.
 pub(super) fn of_server<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: &mut Skb,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What packets count for: their server, its service and the namespace. C: `ip_vs_in_stats()` and
-//! its kin.
+//! Counts packets and connections in the statistics of the server, its service and the namespace.
+//! C: `ip_vs_in_stats()`, `ip_vs_out_stats()`, `ip_vs_conn_stats()`.
 
 use crate::{
     conn::Conn,
@@ -28,7 +28,8 @@ use linux::{
     },
 };
 
-/// What counts for a whole namespace, and which of its servers and services have rates to estimate.
+/// The statistics of a namespace, and the lists of servers and services whose rates must be
+/// estimated.
 #[pin_data]
 pub(crate) struct NetnsStats {
     #[pin]
@@ -49,7 +50,7 @@ impl NetnsStats {
     }
 }
 
-/// All that one packet counts for.
+/// The statistics that a packet is counted in.
 pub(crate) struct PacketStats<'a, 'rcu> {
     dest: Borrowed<'rcu, Dest>,
     service: Borrowed<'rcu, Service>,
@@ -58,8 +59,9 @@ pub(crate) struct PacketStats<'a, 'rcu> {
 }
 
 impl<'a, 'rcu> PacketStats<'a, 'rcu> {
-    /// Returns what the packets of a connection count for: its server and that one's service, while
-    /// the server is available. C: `ip_vs_in_stats()`, `ip_vs_out_stats()`.
+    /// Returns the statistics for the packets of a connection: those of its server, the server's
+    /// service and the namespace. `None` if there is no server or it is not available. C:
+    /// `ip_vs_in_stats()`, `ip_vs_out_stats()`.
     #[inline]
     pub(crate) fn of_conn<F: Family>(
         conn: &Conn<F>,
@@ -76,8 +78,8 @@ impl<'a, 'rcu> PacketStats<'a, 'rcu> {
         })
     }
 
-    /// Returns what a new connection of `service` counts for; one without a server counts for nobody.
-    /// C: `ip_vs_conn_stats()`.
+    /// Returns the statistics for a new connection of `service`. `None` if it has no server. C:
+    /// `ip_vs_conn_stats()`.
     #[inline]
     pub(crate) fn of_new_conn<F: Family>(
         conn: &Conn<F>,
@@ -94,7 +96,7 @@ impl<'a, 'rcu> PacketStats<'a, 'rcu> {
         })
     }
 
-    /// This CPU's shares of all of them.
+    /// Returns this CPU's counters of all of them.
     #[inline]
     fn shares<'s>(&'s self, section: &'s Section) -> [&'s CpuCounters; 3] {
         [
@@ -104,7 +106,8 @@ impl<'a, 'rcu> PacketStats<'a, 'rcu> {
         ]
     }
 
-    /// To be called once they have been counted for.
+    /// Marks the server and the service as having rates to estimate. Must be called after their
+    /// counters changed.
     #[inline]
     fn activate(&self) {
         self.stats.dests.activate(self.dest, self.rcu);
