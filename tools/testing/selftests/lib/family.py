@@ -76,7 +76,7 @@ class Ipv4(Family):
     beyond = "203.0.113.9"
     # The smallest path MTU of a packet in a tunnel.
     least_mtu = 68
-    # Of an outer packet that is cut at an MTU of 1500, the first piece.
+    # Bytes in the first piece of a packet that is cut at an MTU of 1500.
     first_piece = 1480
     # Fields that keep routers from cutting a packet.
     whole = {"df": True}
