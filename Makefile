@@ -48,6 +48,10 @@ run: $(needs_module) ## show it at work in a virtual machine; M=c: the kernel's 
 shell: $(needs_module) ## a prompt in that machine; M=c: with the kernel's own module
 	@$(vm) --interactive -- env MODULE=$(under_test) tools/testing/demo/demo --shell
 
+.PHONY: check
+check: ## format, lints, panics and host tests: a minute, for before each commit
+	@tools/testing/check
+
 .PHONY: test
 test: ## run all checks and tests; T=REGEX: selftests by name, M=c|rust: by module
 	@tools/testing/vm/test-all $(if $(T),--only '$(T)') $(if $(M),--module $(M))

@@ -4,6 +4,7 @@
 
 mod bits;
 pub(crate) mod expire_nodest;
+mod lifetime;
 pub(crate) mod sizing;
 pub(crate) mod template;
 
@@ -22,13 +23,7 @@ use bits::{
     F_FORCED,
     F_HASHED, //
 };
-use core::sync::atomic::{
-    AtomicU8,
-    AtomicUsize,
-    Ordering::Relaxed, //
-};
 use ipvs_core::{
-    defence::FEW_PACKETS,
     flow::{
         Flow,
         HashKey, //
@@ -39,15 +34,19 @@ use ipvs_core::{
         Address,
         Be16, //
     },
-    netlink::CONN_F_ONE_PACKET, //
+    netlink::CONN_F_ONE_PACKET,
+    proto::Protocol, //
+};
+use lifetime::{
+    Deadline,
+    PacketCount, //
 };
 use linux::{
     expiring::{
         self,
-        Expiring, //
-        TableRef,
+        Expiring,
+        TableRef, //
     },
-    jiffies,
     rcu::{
         Borrowed,
         ReadLocked,
@@ -73,16 +72,13 @@ pub(crate) struct Conn<F: Family> {
     cport: Be16,
     vport: Be16,
     dport: Be16,
-    protocol: u8,
-    packets: AtomicU8,
+    protocol: Protocol,
+    packets: PacketCount,
     bits: AtomicBits,
-    deadline: AtomicUsize,
+    deadline: Deadline,
     dest: Option<Shared<Dest>>,
     control: Option<Control<F>>,
 }
-
-/// One more than what is few for a flood.
-const MANY_PACKETS: u8 = FEW_PACKETS + 1;
 
 /// The table of a namespace's connections of a family.
 pub(crate) type ConnTable<F> = expiring::Table<Conn<F>>;
@@ -92,8 +88,12 @@ pub(crate) type PublishedConn<F> = Expiring<Conn<F>>;
 
 /// What is known when a connection is made.
 pub(crate) struct NewConn<F: Family> {
+    /// The protocol of `flow`.
+    pub(crate) protocol: Protocol,
     /// The client's first packet.
     pub(crate) flow: Flow<F::Addr>,
+    /// The flow's hash in the table of connections.
+    pub(crate) hash: u32,
     /// The server's address. One of the other family is found with the server only.
     pub(crate) daddr: Addr,
     /// The server's port.
@@ -140,10 +140,10 @@ impl<F: Family> Conn<F> {
             cport: new.flow.src_port,
             vport: new.flow.dst_port,
             dport: new.dport,
-            protocol: new.flow.protocol,
-            packets: AtomicU8::new(0),
+            protocol: new.protocol,
+            packets: PacketCount::new(),
             bits: AtomicBits::new(Bits((new.flags & !CONN_F_ONE_PACKET) | bits)),
-            deadline: AtomicUsize::new(jiffies::now().wrapping_add(new.timeout as usize)),
+            deadline: Deadline::after(new.timeout),
             dest: new.dest,
             control: new.control,
         }
@@ -157,13 +157,13 @@ impl<F: Family> Conn<F> {
     #[inline]
     pub(crate) fn find<'rcu>(
         table: &ConnTable<F>,
-        key: &HashKey,
+        hash: u32,
         rcu: ReadLocked<'rcu>,
         flow: &Flow<F::Addr>,
     ) -> Option<Found<'rcu, F>> {
         let mut request = None;
-        let answer = table.find(rcu, flow.hash(key), |conn, slot| {
-            if conn.protocol != flow.protocol {
+        let answer = table.find(rcu, hash, |conn, slot| {
+            if conn.protocol.number() != flow.protocol {
                 return None;
             }
             if slot == 0 {
@@ -191,14 +191,14 @@ impl<F: Family> Conn<F> {
     /// Whether `flow` is an answer of any connection's virtual service, translated or not.
     pub(crate) fn is_reply_of_service(
         table: &ConnTable<F>,
-        key: &HashKey,
+        hash: u32,
         rcu: ReadLocked<'_>,
         flow: &Flow<F::Addr>,
     ) -> bool {
         table
-            .find(rcu, flow.hash(key), |conn, slot| {
+            .find(rcu, hash, |conn, slot| {
                 (slot == 0
-                    && conn.protocol == flow.protocol
+                    && conn.protocol.number() == flow.protocol
                     && conn.is_direct_answer(flow)
                     && conn.bits().hashed())
                 .then_some(())
@@ -232,7 +232,7 @@ impl<F: Family> Conn<F> {
 
     /// Whether it takes the packets of a client's flow; one that ends takes none.
     pub(crate) fn takes(&self, flow: &Flow<F::Addr>) -> bool {
-        self.protocol == flow.protocol && self.is_request(flow) && self.bits().hashed()
+        self.protocol.number() == flow.protocol && self.is_request(flow) && self.bits().hashed()
     }
 
     /// The server, its port, and how packets get there: connections of one flow may differ in that.
@@ -244,7 +244,7 @@ impl<F: Family> Conn<F> {
     /// The flow of the client's packets.
     pub(crate) fn request(&self) -> Flow<F::Addr> {
         Flow {
-            protocol: self.protocol,
+            protocol: self.protocol.number(),
             src: self.caddr,
             src_port: self.cport,
             dst: self.vaddr,
@@ -296,9 +296,9 @@ impl<F: Family> Conn<F> {
         self.dport
     }
 
-    /// The transport protocol's number.
+    /// The transport protocol.
     #[inline]
-    pub(crate) fn protocol(&self) -> u8 {
+    pub(crate) fn protocol(&self) -> Protocol {
         self.protocol
     }
 
@@ -344,37 +344,27 @@ impl<F: Family> Conn<F> {
         })
     }
 
-    /// How many packets of the client have come, as far as anyone asks: [`MANY_PACKETS`] are many.
+    /// Returns how many packets of the client have come, as far as anyone asks.
     pub(crate) fn packets(&self) -> u8 {
-        self.packets.load(Relaxed)
+        self.packets.get()
     }
 
-    /// Counts a packet of the client. Nothing is written once there are many; two that are counted
-    /// at a time may count as one.
+    /// Counts a packet of the client.
     #[inline]
     pub(crate) fn count_packet(&self) {
-        let packets = self.packets.load(Relaxed);
-        if packets < MANY_PACKETS {
-            self.packets.store(packets.wrapping_add(1), Relaxed);
-        }
+        self.packets.add();
     }
 
-    /// How many ticks are left to it if no packet comes.
+    /// Returns how many ticks are left to it if no packet comes.
     pub(crate) fn remaining(&self) -> usize {
-        jiffies::left_until(self.deadline.load(Relaxed))
+        self.deadline.remaining()
     }
 }
 
 /// Lets the connection last `timeout` more ticks.
 #[inline]
 pub(crate) fn restart_timer<F: Family>(conn: &PublishedConn<F>, timeout: u32) {
-    let deadline = jiffies::now().wrapping_add(timeout as usize);
-    let old = conn.deadline.load(Relaxed);
-    if deadline == old {
-        return;
-    }
-    conn.deadline.store(deadline, Relaxed);
-    if jiffies::after(old, deadline) {
+    if conn.deadline.restart(timeout) {
         conn.mod_earlier();
     }
 }
@@ -418,7 +408,7 @@ impl<F: Family> expiring::Entry for Conn<F> {
     type Holds = ();
 
     fn deadline(&self) -> usize {
-        self.deadline.load(Relaxed)
+        self.deadline.get()
     }
 
     fn may_end(&self) -> bool {

@@ -7,11 +7,6 @@
 
 pub(crate) mod drop_entry;
 
-use core::sync::atomic::{
-    AtomicBool,
-    AtomicI32,
-    Ordering::Relaxed, //
-};
 use ipvs_core::{
     defence::{
         self,
@@ -25,6 +20,11 @@ use kernel::{
     sync::Mutex, //
 };
 use linux::{
+    atomic::{
+        Atomic,
+        InlineAtomic,
+        Relaxed, //
+    },
     memory,
     sysctl::Int, //
 };
@@ -45,12 +45,12 @@ pub(crate) struct Defence {
     /// Held while modes change, or what is in force.
     #[pin]
     update: Mutex<()>,
-    drops_entries: AtomicBool,
+    drops_entries: Atomic<bool>,
     /// Of how many first packets one is dropped; 0 for none.
-    drop_rate: AtomicI32,
+    drop_rate: Atomic<i32>,
     /// How many are left until one is.
-    drop_counter: AtomicI32,
-    is_careful: AtomicBool,
+    drop_counter: InlineAtomic<i32>,
+    is_careful: Atomic<bool>,
 }
 
 impl Defence {
@@ -62,10 +62,10 @@ impl Defence {
             drop_packet: Int::new(0),
             secure_tcp: Int::new(0),
             update <- new_mutex!((), "ipvs_defence"),
-            drops_entries: AtomicBool::new(false),
-            drop_rate: AtomicI32::new(0),
-            drop_counter: AtomicI32::new(0),
-            is_careful: AtomicBool::new(false),
+            drops_entries: Atomic::new(false),
+            drop_rate: Atomic::new(0),
+            drop_counter: InlineAtomic::new(0),
+            is_careful: Atomic::new(false),
         })
     }
 

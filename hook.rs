@@ -28,6 +28,7 @@ use crate::{
         tables::PerFamily,
         Netns, //
     },
+    packet::Packet,
     proto::{
         self,
         Transport, //
@@ -45,7 +46,7 @@ use core::marker::PhantomData;
 use ipvs_core::{
     flow::Flow,
     forward::FwdMethod,
-    ipv4::PROTO_UDP,
+    proto::Protocol as IpProtocol,
     sched::Server,
     tcp::{
         Direction,
@@ -194,13 +195,13 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         if header.protocol() == F::PROTO_ICMP {
             return icmp::packet(self, skb, header);
         }
-        if !proto::is_supported(header.protocol()) {
+        let Some(protocol) = IpProtocol::from_number(header.protocol()) else {
             return self.of_no_service(skb, header.protocol());
-        }
+        };
         if header.is_fragment() {
             return self.fragment(skb, header);
         }
-        self.whole(skb, header)
+        self.whole(skb, header, protocol)
     }
 
     /// A packet of a protocol that there are no services for. What may be in it is not to be taken
@@ -230,7 +231,11 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     #[cold]
     fn fragment(&self, skb: Skb, header: F::Header) -> Verdict {
         match self.gather(skb, header) {
-            Defrag::Whole(skb, header) => self.whole(skb, header),
+            // Only the first fragment's protocol counts.
+            Defrag::Whole(skb, header) => match IpProtocol::from_number(header.protocol()) {
+                Some(protocol) => self.whole(skb, header, protocol),
+                None => self.of_no_service(skb, header.protocol()),
+            },
             Defrag::Alone(skb) => Verdict::Accept(skb),
             Defrag::Kept => Verdict::Stolen,
         }
@@ -238,8 +243,8 @@ impl<'rcu, F: Family> Context<'rcu, F> {
 
     /// A packet that is no fragment, of a protocol that services have.
     #[inline]
-    fn whole(&self, skb: Skb, header: F::Header) -> Verdict {
-        let Some(transport) = Transport::read(&skb, &header) else {
+    fn whole(&self, skb: Skb, header: F::Header, protocol: IpProtocol) -> Verdict {
+        let Some(transport) = Transport::read(&skb, &header, protocol) else {
             // Too short for its ports: no connection's, and none is made of it.
             return if self.takes_requests {
                 Verdict::Drop(skb)
@@ -248,7 +253,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             };
         };
         let flow = Flow {
-            protocol: header.protocol(),
+            protocol: protocol.number(),
             src: header.src(),
             src_port: transport.ports.src,
             dst: header.dst(),
@@ -256,14 +261,18 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         };
         let packet = Packet {
             header,
+            protocol,
             transport,
             flow,
+            hash: flow.hash(&self.state().conn_key),
         };
         let (netns, state) = (self.netns, self.state());
-        let found = Conn::find(&state.conns, &state.conn_key, self.rcu, &flow);
-        if let Some(Found::Answer(conn)) = found {
-            return self.answer(skb, &packet, conn);
-        }
+        let found = Conn::find(&state.conns, packet.hash, self.rcu, &flow);
+        let conn = match found {
+            Some(Found::Answer(conn)) => return self.answer(skb, &packet, conn),
+            Some(Found::Request(conn)) => Some(conn),
+            None => None,
+        };
         let skb = if state.service_counts.any_conn_out() {
             match self.started_by_server(skb, &packet) {
                 Ok(verdict) => return verdict,
@@ -272,13 +281,12 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         } else {
             skb
         };
-        match found {
-            Some(Found::Answer(conn)) => self.answer(skb, &packet, conn),
+        match conn {
             _ if netns.settings.nat_icmp_send.is_set() && self.is_lost_answer(&packet) => {
                 schedule::refuse(skb, netns)
             }
             _ if !self.takes_requests => Verdict::Accept(skb),
-            Some(Found::Request(conn)) => self.request(skb, &packet, conn),
+            Some(conn) => self.request(skb, &packet, conn),
             None => self.new_request(skb, &packet, SchedTrigger::Request),
         }
     }
@@ -308,7 +316,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     /// connection, or answers a packet that had one for itself. Otherwise it is given back.
     #[cold]
     fn started_by_server(&self, mut skb: Skb, packet: &Packet<F>) -> Result<Verdict, Skb> {
-        if packet.flow.protocol != PROTO_UDP || self.hook == HookNum::LocalIn {
+        if packet.protocol != IpProtocol::Udp || self.hook == HookNum::LocalIn {
             return Err(skb);
         }
         match schedule::conn_out::of_server(self.netns, &mut skb, packet, self.rcu) {
@@ -401,7 +409,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             Scheduled::Conn(skb, conn) => self.send(skb, packet, conn),
             Scheduled::OnePacket(skb, conn) => {
                 self.count_request(&conn, &skb);
-                ipvs_xmit::transmit(skb, &conn, &packet.header, self.netns, self.rcu)
+                ipvs_xmit::packet_xmit(skb, &conn, &packet.header, self.netns, self.rcu)
             }
             Scheduled::Verdict(verdict) => verdict,
         }
@@ -412,26 +420,13 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         self.count_request(conn, &skb);
         conn.count_packet();
         proto::step(conn, Direction::Input, &packet.transport, self.netns);
-        ipvs_xmit::transmit(skb, conn, &packet.header, self.netns, self.rcu)
+        ipvs_xmit::packet_xmit(skb, conn, &packet.header, self.netns, self.rcu)
     }
 
-    /// The statistics of a connection whose server is there. C: `ip_vs_in_stats()`.
+    /// Returns what the packets of a connection, of whichever family, count for.
     #[inline]
-    fn packet_stats(&self, conn: &Conn<F>) -> Option<PacketStats<'_, 'rcu>> {
-        self.packet_stats_of(conn)
-    }
-
-    /// The same for a connection of whichever family.
-    #[inline]
-    fn packet_stats_of<I: Family>(&self, conn: &Conn<I>) -> Option<PacketStats<'_, 'rcu>> {
-        let dest = conn.borrow_dest(self.rcu).filter(|dest| dest.available())?;
-        let service = dest.service(self.rcu)?;
-        Some(PacketStats {
-            dest,
-            service,
-            stats: &self.netns.service_tables().stats,
-            rcu: self.rcu,
-        })
+    fn packet_stats<I: Family>(&self, conn: &Conn<I>) -> Option<PacketStats<'_, 'rcu>> {
+        PacketStats::of_conn(conn, &self.netns.service_tables().stats, self.rcu)
     }
 
     #[inline]
@@ -447,11 +442,4 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             packet_stats.answer(skb.len());
         }
     }
-}
-
-/// What is known of a TCP or UDP packet that is no fragment.
-pub(crate) struct Packet<F: Family> {
-    pub(crate) header: F::Header,
-    pub(crate) transport: Transport,
-    pub(crate) flow: Flow<F::Addr>,
 }

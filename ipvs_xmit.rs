@@ -11,15 +11,18 @@
 //!
 //! C: `ip_vs_xmit.c`.
 
+mod bypass;
 mod dr;
 mod icmp;
 mod nat;
+mod null;
 mod route;
+mod send;
 mod tunnel;
 
 pub(crate) use icmp::{
     icmp_xmit,
-    IcmpError, //
+    snat_icmp, //
 };
 pub(crate) use nat::snat;
 
@@ -29,97 +32,42 @@ use crate::{
         Family,
         Header, //
     },
-    netns::Netns,
-    settings::Settings, //
+    netns::Netns, //
 };
+use bypass::bypass_xmit;
+use dr::dr_xmit;
 use ipvs_core::forward::FwdMethod;
 use linux::{
-    net::Net,
-    netfilter::{
-        send_local_out,
-        Verdict, //
-    },
+    netfilter::Verdict,
     rcu::ReadLocked,
     skb::Skb, //
 };
+use nat::nat_xmit;
+use null::null_xmit;
+use send::Context;
+use tunnel::tunnel_xmit;
 
-/// What all transmitters need to know beside the packet.
-#[derive(Clone, Copy)]
-struct Context<'a, 'rcu, F: Family> {
-    conn: &'a Conn<F>,
-    net: &'a Net,
-    settings: &'a Settings,
-    rcu: ReadLocked<'rcu>,
-    /// Whether the packet is an ICMP error, about which no other may be sent.
-    is_icmp: bool,
-}
-
-/// Sends a packet to the server of its connection, by the method of that.
+/// Sends a packet to the server of its connection, by the method of that. C: `cp->packet_xmit`.
 #[inline]
-pub(crate) fn transmit<F: Family>(
+pub(crate) fn packet_xmit<F: Family>(
     skb: Skb,
     conn: &Conn<F>,
     header: &F::Header,
     netns: &Netns,
     rcu: ReadLocked<'_>,
 ) -> Verdict {
-    let cx = Context {
-        conn,
-        net: netns.net(),
-        settings: &netns.settings,
-        rcu,
-        is_icmp: false,
-    };
-    match conn.fwd_method() {
-        FwdMethod::Masq => nat::xmit(skb, &cx, header.transport_at()),
-        method => forward(skb, &cx, method),
-    }
+    let cx = Context::new(conn, netns, rcu, false);
+    xmit(skb, &cx, header.transport_at())
 }
 
-/// Sends a packet that is not translated.
-fn forward<F: Family>(skb: Skb, cx: &Context<'_, '_, F>, method: FwdMethod) -> Verdict {
-    match method {
-        FwdMethod::Masq | FwdMethod::LocalNode => accept(skb),
-        FwdMethod::Tunnel => tunnel::xmit(skb, cx),
-        FwdMethod::DRoute => dr::xmit(skb, cx),
-        FwdMethod::Bypass => dr::bypass_xmit(skb, cx),
-    }
-}
-
-/// Lets a packet go on, to this host.
-fn accept(mut skb: Skb) -> Verdict {
-    skb.set_ipvs_property();
-    skb.set_untracked();
-    Verdict::Accept(skb)
-}
-
-/// Sends a packet, changed or not, along the route that it has by now.
+/// Sends a packet, whose network header is `header_len` bytes long, by the method of its connection.
 #[inline]
-fn send<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>) -> Verdict {
-    // Not to be fragmented without a chance to say so: its sender was told the MTU already.
-    skb.set_ignore_df();
-    skb.set_ipvs_property();
-    skb.set_untracked();
-    drop_early_demux_sk(&mut skb);
-    prepare_forward(&mut skb);
-    send_local_out(skb, cx.net);
-    Verdict::Stolen
-}
-
-/// Takes a packet that came in from the local socket that it was taken to be for: that may be in
-/// TIME-WAIT, and what sends packets expects full sockets.
-#[inline]
-fn drop_early_demux_sk(skb: &mut Skb) {
-    if skb.device().is_some() {
-        skb.orphan();
-    }
-}
-
-/// Forgets what held for a packet only where it came in.
-#[inline]
-fn prepare_forward(skb: &mut Skb) {
-    skb.forward_checksum();
-    if skb.device().is_some() {
-        skb.clear_timestamp();
+fn xmit<F: Family>(skb: Skb, cx: &Context<'_, '_, F>, header_len: usize) -> Verdict {
+    match cx.conn.fwd_method() {
+        FwdMethod::Masq => nat_xmit(skb, cx, header_len),
+        FwdMethod::LocalNode => null_xmit(skb),
+        FwdMethod::Tunnel => tunnel_xmit(skb, cx),
+        FwdMethod::DRoute => dr_xmit(skb, cx),
+        FwdMethod::Bypass => bypass_xmit(skb, cx),
     }
 }

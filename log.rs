@@ -30,6 +30,7 @@ use kernel::{
     prelude::*, //
 };
 use linux::{
+    net::Net,
     printk::{
         Log,
         Permit, //
@@ -95,11 +96,12 @@ pub(crate) fn not_loaded(what: &str, error: Error) {
 /// server of the service has a weight above 0. C: `ip_vs_scheduler_err()`.
 #[cold]
 pub(crate) fn no_destination(
+    net: &Net,
     scheduler: SchedulerKind,
     service: ServiceLabel,
     has_weight: impl FnOnce() -> bool,
 ) {
-    let Some(permit) = Permit::for_packet() else {
+    let Some(permit) = LOG.permit_for_packet(net) else {
         return;
     };
     let why = match scheduler {
@@ -120,8 +122,8 @@ pub(crate) fn no_destination(
 
 /// Reports a packet to a service for all ports that is not persistent, which has no server for it.
 #[cold]
-pub(crate) fn port_zero(service: ServiceLabel) {
-    if let Some(permit) = Permit::for_packet() {
+pub(crate) fn port_zero(net: &Net, service: ServiceLabel) {
+    if let Some(permit) = LOG.permit_for_packet(net) {
         LOG.error(
             permit,
             format_args!(
@@ -134,8 +136,8 @@ pub(crate) fn port_zero(service: ServiceLabel) {
 
 /// Reports a packet that was dropped for lack of memory, which is needed for `what`.
 #[cold]
-pub(crate) fn no_memory(what: &str) {
-    if let Some(permit) = Permit::for_packet() {
+pub(crate) fn no_memory(net: &Net, what: &str) {
+    if let Some(permit) = LOG.permit_for_packet(net) {
         LOG.error(permit, format_args!("no memory for {what}"));
     }
 }
@@ -143,8 +145,8 @@ pub(crate) fn no_memory(what: &str) {
 /// Reports that a user asked for an unknown scheduler. Unprintable characters of its name are
 /// escaped.
 #[cold]
-pub(crate) fn no_scheduler(name: &[u8]) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn no_scheduler(net: &Net, name: &[u8]) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         let name = name.escape_ascii();
         LOG.info(
             permit,
@@ -156,8 +158,8 @@ pub(crate) fn no_scheduler(name: &[u8]) {
 /// Reports that a user asked for an unknown persistence engine. Unprintable characters of its name
 /// are escaped.
 #[cold]
-pub(crate) fn no_engine(name: &[u8]) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn no_engine(net: &Net, name: &[u8]) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         let name = name.escape_ascii();
         LOG.info(
             permit,
@@ -169,11 +171,12 @@ pub(crate) fn no_engine(name: &[u8]) {
 /// Reports that a scheduler could not be set up for a service.
 #[cold]
 pub(crate) fn scheduler_failed(
+    net: &Net,
     scheduler: Option<SchedulerKind>,
     service: &ServiceKey,
     error: Error,
 ) {
-    if let Some(permit) = LOG.permit_for_request() {
+    if let Some(permit) = LOG.permit_for_request(net) {
         LOG.error(
             permit,
             format_args!(
@@ -188,8 +191,8 @@ pub(crate) fn scheduler_failed(
 
 /// Reports why the settings of a server were refused.
 #[cold]
-pub(crate) fn dest_refused(service: ServiceLabel, dest: Endpoint, why: &str) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn dest_refused(net: &Net, service: ServiceLabel, dest: Endpoint, why: &str) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         LOG.error(
             permit,
             format_args!("{}: server {dest}: {why}", ServiceName(service)),
@@ -199,8 +202,8 @@ pub(crate) fn dest_refused(service: ServiceLabel, dest: Endpoint, why: &str) {
 
 /// Reports that a socket option is about a service of a protocol that services can't have.
 #[cold]
-pub(crate) fn invalid_protocol(protocol: u16, service: Endpoint) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn invalid_protocol(net: &Net, protocol: u16, service: Endpoint) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         LOG.error(
             permit,
             format_args!("socket option: invalid protocol: {protocol} {service}"),
@@ -210,8 +213,8 @@ pub(crate) fn invalid_protocol(protocol: u16, service: Endpoint) {
 
 /// Reports that the length of a socket option's argument is wrong.
 #[cold]
-pub(crate) fn wrong_length(length: i32, needed: usize) {
-    if let Some(permit) = LOG.permit_for_request() {
+pub(crate) fn wrong_length(net: &Net, length: i32, needed: usize) {
+    if let Some(permit) = LOG.permit_for_request(net) {
         LOG.error(
             permit,
             format_args!("socket option: length: {length} != {needed}"),

@@ -42,16 +42,16 @@ use crate::{
     },
     stats::est::Estimation, //
 };
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::Relaxed, //
-};
 use kernel::{
     new_mutex,
     prelude::*,
     sync::Arc, //
 };
 use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
     expiring::Quota,
     net::{
         Net,
@@ -70,7 +70,7 @@ pub(crate) struct Common {
     v4: Caches<V4>,
     v6: Caches<V6>,
     /// How many namespaces there have been (C: `ipvs_netns_cnt`).
-    born: AtomicU32,
+    born: Atomic<u32>,
 }
 
 impl Common {
@@ -79,7 +79,7 @@ impl Common {
         Ok(Self {
             v4: Caches::new(c"ip_vs_conn", c"ip_vs_template")?,
             v6: Caches::new(c"ip_vs_conn6", c"ip_vs_template6")?,
-            born: AtomicU32::new(0),
+            born: Atomic::new(0),
         })
     }
 }

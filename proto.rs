@@ -23,10 +23,7 @@ use crate::{
     settings::Settings, //
 };
 use ipvs_core::{
-    ipv4::{
-        PROTO_TCP,
-        PROTO_UDP, //
-    },
+    proto::Protocol,
     tcp::{
         self,
         Direction,
@@ -41,7 +38,6 @@ use ipvs_core::{
         TCP_HEADER_LEN,
         UDP_HEADER_LEN, //
     },
-    udp, //
 };
 use linux::skb::Skb;
 
@@ -52,25 +48,17 @@ const PROTO_AH: u8 = 51;
 /// `IPPROTO_SCTP`.
 const PROTO_SCTP: u8 = 132;
 
-/// Whether there are services for a protocol.
-#[inline]
-pub(crate) const fn is_supported(protocol: u8) -> bool {
-    matches!(protocol, PROTO_TCP | PROTO_UDP)
-}
-
-/// Whether a packet of a protocol may hold another one that is yet to come here by itself: of any but
-/// those that the C module knows.
+/// Returns whether a packet of a protocol may hold another one that is yet to come here by itself: of
+/// any but those that the C module knows.
 pub(crate) const fn may_be_tunnel(protocol: u8) -> bool {
-    !matches!(
-        protocol,
-        PROTO_TCP | PROTO_UDP | PROTO_SCTP | PROTO_AH | PROTO_ESP
-    )
+    Protocol::from_number(protocol).is_none()
+        && !matches!(protocol, PROTO_SCTP | PROTO_AH | PROTO_ESP)
 }
 
 /// What the transport header of a packet tells.
 pub(crate) struct Transport {
     pub(crate) ports: Ports,
-    /// Flags of TCP; `None` for UDP, and for a packet that ends before them.
+    /// Flags of TCP; `None` for another protocol, and for a packet that ends before them.
     flags: Option<TcpFlags>,
     /// Whether the whole header is there.
     pub(crate) complete: bool,
@@ -79,23 +67,28 @@ pub(crate) struct Transport {
 impl Transport {
     /// Reads it, wherever it lies in the packet. `None` if not even the ports are there.
     #[inline]
-    pub(crate) fn read(skb: &Skb, header: &impl Header) -> Option<Self> {
+    pub(crate) fn read(skb: &Skb, header: &impl Header, protocol: Protocol) -> Option<Self> {
         let offset = header.transport_at();
-        if header.protocol() == PROTO_TCP {
-            if let Some(bytes) = skb.header::<TCP_HEADER_LEN>(offset) {
-                let tcp = TcpHeader::parse(&bytes)?;
-                return Some(Self {
-                    ports: tcp.ports,
-                    flags: Some(tcp.flags),
-                    complete: true,
-                });
+        match protocol {
+            Protocol::Tcp => {
+                if let Some(bytes) = skb.header::<TCP_HEADER_LEN>(offset) {
+                    let tcp = TcpHeader::parse(&bytes)?;
+                    return Some(Self {
+                        ports: tcp.ports,
+                        flags: Some(tcp.flags),
+                        complete: true,
+                    });
+                }
             }
-        } else if let Some(bytes) = skb.header::<UDP_HEADER_LEN>(offset) {
-            return Some(Self {
-                ports: UdpHeader::parse(&bytes)?.ports,
-                flags: None,
-                complete: true,
-            });
+            Protocol::Udp => {
+                if let Some(bytes) = skb.header::<UDP_HEADER_LEN>(offset) {
+                    return Some(Self {
+                        ports: UdpHeader::parse(&bytes)?.ports,
+                        flags: None,
+                        complete: true,
+                    });
+                }
+            }
         }
         let bytes: [u8; 4] = skb.header(offset)?;
         Some(Self {
@@ -105,7 +98,7 @@ impl Transport {
         })
     }
 
-    /// Whether a client starts a connection with it; UDP has no such mark. C: `is_new_conn()`.
+    /// Whether a client starts a connection with it; only TCP has a mark of it. C: `is_new_conn()`.
     #[inline]
     pub(crate) fn is_new_conn(&self) -> bool {
         self.flags.is_some_and(TcpFlags::syn)
@@ -117,10 +110,13 @@ impl Transport {
     }
 
     /// Whether a service takes it as the first packet of a connection.
-    pub(crate) fn may_start(&self, protocol: u8, settings: &Settings) -> bool {
-        let starts =
-            |flags: TcpFlags| !flags.rst() && (flags.syn() || settings.sloppy_tcp.is_set());
-        protocol != PROTO_TCP || self.flags.is_some_and(starts)
+    pub(crate) fn may_start(&self, protocol: Protocol, settings: &Settings) -> bool {
+        match protocol {
+            Protocol::Tcp => self
+                .flags
+                .is_some_and(|flags| !flags.rst() && (flags.syn() || settings.sloppy_tcp.is_set())),
+            Protocol::Udp => true,
+        }
     }
 }
 
@@ -132,22 +128,25 @@ pub(crate) fn step<F: Family>(
     transport: &Transport,
     netns: &Netns,
 ) {
-    let bits = if conn.protocol() == PROTO_TCP {
-        let Some(flags) = transport.flags else {
-            return;
-        };
-        let table = netns.settings.defence.tcp_table();
-        let before = conn.bits();
-        let bits = conn.update(|bits| tcp_step(bits, table, direction, flags));
-        if bits != before && tcp_state(bits) == TcpState::Established {
-            assure_control(conn);
+    let bits = match conn.protocol() {
+        Protocol::Tcp => {
+            let Some(flags) = transport.flags else {
+                return;
+            };
+            let table = netns.settings.defence.tcp_table();
+            let before = conn.bits();
+            let bits = conn.update(|bits| tcp_step(bits, table, direction, flags));
+            if bits != before && tcp_state(bits) == TcpState::Established {
+                assure_control(conn);
+            }
+            bits
         }
-        bits
-    } else {
-        if direction == Direction::Output {
-            assure_control(conn);
+        Protocol::Udp => {
+            if direction == Direction::Output {
+                assure_control(conn);
+            }
+            conn.bits()
         }
-        conn.bits()
     };
     restart_timer(conn, timeout(conn.protocol(), bits, &netns.timeouts));
 }
@@ -160,13 +159,12 @@ fn assure_control<F: Family>(conn: &PublishedConn<F>) {
     }
 }
 
-/// How long a connection lasts without a packet, in ticks.
+/// Returns how long a connection lasts without a packet, in ticks.
 #[inline]
-pub(crate) fn timeout(protocol: u8, bits: Bits, timeouts: &Timeouts) -> u32 {
-    if protocol == PROTO_TCP {
-        timeouts.tcp(tcp_state(bits))
-    } else {
-        timeouts.udp()
+pub(crate) fn timeout(protocol: Protocol, bits: Bits, timeouts: &Timeouts) -> u32 {
+    match protocol {
+        Protocol::Tcp => timeouts.tcp(tcp_state(bits)),
+        Protocol::Udp => timeouts.udp(),
     }
 }
 
@@ -183,12 +181,4 @@ fn tcp_step(bits: Bits, table: Table, direction: Direction, flags: TcpFlags) -> 
     bits.with_no_output(no_output)
         .with_state(state.number())
         .with_active(state.is_active())
-}
-
-/// The name of a connection's state, as users see it.
-pub(crate) fn state_name(protocol: u8, state: u16) -> &'static str {
-    match protocol {
-        PROTO_TCP => tcp::state_name(state),
-        _ => udp::state_name(state),
-    }
 }

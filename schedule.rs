@@ -12,7 +12,6 @@ use crate::{
         PublishedConn, //
     },
     family::Family,
-    hook::Packet,
     log,
     netns::{
         services::{
@@ -21,6 +20,7 @@ use crate::{
         },
         Netns, //
     },
+    packet::Packet,
     service::dest::Dest,
     service::Service,
     stats::packet::PacketStats,
@@ -28,15 +28,14 @@ use crate::{
 use ipvs_core::{
     flow::Flow,
     forward::FwdMethod,
-    ipv4::PROTO_UDP,
     net::{
-        Address,
         Be16, //
     },
+    proto::Protocol,
     sched::SchedRequest, //
 };
 use linux::{
-    expiring::Refused, //
+    expiring::Refused,
     icmp::{
         self,
         Problem, //
@@ -47,7 +46,7 @@ use linux::{
         Borrowed,
         ReadLocked, //
     },
-    skb::Skb,
+    skb::Skb, //
 };
 
 /// How long a connection lasts until its protocol says something (C: `3 * HZ`).
@@ -76,42 +75,64 @@ pub(crate) enum SchedTrigger {
     Server,
 }
 
+/// What is known of a packet that may get a connection.
+struct Request<'a, F: Family> {
+    protocol: Protocol,
+    flow: &'a Flow<F::Addr>,
+    /// The flow's hash in the table of connections.
+    hash: u32,
+    trigger: SchedTrigger,
+}
+
 /// Finds a service for a packet, and a server for a new connection.
 pub(crate) fn request<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
     packet: &Packet<F>,
-    cause: SchedTrigger,
+    trigger: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
     if !packet.transport.complete {
         return Scheduled::Verdict(Verdict::Drop(skb));
     }
-    let flow = &packet.flow;
-    if !packet.transport.may_start(flow.protocol, &netns.settings) {
+    if !packet.transport.may_start(packet.protocol, &netns.settings) {
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
-    schedule(netns, skb, flow, cause, rcu)
+    let request = Request {
+        protocol: packet.protocol,
+        flow: &packet.flow,
+        hash: packet.hash,
+        trigger,
+    };
+    schedule(netns, skb, &request, rcu)
 }
 
 /// The same for an ICMP error about an answer, of which only the ports are sure to be there. `flow` is
-/// that of the request.
+/// that of the request, `hash` its hash in the table of connections.
 pub(crate) fn request_of_error<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
+    protocol: Protocol,
     flow: &Flow<F::Addr>,
+    hash: u32,
     rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
-    schedule(netns, skb, flow, SchedTrigger::Error, rcu)
+    let request = Request {
+        protocol,
+        flow,
+        hash,
+        trigger: SchedTrigger::Error,
+    };
+    schedule(netns, skb, &request, rcu)
 }
 
 fn schedule<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
-    flow: &Flow<F::Addr>,
-    cause: SchedTrigger,
+    request: &Request<'_, F>,
     rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
+    let &Request { flow, protocol, .. } = request;
     let (tables, state) = (netns.service_tables(), netns.state::<F>());
     let counts = &state.service_counts;
     let Some(service) = tables.find_for_packet::<F>(counts, netns.net(), skb.mark(), flow, rcu)
@@ -127,27 +148,29 @@ fn schedule<'rcu, F: Family>(
     }
     // Nor is an answer of a server on this host a request.
     let is_of_this_host = skb.device().is_none_or(|device| device.is_loopback());
-    if is_of_this_host && Conn::is_reply_of_service(&state.conns, &state.conn_key, rcu, flow) {
+    if is_of_this_host && Conn::is_reply_of_service(&state.conns, request.hash, rcu, flow) {
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
     if service.is_persistent() {
-        return persist::schedule(netns, skb, flow, service, cause, rcu);
+        return persist::schedule(netns, skb, request, service, rcu);
     }
     if service.fwmark() == 0 && service.port() != flow.dst_port {
         if service.port() == Be16::ZERO {
-            log::port_zero(service.label());
+            log::port_zero(netns.net(), service.label());
         }
-        return leave(netns, skb, flow, service, cause, rcu);
+        return leave(netns, skb, request, service, rcu);
     }
-    let Some(dest) = service.schedule(&arrival(flow, cause), rcu) else {
-        return leave(netns, skb, flow, service, cause, rcu);
+    let Some(dest) = service.schedule(netns.net(), &sched_request(request), rcu) else {
+        return leave(netns, skb, request, service, rcu);
     };
 
     let Some(shared) = dest.share() else {
         return Scheduled::Verdict(Verdict::Drop(skb));
     };
     let new = NewConn {
+        protocol,
         flow: *flow,
+        hash: request.hash,
         daddr: dest.addr(),
         dport: match dest.port() {
             Be16::ZERO => flow.dst_port,
@@ -158,19 +181,22 @@ fn schedule<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(&service, Some(&dest), flow) {
+    if is_one_packet(&service, Some(&dest), protocol) {
         return one_packet(netns, service, skb, new, rcu);
     }
-    match connect(netns, service, new, cause, rcu) {
+    match connect(netns, service, new, request.trigger, rcu) {
         Some((conn, _)) => Scheduled::Conn(skb, conn),
         None => Scheduled::Verdict(Verdict::Drop(skb)),
     }
 }
 
-/// Whether each packet of a flow is scheduled by itself: those of UDP, if the service says so, or the
-/// server that this one goes to.
-fn is_one_packet<A>(service: &Service, dest: Option<&Dest>, flow: &Flow<A>) -> bool {
-    flow.protocol == PROTO_UDP && (service.is_one_packet() || dest.is_some_and(Dest::is_one_packet))
+/// Returns whether each packet of a flow is scheduled by itself: those of UDP, if the service says so,
+/// or the server that this one goes to.
+fn is_one_packet(service: &Service, dest: Option<&Dest>, protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Tcp => false,
+        Protocol::Udp => service.is_one_packet() || dest.is_some_and(Dest::is_one_packet),
+    }
 }
 
 /// Gives a packet a connection for itself.
@@ -199,33 +225,31 @@ fn one_packet_conn<'rcu, F: Family>(
         return None;
     }
     let conn = Conn::one_packet(new);
-    if let Some(dest) = conn.borrow_dest(rcu) {
-        packet_stats(netns, service, dest, rcu).connection();
-    }
+    count_connection(netns, service, &conn, rcu);
     Some(conn)
 }
 
-/// The statistics of a new connection with a server of `service`.
-fn packet_stats<'a, 'rcu>(
-    netns: &'a Netns,
+/// Counts a new connection with a server of `service`.
+#[inline]
+fn count_connection<'rcu, F: Family>(
+    netns: &Netns,
     service: Borrowed<'rcu, Service>,
-    dest: Borrowed<'rcu, Dest>,
+    conn: &Conn<F>,
     rcu: ReadLocked<'rcu>,
-) -> PacketStats<'a, 'rcu> {
-    PacketStats {
-        dest,
-        service,
-        stats: &netns.service_tables().stats,
-        rcu,
+) {
+    let stats = &netns.service_tables().stats;
+    if let Some(packet_stats) = PacketStats::of_new_conn(conn, service, stats, rcu) {
+        packet_stats.connection();
     }
 }
 
-/// What a scheduler needs to know of a flow.
-fn arrival<A: Address>(flow: &Flow<A>, cause: SchedTrigger) -> SchedRequest {
+/// Returns what a scheduler needs to know of a packet.
+fn sched_request<F: Family>(request: &Request<'_, F>) -> SchedRequest {
+    let flow = request.flow;
     SchedRequest {
         client: flow.src.into(),
         client_port: flow.src_port,
-        target: match cause {
+        target: match request.trigger {
             // C's schedulers by destination take that of the embedded packet, which is the client.
             SchedTrigger::Error => flow.src.into(),
             _ => flow.dst.into(),
@@ -238,12 +262,12 @@ fn connect<'rcu, F: Family>(
     netns: &'rcu Netns,
     service: Borrowed<'rcu, Service>,
     new: NewConn<F>,
-    cause: SchedTrigger,
+    trigger: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
-    let (conn, is_new) = publish(netns, new, cause, rcu)?;
-    if let (true, Some(dest)) = (is_new, conn.borrow_dest(rcu)) {
-        packet_stats(netns, service, dest, rcu).connection();
+    let (conn, is_new) = publish(netns, new, trigger, rcu)?;
+    if is_new {
+        count_connection(netns, service, conn, rcu);
     }
     Some((conn, is_new))
 }
@@ -258,23 +282,24 @@ fn connect<'rcu, F: Family>(
 fn publish<'rcu, F: Family>(
     netns: &'rcu Netns,
     new: NewConn<F>,
-    cause: SchedTrigger,
+    trigger: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
     let state = netns.state::<F>();
     let conns = &state.conns;
+    let hash = new.hash;
     let conn = match Conn::new(conns, new, netns.conn_max()) {
         Ok(conn) => conn,
         Err(Refused::Full) => return None,
         Err(Refused::NoMemory) => {
-            log::no_memory("a connection");
+            log::no_memory(netns.net(), "a connection");
             return None;
         }
     };
     let flow = conn.request();
-    let takes_any = matches!(cause, SchedTrigger::Request | SchedTrigger::Error);
+    let takes_any = matches!(trigger, SchedTrigger::Request | SchedTrigger::Error);
     let way = (!takes_any).then(|| conn.way());
-    let published = conn.publish(rcu, |other| {
+    let published = conn.publish_hashed(rcu, hash, |other| {
         other.takes(&flow) && way.is_none_or(|way| other.way() == way)
     });
     if conns.unbalanced(rcu) {
@@ -296,12 +321,17 @@ fn publish<'rcu, F: Family>(
 fn leave<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
-    flow: &Flow<F::Addr>,
+    request: &Request<'_, F>,
     service: Borrowed<'rcu, Service>,
-    cause: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
-    if cause == SchedTrigger::Error
+    let &Request {
+        protocol,
+        flow,
+        trigger,
+        ..
+    } = request;
+    if trigger == SchedTrigger::Error
         || !netns.settings.cache_bypass.is_set()
         || service.fwmark() == 0
         || !F::is_unicast(netns.net(), flow.dst)
@@ -309,14 +339,16 @@ fn leave<'rcu, F: Family>(
         // By its address alone it may have come to a service of FTP, and be for others.
         return Scheduled::Verdict(if service.port() == FTPPORT && flow.dst_port != FTPPORT {
             Verdict::Accept(skb)
-        } else if cause == SchedTrigger::Error {
+        } else if trigger == SchedTrigger::Error {
             Verdict::Drop(skb)
         } else {
             refuse(skb, netns)
         });
     }
     let new = NewConn {
+        protocol,
         flow: *flow,
+        hash: request.hash,
         daddr: F::Addr::default().into(),
         dport: Be16::ZERO,
         flags: FwdMethod::Bypass.number(),
@@ -324,10 +356,10 @@ fn leave<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(&service, None, flow) {
+    if is_one_packet(&service, None, protocol) {
         return one_packet(netns, service, skb, new, rcu);
     }
-    match publish(netns, new, cause, rcu) {
+    match publish(netns, new, trigger, rcu) {
         Some((conn, _)) => Scheduled::Conn(skb, conn),
         None => Scheduled::Verdict(Verdict::Drop(skb)),
     }

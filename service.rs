@@ -13,12 +13,6 @@ use crate::{
     settings::Settings,
     stats::Stats, //
 };
-use core::sync::atomic::{
-    AtomicU32,
-    AtomicU64,
-    AtomicU8,
-    Ordering::Relaxed, //
-};
 use ipvs_core::{
     flow::ServiceKey,
     net::{
@@ -45,7 +39,13 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
+    atomic::{
+        Atomic,
+        InlineAtomic,
+        Relaxed, //
+    },
     jiffies::HZ,
+    net::Net,
     rcu::{
         Borrowed,
         ReadLocked, //
@@ -59,30 +59,30 @@ use linux::{
 
 /// A virtual service: what clients connect to, and the servers behind it.
 ///
-/// Packets read it under RCU; settings change under the namespace's configuration lock, each by
-/// itself.
+/// Packets read it under RCU. Its settings change under the namespace's configuration lock, each of
+/// them independently.
 #[pin_data]
 pub(crate) struct Service {
     key: ServiceKey,
-    /// Of `key`.
+    /// The hash of `key`.
     hash: u32,
     protocol: u8,
     addr: Addr,
     port: Be16,
-    flags: AtomicU32,
-    /// In ticks.
-    timeout: AtomicU32,
-    netmask: AtomicU32,
-    /// Its place in [`PeKind::ALL`], counted from 1; 0 for none.
-    pe: AtomicU8,
+    flags: Atomic<u32>,
+    /// The persistence timeout in ticks.
+    timeout: Atomic<u32>,
+    netmask: Atomic<u32>,
+    /// The index of the engine in [`PeKind::ALL`] plus 1; 0 for none.
+    pe: Atomic<u8>,
     /// The servers.
     #[pin]
     pub(crate) dests: RcuSlots<Dest>,
-    /// How many servers have come so far.
-    arrivals: AtomicU64,
-    /// Who chooses among them.
+    /// The number of servers that have been added so far.
+    arrivals: InlineAtomic<u64>,
+    /// The scheduler.
     pub(crate) scheduler: Scheduler,
-    /// The packets of its servers count here too.
+    /// Statistics, which include the packets of its servers.
     #[pin]
     stats: Stats,
 }
@@ -94,8 +94,8 @@ impl Hashed for Service {
 }
 
 impl Service {
-    /// A service without servers. `hash` is what its table hashes `key` to. `named` is what its user
-    /// named beside a firewall mark: protocol, address and port. May sleep.
+    /// Creates a service without servers. `hash` is the hash of `key` in its table. `named` are the
+    /// protocol, address and port that the user gave in addition to a firewall mark. May sleep.
     pub(crate) fn new(
         key: ServiceKey,
         hash: u32,
@@ -117,18 +117,18 @@ impl Service {
             protocol,
             addr,
             port,
-            flags: AtomicU32::new(0),
-            timeout: AtomicU32::new(0),
-            netmask: AtomicU32::new(0),
-            pe: AtomicU8::new(0),
+            flags: Atomic::new(0),
+            timeout: Atomic::new(0),
+            netmask: Atomic::new(0),
+            pe: Atomic::new(0),
             dests <- RcuSlots::new(),
-            arrivals: AtomicU64::new(0),
+            arrivals: InlineAtomic::new(0),
             scheduler: Scheduler::new(kind, settings)?,
             stats <- Stats::new(),
         }? Error))
     }
 
-    /// Takes over what a user asks for, but for the scheduler. Under the configuration lock.
+    /// Sets what the user configures, except the scheduler. Under the configuration lock.
     pub(crate) fn configure(&self, spec: &ServiceSpec<'_>, pe: Option<PeKind>) {
         let pe = pe.map_or(0, |kind| (kind as u8).wrapping_add(1));
         self.pe.store(pe, Relaxed);
@@ -141,12 +141,12 @@ impl Service {
         &self.key
     }
 
-    /// What its table hashes the key to.
+    /// Returns the hash of the key in the service's table.
     pub(crate) fn key_hash(&self) -> u32 {
         self.hash
     }
 
-    /// Firewall mark, or 0.
+    /// Returns the firewall mark; 0 for none.
     pub(crate) fn fwmark(&self) -> u32 {
         match self.key {
             ServiceKey::Fwmark { mark, .. } => mark,
@@ -154,74 +154,76 @@ impl Service {
         }
     }
 
-    /// Transport protocol. That of a service by firewall mark is shown, but it takes packets of any.
+    /// Returns the transport protocol. A firewall mark service shows it, but takes packets of any
+    /// protocol.
     pub(crate) fn protocol(&self) -> u8 {
         self.protocol
     }
 
-    /// `AF_INET` or `AF_INET6`.
+    /// Returns `AF_INET` or `AF_INET6`.
     pub(crate) fn family(&self) -> u16 {
         self.key.family()
     }
 
-    /// Virtual address. That of a service by firewall mark is shown by socket options, but it takes
-    /// packets to any; 0 if its user named none.
+    /// Returns the virtual address. A firewall mark service shows it in socket options, but takes
+    /// packets to any address; it is 0 if its user gave none.
     pub(crate) fn addr(&self) -> Addr {
         self.addr
     }
 
-    /// Virtual port, or 0. A service by firewall mark takes packets to any port; those to the one
-    /// that its user named, if any, have templates and server ports as those of a service by address.
+    /// Returns the virtual port; 0 for none. A firewall mark service takes packets to any port.
+    /// Those to the port that its user gave, if any, have templates and server ports like those of
+    /// a service by address.
     pub(crate) fn port(&self) -> Be16 {
         self.port
     }
 
-    /// `IP_VS_SVC_F_*`, as set by users, and `IP_VS_SVC_F_HASHED`, which C shows too.
+    /// Returns `IP_VS_SVC_F_*` as set by users, and `IP_VS_SVC_F_HASHED`, which C shows, too.
     pub(crate) fn flags(&self) -> u32 {
         self.flags.load(Relaxed) | IP_VS_SVC_F_HASHED
     }
 
-    /// Whether the clients of a network stay with a server.
+    /// Returns `true` if the service is persistent.
     #[inline]
     pub(crate) fn is_persistent(&self) -> bool {
         self.flags.load(Relaxed) & IP_VS_SVC_F_PERSISTENT != 0
     }
 
-    /// Whether datagrams are scheduled one by one.
+    /// Returns `true` for one-packet scheduling.
     #[inline]
     pub(crate) fn is_one_packet(&self) -> bool {
         self.flags.load(Relaxed) & IP_VS_SVC_F_ONEPACKET != 0
     }
 
-    /// The persistence engine.
+    /// Returns the persistence engine.
     #[inline]
     pub(crate) fn pe(&self) -> Option<PeKind> {
         let place = usize::from(self.pe.load(Relaxed)).checked_sub(1)?;
         PeKind::ALL.get(place).copied()
     }
 
-    /// Timeout of persistence in ticks.
+    /// Returns the persistence timeout in ticks.
     pub(crate) fn timeout(&self) -> u32 {
         self.timeout.load(Relaxed)
     }
 
-    /// Timeout of persistence in seconds, as set by users: of more than 32 bits of ticks, what is
-    /// left of them, as with C.
+    /// Returns the persistence timeout in seconds as set by users, except that its ticks are
+    /// truncated to 32 bits, as with C.
     pub(crate) fn timeout_secs(&self) -> u32 {
         self.timeout().checked_div(HZ).unwrap_or(0)
     }
 
-    /// Netmask of persistence, as set by users.
+    /// Returns the persistence netmask as set by users.
     pub(crate) fn netmask(&self) -> Be32 {
         Be32::from_raw(self.netmask.load(Relaxed))
     }
 
-    /// What tells it from others, as it is shown.
+    /// Returns the service's identification as it is shown.
     pub(crate) fn label(&self) -> ServiceLabel {
         ServiceLabel::from(&self.key)
     }
 
-    /// Name of the scheduler.
+    /// Returns the name of the scheduler.
     pub(crate) fn scheduler_name(&self) -> &'static str {
         self.scheduler.kind().map_or("none", SchedulerKind::name)
     }
@@ -231,9 +233,10 @@ impl Service {
         &self.stats
     }
 
-    /// The server for a new connection.
+    /// Returns the server for a new connection in `net`, which is the service's namespace.
     pub(crate) fn schedule<'rcu>(
         &self,
+        net: &Net,
         arrival: &SchedRequest,
         rcu: ReadLocked<'rcu>,
     ) -> Option<Borrowed<'rcu, Dest>> {
@@ -241,24 +244,25 @@ impl Service {
         let dest = self.scheduler.pick(&self.dests, arrival, flags, rcu);
         if dest.is_none() {
             if let Some(scheduler) = self.scheduler.kind() {
-                log::no_destination(scheduler, self.label(), || self.has_weight(rcu));
+                log::no_destination(net, scheduler, self.label(), || self.has_weight(rcu));
             }
         }
         dest
     }
 
-    /// Whether any server has a weight above 0. Walks over them.
+    /// Returns `true` if any server has a weight above 0. Looks at all of them.
     fn has_weight(&self, rcu: ReadLocked<'_>) -> bool {
         let view = self.dests.view(rcu);
         (0..view.len()).any(|slot| view.get(slot).is_some_and(|dest| dest.weight() > 0))
     }
 
-    /// The number of a server that comes now, from 0 on. Under the configuration lock.
+    /// Returns the number for a server that is added now, counted from 0. Under the configuration
+    /// lock.
     pub(crate) fn next_serial(&self) -> u64 {
         self.arrivals.fetch_add(1, Relaxed)
     }
 
-    /// Visits the servers, in the order in which C lists them: the last one added first.
+    /// Visits the servers in the order in which C lists them: the one added last first.
     pub(crate) fn for_each_dest<'rcu>(
         &self,
         rcu: ReadLocked<'rcu>,

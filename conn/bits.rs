@@ -2,19 +2,17 @@
 
 //! Flags and state of a connection, in one word. C: `IP_VS_CONN_F_*`, `cp->state`.
 
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::{
-        AcqRel,
-        Relaxed, //
-    },
-};
 use ipvs_core::{
     forward::FwdMethod,
     netlink::{
         CONN_F_INACTIVE,
         CONN_F_NOOUTPUT, //
     },
+};
+use linux::atomic::{
+    Full,
+    InlineAtomic,
+    Relaxed, //
 };
 
 /// The connection is to be found in the table (C: `IP_VS_CONN_F_HASHED`).
@@ -82,11 +80,11 @@ impl Bits {
 }
 
 /// [`Bits`] that any packet of the connection may change.
-pub(super) struct AtomicBits(AtomicU32);
+pub(super) struct AtomicBits(InlineAtomic<u32>);
 
 impl AtomicBits {
     pub(super) const fn new(bits: Bits) -> Self {
-        Self(AtomicU32::new(bits.0))
+        Self(InlineAtomic::new(bits.0))
     }
 
     #[inline]
@@ -109,7 +107,7 @@ impl AtomicBits {
             if new == old || !old.hashed() {
                 return old;
             }
-            match self.0.compare_exchange_weak(old.0, new.0, AcqRel, Relaxed) {
+            match self.0.cmpxchg(old.0, new.0, Full) {
                 Ok(_) => {
                     if new.active() != old.active() {
                         activity(new.active());

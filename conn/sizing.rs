@@ -3,12 +3,14 @@
 //! How large the tables of connections and templates may be, and how they follow their load. The
 //! arithmetic is in [`ipvs_core::resize`]; `netns/tables.rs` has the work that does it.
 
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::Relaxed, //
-};
 use ipvs_core::resize::Limits;
-use linux::table::Sizing;
+use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    table::Sizing, //
+};
 
 /// The smallest and the largest table of connections, as powers of two (C: `IP_VS_CONN_TAB_MIN_BITS`, `_MAX_BITS`).
 const TAB_BITS: core::ops::RangeInclusive<u32> = 8..=27;
@@ -18,7 +20,7 @@ const TAB_BITS: core::ops::RangeInclusive<u32> = 8..=27;
 const ROOMY_BITS: u32 = 12;
 
 /// The largest table that the user allows, or 0 if that is open.
-static MAX_BITS: AtomicU32 = AtomicU32::new(0);
+static MAX_BITS: Atomic<u32> = Atomic::new(0);
 
 /// Takes the module parameter `conn_tab_bits`: tables grow up to that, into the range that C allows;
 /// 0 leaves it open. When the module is loaded.

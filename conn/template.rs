@@ -13,21 +13,15 @@
 //! other times than deadlines are set, so a template that still has a connection waits until the C
 //! module's timer would have fired at the latest, and ends with its last connection up to then.
 
-use super::MANY_PACKETS;
+use super::lifetime::{
+    Deadline,
+    PacketCount, //
+};
 use crate::{
     family::Family,
-    log,
     pe::PeData,
     service::dest::Dest,
     settings::Settings, //
-};
-use core::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU8, AtomicUsize,
-    Ordering::{
-        AcqRel,
-        Acquire,
-        Relaxed, //
-    },
 };
 use ipvs_core::{
     flow::{
@@ -38,13 +32,19 @@ use ipvs_core::{
     sched::Server, //
 };
 use linux::{
+    atomic::{
+        Atomic,
+        Full,
+        InlineAtomic,
+        Relaxed, //
+    },
     expiring::{
         self,
         EntryRef,
-        Expiring, //
+        Expiring,
         RefCounted,
         Refused,
-        TableRef,
+        TableRef, //
     },
     jiffies::{
         self,
@@ -71,19 +71,19 @@ pub(crate) struct Template<F: Family> {
     /// Whether its service schedules packets one by one.
     one_packet: bool,
     /// Whether new connections may go by it.
-    valid: AtomicBool,
+    valid: Atomic<bool>,
     /// Whether a client has shown that it is there.
-    assured: AtomicBool,
+    assured: Atomic<bool>,
     /// Whether it ends with its last connection, since its server does not come back.
-    orphan: AtomicBool,
+    orphan: Atomic<bool>,
     /// Set while its time is over and it waits for connections that may be due at the same time.
-    overdue: AtomicBool,
-    packets: AtomicU8,
+    overdue: Atomic<bool>,
+    packets: PacketCount,
     /// Its connections, or [`ENDED`].
-    conns: AtomicU32,
+    conns: InlineAtomic<u32>,
     /// How long it lasts after it was used, in ticks.
-    timeout: AtomicU32,
-    deadline: AtomicUsize,
+    timeout: Atomic<u32>,
+    deadline: Deadline,
 }
 
 /// Its time was over while it had no connection, and it gets none any more.
@@ -161,8 +161,11 @@ impl<F: Family> Template<F> {
     }
 
     /// Makes a template; or finds that another packet has just made one that is as good: see
-    /// [`Template::check`]. Under RCU. `None` if there is no memory, or there are `most` connections
-    /// in the namespace.
+    /// [`Template::check`]. Under RCU. `None` if that one has just ended.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory, or there are `most` connections in the namespace.
     pub(crate) fn publish<'rcu>(
         table: &TableRef<Self>,
         rcu: ReadLocked<'rcu>,
@@ -170,7 +173,7 @@ impl<F: Family> Template<F> {
         most: usize,
         settings: &Settings,
         wanted: Option<&Dest>,
-    ) -> Option<TemplateRef<'rcu, F>> {
+    ) -> Result<Option<TemplateRef<'rcu, F>>, Refused> {
         let NewTemplate {
             key,
             pe,
@@ -185,33 +188,26 @@ impl<F: Family> Template<F> {
             dport,
             dest,
             one_packet,
-            valid: AtomicBool::new(true),
-            assured: AtomicBool::new(false),
-            orphan: AtomicBool::new(false),
-            overdue: AtomicBool::new(false),
-            packets: AtomicU8::new(0),
+            valid: Atomic::new(true),
+            assured: Atomic::new(false),
+            orphan: Atomic::new(false),
+            overdue: Atomic::new(false),
+            packets: PacketCount::new(),
             // In use by whoever gets it here.
-            conns: AtomicU32::new(1),
-            timeout: AtomicU32::new(timeout),
-            deadline: AtomicUsize::new(jiffies::now().wrapping_add(timeout as usize)),
+            conns: InlineAtomic::new(1),
+            timeout: Atomic::new(timeout),
+            deadline: Deadline::after(timeout),
         };
-        let new = match TemplateTable::alloc(table, template, most) {
-            Ok(new) => new,
-            Err(Refused::Full) => return None,
-            Err(Refused::NoMemory) => {
-                log::no_memory("a template");
-                return None;
-            }
-        };
+        let new = TemplateTable::alloc(table, template, most)?;
         let same = |other: &Self| other.takes(&key, pe.as_ref()) && other.check(settings, wanted);
-        match new.publish(rcu, same) {
+        Ok(match new.publish(rcu, same) {
             Ok(template) => {
                 template.dest.bind_template();
                 Some(TemplateRef(template))
             }
             // It may have ended by now: then the client's next packet makes another one.
             Err(other) => begin(other),
-        }
+        })
     }
 
     /// Whether it is the one of that key, and may be asked where to go. One of a persistence engine
@@ -298,7 +294,7 @@ impl<F: Family> Template<F> {
     /// Tells whether its time is over and it waits a little longer for its connections. Not if it was
     /// restarted as the timer set the flag.
     fn is_overdue(&self) -> bool {
-        self.overdue.load(Relaxed) && !jiffies::after(self.deadline.load(Relaxed), jiffies::now())
+        self.overdue.load(Relaxed) && self.deadline.is_over()
     }
 
     /// It ends with its last connection.
@@ -306,12 +302,9 @@ impl<F: Family> Template<F> {
         self.orphan.store(true, Relaxed);
     }
 
-    /// Counts a packet that goes by it alone. Nothing is written once there are many.
+    /// Counts a packet that goes by it alone.
     pub(crate) fn count_packet(&self) {
-        let packets = self.packets.load(Relaxed);
-        if packets < MANY_PACKETS {
-            self.packets.store(packets.wrapping_add(1), Relaxed);
-        }
+        self.packets.add();
     }
 
     /// How long it lasts after it was used, in ticks.
@@ -321,35 +314,35 @@ impl<F: Family> Template<F> {
 
     /// How many packets went by it one by one, as far as anyone asks.
     pub(crate) fn packets(&self) -> u8 {
-        self.packets.load(Relaxed)
+        self.packets.get()
     }
 
     /// How many ticks are left to it.
     pub(crate) fn remaining(&self) -> usize {
-        jiffies::left_until(self.deadline.load(Relaxed))
+        self.deadline.remaining()
     }
 }
 
 /// A connection is being made by a template. `None` if it has ended.
 fn begin<F: Family>(template: &PublishedTemplate<F>) -> Option<TemplateRef<'_, F>> {
-    template
-        .conns
-        .fetch_update(AcqRel, Acquire, |conns| {
-            (conns != ENDED).then(|| conns.wrapping_add(1))
-        })
-        .ok()?;
-    Some(TemplateRef(template))
+    let mut conns = template.conns.load(Relaxed);
+    while conns != ENDED {
+        match template.conns.cmpxchg(conns, conns.wrapping_add(1), Full) {
+            Ok(_) => return Some(TemplateRef(template)),
+            Err(now) => conns = now,
+        }
+    }
+    None
 }
 
 /// Lets it last `timeout` more ticks.
 fn restart<F: Family>(template: &PublishedTemplate<F>, timeout: u32) {
-    let deadline = jiffies::now().wrapping_add(timeout as usize);
-    let old = template.deadline.swap(deadline, Relaxed);
+    let is_earlier = template.deadline.replace(timeout);
     let waited = template.overdue.load(Relaxed);
     if waited {
         template.overdue.store(false, Relaxed);
     }
-    if waited || jiffies::after(old, deadline) {
+    if waited || is_earlier {
         template.mod_earlier();
     }
 }
@@ -362,7 +355,7 @@ pub(crate) fn expire_template<F: Family>(template: &PublishedTemplate<F>) {
 /// A connection that went by a template has ended. The last one takes a template along whose time is
 /// over; and if it was cut off, one whose client has never shown that it is there. Any context.
 pub(super) fn release<F: Family>(template: &PublishedTemplate<F>, forced: bool) {
-    let left = template.conns.fetch_sub(1, AcqRel).wrapping_sub(1);
+    let left = template.conns.fetch_sub(1, Full).wrapping_sub(1);
     let ends = template.orphan.load(Relaxed) || template.is_overdue();
     if left == 0 && (ends || (forced && !template.is_assured())) {
         expire_template(template);
@@ -387,7 +380,7 @@ impl<F: Family> expiring::Entry for Template<F> {
     type Holds = RefCounted;
 
     fn deadline(&self) -> usize {
-        let deadline = self.deadline.load(Relaxed);
+        let deadline = self.deadline.get();
         if self.is_overdue() {
             jiffies::fires_by(deadline, self.timeout() as usize)
         } else {
@@ -397,17 +390,12 @@ impl<F: Family> expiring::Entry for Template<F> {
 
     /// Not while it has connections: those keep their client at its server.
     fn may_end(&self) -> bool {
-        if self
-            .conns
-            .compare_exchange(0, ENDED, AcqRel, Relaxed)
-            .is_ok()
-        {
+        if self.conns.cmpxchg(0, ENDED, Full).is_ok() {
             return true;
         }
         if self.is_overdue() {
             self.timeout.store(AGAIN, Relaxed);
-            let deadline = jiffies::now().wrapping_add(AGAIN as usize);
-            self.deadline.store(deadline, Relaxed);
+            self.deadline.set(AGAIN);
             self.overdue.store(false, Relaxed);
         } else {
             self.overdue.store(true, Relaxed);

@@ -41,6 +41,7 @@ use ipvs_core::{
 };
 use kernel::prelude::*;
 use linux::{
+    net::Net,
     netfilter::has_ipv6,
     rcu::{
         self,
@@ -55,13 +56,13 @@ use linux::{
 };
 
 /// Validates the settings of a server, and refuses what is not supported yet.
-fn check_dest(service: &Service, spec: &DestSpec) -> ControlResult {
+fn check_dest(net: &Net, service: &Service, spec: &DestSpec) -> ControlResult {
     let family = spec.id.family(service.family(), has_ipv6())?;
     // No sync daemon can run.
     spec.check_mixed(family, service.family(), false)?;
     spec.check().inspect_err(|error| {
         let dest = Endpoint(address(family, &spec.id.addr), spec.id.port);
-        log::dest_refused(service.label(), dest, error.message);
+        log::dest_refused(net, service.label(), dest, error.message);
     })?;
     if FwdMethod::from_flags(spec.fwd_method).number() != spec.fwd_method & FWD_MASK {
         return Err(ControlError::about(
@@ -134,7 +135,7 @@ impl Netns {
     pub(crate) fn add_dest(&self, service: &ServiceId, spec: &DestSpec) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(service)?;
-        check_dest(&service, spec)?;
+        check_dest(self.net(), &service, spec)?;
         let key = self.dest_key(&service, &spec.id)?;
         let removed = self.any_dest(&key);
         let known = removed.is_some();
@@ -194,7 +195,7 @@ impl Netns {
     pub(crate) fn edit_dest(&self, service: &ServiceId, spec: &DestSpec) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(service)?;
-        check_dest(&service, spec)?;
+        check_dest(self.net(), &service, spec)?;
         let key = self.dest_key(&service, &spec.id)?;
         let dest = self.dest(&key)?;
         let prepared = service

@@ -22,10 +22,6 @@ use crate::{
 };
 use ipvs_core::{
     flow::ServiceKey,
-    ipv4::{
-        PROTO_TCP,
-        PROTO_UDP, //
-    },
     netlink::{
         consts::IP_VS_SVC_F_PERSISTENT,
         service::{
@@ -39,11 +35,13 @@ use ipvs_core::{
         IPVS_SVC_ATTR_SCHED_NAME, //
     },
     pe::PeKind,
+    proto::Protocol,
     sched::SchedulerKind, //
 };
 use kernel::prelude::*;
 use linux::{
     module::ModuleRef,
+    net::Net,
     netfilter::{
         self,
         Defrag6, //
@@ -71,12 +69,12 @@ fn service_key(id: &ServiceId) -> Option<ServiceKey> {
 }
 
 /// Looks up a scheduler by its name. `None` for "none".
-fn scheduler(name: &[u8]) -> ControlResult<Option<SchedulerKind>> {
+fn scheduler(net: &Net, name: &[u8]) -> ControlResult<Option<SchedulerKind>> {
     if name == b"none" {
         return Ok(None);
     }
     SchedulerKind::from_name(name).map(Some).ok_or_else(|| {
-        log::no_scheduler(name);
+        log::no_scheduler(net, name);
         ControlError::about(
             IPVS_SVC_ATTR_SCHED_NAME,
             ENOENT,
@@ -86,11 +84,11 @@ fn scheduler(name: &[u8]) -> ControlResult<Option<SchedulerKind>> {
 }
 
 /// Looks up a persistence engine by its name. `None` for an empty name.
-fn persistence_engine(name: Option<&[u8]>) -> ControlResult<Option<PeKind>> {
+fn persistence_engine(net: &Net, name: Option<&[u8]>) -> ControlResult<Option<PeKind>> {
     match name {
         None | Some([]) => Ok(None),
         Some(name) => PeKind::from_name(name).map(Some).ok_or_else(|| {
-            log::no_engine(name);
+            log::no_engine(net, name);
             ControlError::about(
                 IPVS_SVC_ATTR_PE_NAME,
                 ENOENT,
@@ -101,9 +99,12 @@ fn persistence_engine(name: Option<&[u8]>) -> ControlResult<Option<PeKind>> {
 }
 
 /// Validates the settings of a service.
-fn check_service(spec: &ServiceSpec<'_>) -> ControlResult<(Option<SchedulerKind>, Option<PeKind>)> {
-    let kind = scheduler(spec.sched_name)?;
-    let pe = persistence_engine(spec.pe_name)?;
+fn check_service(
+    net: &Net,
+    spec: &ServiceSpec<'_>,
+) -> ControlResult<(Option<SchedulerKind>, Option<PeKind>)> {
+    let kind = scheduler(net, spec.sched_name)?;
+    let pe = persistence_engine(net, spec.pe_name)?;
     // For IPv6, the netmask is a prefix length.
     if spec.id.family == AF_INET6 && !matches!(spec.netmask.raw(), 1..=128) {
         return Err(ControlError::about(
@@ -178,7 +179,7 @@ impl Netns {
         if key.is_some_and(exists) {
             return Err(ControlError::new(EEXIST, "the service exists"));
         }
-        let (kind, pe) = check_service(spec)?;
+        let (kind, pe) = check_service(self.net(), spec)?;
         const PROTOCOL: ControlError = ControlError::about(
             IPVS_SVC_ATTR_PROTOCOL,
             EPROTONOSUPPORT,
@@ -186,7 +187,7 @@ impl Netns {
         );
         let (key, hash) = key.ok_or(PROTOCOL)?;
         if let ServiceKey::Addr { protocol, .. } = key {
-            if protocol != PROTO_TCP && protocol != PROTO_UDP {
+            if Protocol::from_number(protocol).is_none() {
                 return Err(PROTOCOL);
             }
         }
@@ -198,7 +199,7 @@ impl Netns {
         );
         self.prepare_conns(&key, spec.flags.apply(0), pe)?;
         let service = Service::new(key, hash, named, kind, self.settings.clone())
-            .inspect_err(|&error| log::scheduler_failed(kind, &key, error))?;
+            .inspect_err(|&error| log::scheduler_failed(self.net(), kind, &key, error))?;
         let service = Shared::pin_init(service, GFP_KERNEL)?;
         service.configure(spec, pe);
         let in_use = ModuleRef::new(kernel::module::this_module::<crate::LocalModule>()).ok_or(
@@ -237,12 +238,12 @@ impl Netns {
     pub(crate) fn edit_service(&self, spec: &ServiceSpec<'_>) -> ControlResult {
         let _config = self.config.lock();
         let service = self.service(&spec.id)?;
-        let (kind, pe) = check_service(spec)?;
+        let (kind, pe) = check_service(self.net(), spec)?;
         self.prepare_conns(service.key(), spec.flags.apply(service.flags()), pe)?;
         service
             .scheduler
             .set(kind, &service.dests)
-            .inspect_err(|&error| log::scheduler_failed(kind, service.key(), error))?;
+            .inspect_err(|&error| log::scheduler_failed(self.net(), kind, service.key(), error))?;
         self.sweep_later(&service);
         let had_pe = service.pe().is_some();
         service.configure(spec, pe);

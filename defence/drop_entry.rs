@@ -23,20 +23,20 @@ use crate::{
     proto,
     settings::Settings, //
 };
-use core::sync::atomic::{
-    AtomicU8,
-    Ordering::Relaxed, //
-};
 use ipvs_core::{
     defence::{
         self,
         FEW_PACKETS, //
     },
-    ipv4::PROTO_TCP,
+    proto::Protocol,
     tcp::TcpState, //
 };
 use kernel::sync::Arc;
 use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
     jiffies::HZ,
     random, rcu,
     sched::cond_resched,
@@ -52,7 +52,7 @@ pub(crate) struct DefenceWork {
     timeouts: Arc<Timeouts>,
     conns: ConnTables,
     /// Of the connections with one packet and more, how many are spared until one is dropped.
-    spared: [AtomicU8; FEW_PACKETS as usize],
+    spared: [Atomic<u8>; FEW_PACKETS as usize],
 }
 
 /// Ticks from one look at the memory to the next.
@@ -68,7 +68,7 @@ impl DefenceWork {
             settings,
             timeouts,
             conns,
-            spared: [const { AtomicU8::new(0) }; FEW_PACKETS as usize],
+            spared: [const { Atomic::new(0) }; FEW_PACKETS as usize],
         }
     }
 
@@ -116,13 +116,13 @@ impl DefenceWork {
             let timeout = proto::timeout(conn.protocol(), conn.bits(), &self.timeouts);
             self.is_sampled(idle(timeout, conn.remaining()), conn.packets())
         };
-        if conn.protocol() != PROTO_TCP {
-            return is_sampled();
-        }
-        match TcpState::from_number(conn.bits().state()) {
-            Some(TcpState::SynRecv | TcpState::SynAck) => true,
-            Some(TcpState::Established) => is_sampled(),
-            _ => false,
+        match conn.protocol() {
+            Protocol::Tcp => match TcpState::from_number(conn.bits().state()) {
+                Some(TcpState::SynRecv | TcpState::SynAck) => true,
+                Some(TcpState::Established) => is_sampled(),
+                _ => false,
+            },
+            Protocol::Udp => is_sampled(),
         }
     }
 

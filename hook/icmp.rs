@@ -20,9 +20,9 @@ use crate::{
     },
     ipvs_xmit::{
         icmp_xmit,
-        IcmpError, //
+        snat_icmp, //
     },
-    proto,
+    packet::IcmpError,
     schedule::{
         self,
         Scheduled, //
@@ -35,6 +35,7 @@ use ipvs_core::{
         IcmpHeader,
         HEADER_LEN, //
     },
+    proto::Protocol,
     transport::Ports, //
 };
 use linux::{
@@ -56,6 +57,7 @@ pub(super) enum Unreadable {
 /// The packet of a connection that an error is about.
 pub(super) struct InnerHeader<F: Family> {
     pub(super) header: F::Header,
+    protocol: Protocol,
     ports: Ports,
 }
 
@@ -63,21 +65,25 @@ impl<F: Family> InnerHeader<F> {
     /// Reads it at `offset`, wherever it lies in the packet.
     pub(super) fn read(skb: &Skb, offset: usize) -> Result<Self, Unreadable> {
         let header = F::embedded(skb, offset)
-            .filter(|header| proto::is_supported(header.protocol()))
             .filter(|header| !header.is_later_fragment())
             .ok_or(Unreadable::OfNoService)?;
+        let protocol = Protocol::from_number(header.protocol()).ok_or(Unreadable::OfNoService)?;
         let ports = offset
             .checked_add(header.transport_at())
             .and_then(|at| skb.header::<4>(at))
             .and_then(|bytes| Ports::parse(&bytes))
             .ok_or(Unreadable::Cut)?;
-        Ok(Self { header, ports })
+        Ok(Self {
+            header,
+            protocol,
+            ports,
+        })
     }
 
     /// The flow that it travelled in.
     pub(super) fn flow(&self) -> Flow<F::Addr> {
         Flow {
-            protocol: self.header.protocol(),
+            protocol: self.protocol.number(),
             src: self.header.src(),
             src_port: self.ports.src,
             dst: self.header.dst(),
@@ -118,12 +124,12 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
     let Some(outer) = F::embedded(&skb, inner) else {
         return Verdict::Accept(skb);
     };
-    let error = icmp_tunnel::Error::<F> {
+    let outer_error = icmp_tunnel::Error::<F> {
         offset,
         icmp,
         outer,
     };
-    let skb = match icmp_tunnel::packet(cx, skb, &error) {
+    let skb = match icmp_tunnel::packet(cx, skb, &outer_error) {
         Ok(verdict) => return verdict,
         Err(skb) => skb,
     };
@@ -137,19 +143,23 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
     let state = cx.state();
     // An error travels against the packet that it embeds.
     let flow = embedded.flow().reversed();
-    let found = Conn::find(&state.conns, &state.conn_key, cx.rcu, &flow);
-    let related = IcmpError {
+    let hash = flow.hash(&state.conn_key);
+    let found = Conn::find(&state.conns, hash, cx.rcu, &flow);
+    let error = IcmpError {
         offset,
         embedded: &embedded.header,
     };
     match found {
-        Some(Found::Answer(conn)) => from_server(cx, skb, conn, related),
-        Some(Found::Request(conn)) if takes_requests => from_client(cx, skb, conn, related),
-        None if schedules => match schedule::request_of_error(cx.netns, skb, &flow, cx.rcu) {
-            Scheduled::Conn(skb, conn) => from_client(cx, skb, conn, related),
-            Scheduled::OnePacket(skb, conn) => from_client(cx, skb, &conn, related),
-            Scheduled::Verdict(verdict) => verdict,
-        },
+        Some(Found::Answer(conn)) => from_server(cx, skb, conn, error),
+        Some(Found::Request(conn)) if takes_requests => from_client(cx, skb, conn, error),
+        None if schedules => {
+            match schedule::request_of_error(cx.netns, skb, embedded.protocol, &flow, hash, cx.rcu)
+            {
+                Scheduled::Conn(skb, conn) => from_client(cx, skb, conn, error),
+                Scheduled::OnePacket(skb, conn) => from_client(cx, skb, &conn, error),
+                Scheduled::Verdict(verdict) => verdict,
+            }
+        }
         _ => Verdict::Accept(skb),
     }
 }
@@ -159,11 +169,11 @@ fn from_server<F: Family>(
     cx: &Context<'_, F>,
     mut skb: Skb,
     conn: &PublishedConn<F>,
-    related: IcmpError<'_, F>,
+    error: IcmpError<'_, F>,
 ) -> Verdict {
     if conn.fwd_method() == FwdMethod::Masq
-        && (!skb.checksum_is_valid(related.offset, F::PROTO_ICMP)
-            || related.snat(&mut skb, conn, cx.netns, cx.hook).is_err())
+        && (!skb.checksum_is_valid(error.offset, F::PROTO_ICMP)
+            || snat_icmp(&mut skb, conn, error, cx.hook, cx.netns).is_err())
     {
         return Verdict::Drop(skb);
     }
@@ -178,12 +188,11 @@ fn from_client<F: Family>(
     cx: &Context<'_, F>,
     mut skb: Skb,
     conn: &Conn<F>,
-    related: IcmpError<'_, F>,
+    error: IcmpError<'_, F>,
 ) -> Verdict {
-    if conn.fwd_method() == FwdMethod::Masq && !skb.checksum_is_valid(related.offset, F::PROTO_ICMP)
-    {
+    if conn.fwd_method() == FwdMethod::Masq && !skb.checksum_is_valid(error.offset, F::PROTO_ICMP) {
         return Verdict::Drop(skb);
     }
     cx.count_request(conn, &skb);
-    icmp_xmit(skb, conn, related, cx.hook, cx.netns, cx.rcu)
+    icmp_xmit(skb, conn, error, cx.hook, cx.netns, cx.rcu)
 }

@@ -145,7 +145,8 @@ fn concerns<F: Family, I: Family>(
     // The packet in the tunnel is a request, and embedded in the direction that it travelled in.
     let flow = inner.flow();
     let state = cx.netns.state::<I>();
-    let Some(Found::Request(conn)) = Conn::find(&state.conns, &state.conn_key, cx.rcu, &flow)
+    let Some(Found::Request(conn)) =
+        Conn::find(&state.conns, flow.hash(&state.conn_key), cx.rcu, &flow)
     else {
         return Verdict::Accept(skb);
     };
@@ -191,7 +192,7 @@ fn relay<F: Family, I: Family>(
     skb.strip(inner_at.checked_sub(stripped)?, inner.header.transport_at())
         .ok()?;
     icmp::relay(skb, error.icmp.kind, error.icmp.code, info);
-    cx.packet_stats_of(conn)?.answer(skb.len());
+    cx.packet_stats(conn)?.answer(skb.len());
     Some(())
 }
 

@@ -31,6 +31,7 @@ pub mod log;
 pub mod net;
 pub mod netlink;
 pub mod pe;
+pub mod proto;
 pub mod resize;
 pub mod sched;
 pub mod sockopt;

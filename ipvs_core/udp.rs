@@ -5,9 +5,6 @@
 /// The number of the only state (C: `IP_VS_UDP_S_NORMAL`).
 pub const NORMAL: u16 = 0;
 
-/// The number of states (C: `IP_VS_UDP_S_LAST`).
-pub const STATES: usize = 1;
-
 /// The default timeout of a connection without packets, in seconds. `ipvsadm --set` changes it by
 /// its third number (C: `udp_timeouts`).
 pub const DEFAULT_TIMEOUT: u32 = 5 * 60;
@@ -20,12 +17,6 @@ pub const fn state_name(number: u16) -> &'static str {
     }
 }
 
-/// Returns `false`: UDP connections never count as active for their server.
-#[inline]
-pub const fn is_active(_number: u16) -> bool {
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +26,5 @@ mod tests {
         assert_eq!(state_name(NORMAL), "UDP");
         assert_eq!(state_name(1), "ERR!");
         assert_eq!(DEFAULT_TIMEOUT, 300);
-        assert!(!is_active(NORMAL));
     }
 }

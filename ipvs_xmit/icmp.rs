@@ -5,13 +5,13 @@
 //! C: `ip_vs_icmp_xmit()`, the translation in `handle_response_icmp()`.
 
 use super::{
-    forward,
     nat::{
         reroute,
         route,
         send_or_cont, //
     },
-    Context, //
+    send::Context,
+    xmit, //
 };
 use crate::{
     conn::Conn,
@@ -20,6 +20,7 @@ use crate::{
         Mode, //
     },
     netns::Netns,
+    packet::IcmpError,
     proto::nat::{
         self,
         Untranslatable, //
@@ -39,37 +40,23 @@ use linux::{
     xfrm, //
 };
 
-/// An ICMP error, by where it is, and the header of the packet that it is about.
-#[derive(Clone, Copy)]
-pub(crate) struct IcmpError<'a, F: Family> {
-    /// The offset of the ICMP header.
-    pub(crate) offset: usize,
-    /// The embedded header, right behind the ICMP header.
-    pub(crate) embedded: &'a F::Header,
-}
-
-/// Sends an ICMP error about an answer to the server of the connection.
+/// Sends an ICMP error about an answer to the server of its connection: translates it if that is the
+/// method, and otherwise leaves it to the method's own transmitter.
 pub(crate) fn icmp_xmit<F: Family>(
     mut skb: Skb,
     conn: &Conn<F>,
-    related: IcmpError<'_, F>,
+    error: IcmpError<'_, F>,
     hook: HookNum,
     netns: &Netns,
     rcu: ReadLocked<'_>,
 ) -> Verdict {
-    let cx = Context {
-        conn,
-        net: netns.net(),
-        settings: &netns.settings,
-        rcu,
-        is_icmp: true,
-    };
+    let cx = Context::new(conn, netns, rcu, true);
     match conn.fwd_method() {
         FwdMethod::Masq => (),
-        method => {
+        FwdMethod::LocalNode | FwdMethod::Tunnel | FwdMethod::DRoute | FwdMethod::Bypass => {
             // As with C, a translated error does not count for `drop_entry`.
             conn.count_packet();
-            return forward(skb, &cx, method);
+            return xmit(skb, &cx, error.offset);
         }
     }
     // What is being forwarded can't be turned to this host any more.
@@ -81,7 +68,7 @@ pub(crate) fn icmp_xmit<F: Family>(
         Ok(is_local) => is_local,
         Err(unsent) => return unsent.verdict(skb),
     };
-    if nat::translate_icmp(&mut skb, conn, related, End::Dst).is_err() {
+    if nat::translate_icmp(&mut skb, conn, error, End::Dst).is_err() {
         return Verdict::Stolen;
     }
     if !is_local && xfrm::has_output_policies(cx.net) && xfrm::forward(&mut skb).is_err() {
@@ -90,17 +77,19 @@ pub(crate) fn icmp_xmit<F: Family>(
     send_or_cont(skb, &cx, is_local)
 }
 
-impl<F: Family> IcmpError<'_, F> {
-    /// Makes an ICMP error of the server, or of a router next to it, one about the virtual
-    /// service, and finds its way to the client anew. If that fails, the packet is to be dropped.
-    pub(crate) fn snat(
-        self,
-        skb: &mut Skb,
-        conn: &Conn<F>,
-        netns: &Netns,
-        hook: HookNum,
-    ) -> Result<(), Untranslatable> {
-        nat::translate_icmp(skb, conn, self, End::Src)?;
-        reroute(skb, netns, hook)
-    }
+/// Makes an ICMP error of the server, or of a router next to it, one about the virtual service, and
+/// finds its way to the client anew.
+///
+/// # Errors
+///
+/// If the packet is to be dropped.
+pub(crate) fn snat_icmp<F: Family>(
+    skb: &mut Skb,
+    conn: &Conn<F>,
+    error: IcmpError<'_, F>,
+    hook: HookNum,
+    netns: &Netns,
+) -> Result<(), Untranslatable> {
+    nat::translate_icmp(skb, conn, error, End::Src)?;
+    reroute(skb, netns, hook)
 }

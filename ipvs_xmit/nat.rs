@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Translating addresses and ports, of requests here and of answers for the hooks.
+//! Translates addresses and ports, of requests here and of answers for the hooks; the translation
+//! itself is in `proto/nat.rs`.
 //!
 //! C: `ip_vs_nat_xmit()`, the translation in `handle_response()`.
 
 use super::{
-    drop_early_demux_sk,
-    prepare_forward,
     route::{
         take_out_rt,
         Unsent, //
     },
-    Context, //
+    send::{
+        drop_early_demux_sk,
+        prepare_forward,
+        Context, //
+    },
 };
 use crate::{
     conn::Conn,
@@ -40,7 +43,11 @@ use linux::{
 
 /// Sends a request to the server, as if the client had addressed that.
 #[inline]
-pub(super) fn xmit<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>, header_len: usize) -> Verdict {
+pub(super) fn nat_xmit<F: Family>(
+    mut skb: Skb,
+    cx: &Context<'_, '_, F>,
+    header_len: usize,
+) -> Verdict {
     let is_local = match route(&mut skb, cx, Mode::REDIRECT) {
         Ok(is_local) => is_local,
         Err(unsent) => return unsent.verdict(skb),

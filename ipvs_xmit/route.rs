@@ -4,7 +4,7 @@
 //!
 //! C: `__ip_vs_get_out_rt()`, `__ip_vs_get_out_rt_v6()`.
 
-use super::Context;
+use super::send::Context;
 use crate::{
     family::{
         Family,

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Forwarding packets inside of others, of whichever family each is.
+//! Forwards packets inside of others, of whichever family each is.
 //!
 //! C: `ip_vs_tunnel_xmit()`, `ip_vs_tunnel_xmit_v6()`.
 
 use super::{
-    accept,
-    drop_early_demux_sk,
-    prepare_forward,
     route::{
         get_out_rt,
         OutRoute,
         RouteRef, //
     },
-    Context, //
+    send::{
+        accept,
+        drop_early_demux_sk,
+        prepare_forward,
+        Context, //
+    },
 };
 use crate::{
     family::{
@@ -55,7 +57,7 @@ struct How {
 
 /// Sends a packet to the server, which takes the outer header off.
 #[inline(never)]
-pub(super) fn xmit<F: Family>(skb: Skb, cx: &Context<'_, '_, F>) -> Verdict {
+pub(super) fn tunnel_xmit<F: Family>(skb: Skb, cx: &Context<'_, '_, F>) -> Verdict {
     match cx.conn.server_addr() {
         Addr::V4(addr) => xmit_to::<F, V4>(skb, cx, addr),
         Addr::V6(addr) => xmit_to6(skb, cx, addr),

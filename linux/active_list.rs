@@ -14,6 +14,12 @@
 //! and the visitor finds that.
 
 use crate::{
+    atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
     rcu::{
         self,
         Borrowed,
@@ -23,17 +29,9 @@ use crate::{
     },
     sched::cond_resched, //
 };
-use core::{
-    ptr::{
-        self,
-        NonNull, //
-    },
-    sync::atomic::{
-        AtomicBool,
-        AtomicPtr,
-        AtomicU32,
-        Ordering, //
-    },
+use core::ptr::{
+    self,
+    NonNull, //
 };
 use kernel::{
     new_mutex,
@@ -49,16 +47,16 @@ const LEAVING: u32 = 2;
 
 /// What a roll keeps of an object, which can be in one at a time.
 pub(crate) struct Place<T: 'static> {
-    state: AtomicU32,
-    next: AtomicPtr<SharedInner<T>>,
+    state: Atomic<u32>,
+    next: Atomic<*mut SharedInner<T>>,
 }
 
 impl<T: 'static> Place<T> {
     /// In no roll.
     pub(crate) const fn new() -> Self {
         Self {
-            state: AtomicU32::new(OUT),
-            next: AtomicPtr::new(ptr::null_mut()),
+            state: Atomic::new(OUT),
+            next: Atomic::new(ptr::null_mut()),
         }
     }
 }
@@ -86,7 +84,7 @@ impl<T: Send + Sync> List<T> {
 
     /// Adds an object that is in no list, and whose link nobody else uses.
     fn push(&mut self, object: Shared<T>) {
-        object.memory().place.next.store(self.0, Ordering::Relaxed);
+        object.memory().place.next.store(self.0, Relaxed);
         // INVARIANT: The reference moves into the list.
         self.0 = object.into_inner().as_ptr();
     }
@@ -96,7 +94,7 @@ impl<T: Send + Sync> List<T> {
         // SAFETY: The list's reference, which is given up.
         let object = unsafe { Shared::from_inner(first) };
         // INVARIANT: The rest.
-        self.0 = object.memory().place.next.load(Ordering::Relaxed);
+        self.0 = object.memory().place.next.load(Relaxed);
         Some(object)
     }
 }
@@ -104,7 +102,7 @@ impl<T: Send + Sync> List<T> {
 impl<T: Send + Sync> Drop for List<T> {
     fn drop(&mut self) {
         while let Some(object) = self.pop() {
-            object.memory().place.state.store(OUT, Ordering::Release);
+            object.memory().place.state.store(OUT, Release);
         }
     }
 }
@@ -117,8 +115,8 @@ impl<T: Send + Sync> Drop for List<T> {
 #[pin_data(PinnedDrop)]
 pub struct ActiveList<T: Send + Sync + 'static> {
     /// Those that were enrolled since the last visit.
-    arrived: AtomicPtr<SharedInner<T>>,
-    open: AtomicBool,
+    arrived: Atomic<*mut SharedInner<T>>,
+    open: Atomic<bool>,
     /// The other ones.
     #[pin]
     known: Mutex<List<T>>,
@@ -129,8 +127,8 @@ impl<T: Send + Sync> ActiveList<T> {
     pub fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // INVARIANT: Empty.
-            arrived: AtomicPtr::new(ptr::null_mut()),
-            open: AtomicBool::new(false),
+            arrived: Atomic::new(ptr::null_mut()),
+            open: Atomic::new(false),
             known <- new_mutex!(List::empty(), "active_list"),
         }? Error)
     }
@@ -139,23 +137,20 @@ impl<T: Send + Sync> ActiveList<T> {
     /// a read-side critical section. Any context.
     #[inline]
     pub fn activate(&self, object: Borrowed<'_, T>, _rcu: ReadLocked<'_>) {
-        if object.memory().place.state.load(Ordering::Relaxed) != ACTIVE {
+        if object.memory().place.state.load(Relaxed) != ACTIVE {
             self.activate_slow(object);
         }
     }
 
     #[cold]
     fn activate_slow(&self, object: Borrowed<'_, T>) {
-        if !self.open.load(Ordering::Relaxed) {
+        if !self.open.load(Relaxed) {
             return;
         }
         let place = &object.memory().place;
-        let mut state = place.state.load(Ordering::Relaxed);
+        let mut state = place.state.load(Relaxed);
         while state != ACTIVE {
-            match place
-                .state
-                .compare_exchange(state, ACTIVE, Ordering::Acquire, Ordering::Relaxed)
-            {
+            match place.state.cmpxchg(state, ACTIVE, Acquire) {
                 Ok(OUT) => break,
                 // The visitor has it still, and will keep it.
                 Ok(_) => return,
@@ -170,16 +165,11 @@ impl<T: Send + Sync> ActiveList<T> {
             return;
         };
         let object = object.into_inner();
-        let mut first = self.arrived.load(Ordering::Relaxed);
+        let mut first = self.arrived.load(Relaxed);
         loop {
-            place.next.store(first, Ordering::Relaxed);
+            place.next.store(first, Relaxed);
             // INVARIANT: The reference moves into the list.
-            match self.arrived.compare_exchange_weak(
-                first,
-                object.as_ptr(),
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
+            match self.arrived.cmpxchg(first, object.as_ptr(), Release) {
                 Ok(_) => return,
                 Err(now) => first = now,
             }
@@ -188,7 +178,7 @@ impl<T: Send + Sync> ActiveList<T> {
 
     fn arrived(&self) -> List<T> {
         // INVARIANT: By that of `ActiveList`.
-        List(self.arrived.swap(ptr::null_mut(), Ordering::Acquire))
+        List(self.arrived.xchg(ptr::null_mut(), Acquire))
     }
 
     /// Visits all that are enrolled, until `stop` says to. `visit` says whether the object wants to
@@ -212,7 +202,7 @@ impl<T: Send + Sync> ActiveList<T> {
                     known.push(object);
                 } else {
                     let state = &object.memory().place.state;
-                    state.store(LEAVING, Ordering::Relaxed);
+                    state.store(LEAVING, Relaxed);
                     leaving.push(object);
                 }
                 cond_resched();
@@ -226,11 +216,9 @@ impl<T: Send + Sync> ActiveList<T> {
             // A reader that has taken a reference since then, and changed it, is seen now.
             let state = &object.memory().place.state;
             let leaves = (object.references() == 1 || !changed(&object))
-                && state
-                    .compare_exchange(LEAVING, OUT, Ordering::Release, Ordering::Relaxed)
-                    .is_ok();
+                && state.cmpxchg(LEAVING, OUT, Release).is_ok();
             if !leaves {
-                state.store(ACTIVE, Ordering::Relaxed);
+                state.store(ACTIVE, Relaxed);
                 known.push(object);
             }
         }
@@ -238,12 +226,12 @@ impl<T: Send + Sync> ActiveList<T> {
 
     /// Lets objects be enrolled. What has changed before is not.
     pub fn open(&self) {
-        self.open.store(true, Ordering::Relaxed);
+        self.open.store(true, Relaxed);
     }
 
     /// Lets all leave, and no others be enrolled. Waits for a grace period.
     pub fn close(&self) {
-        self.open.store(false, Ordering::Relaxed);
+        self.open.store(false, Relaxed);
         // Who has found it open enrols before this returns.
         rcu::synchronize();
         self.clear();
@@ -252,7 +240,7 @@ impl<T: Send + Sync> ActiveList<T> {
     /// Does the same without waiting, when nobody enrols objects any more. What somebody enrols
     /// nevertheless is kept until the roll is opened again or dropped. Sleeps.
     pub fn close_unused(&self) {
-        self.open.store(false, Ordering::Relaxed);
+        self.open.store(false, Relaxed);
         self.clear();
     }
 

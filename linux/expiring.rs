@@ -13,6 +13,12 @@
 //! Others may keep the memory of an object beyond that, if its type allows it: see [`EntryRef`].
 
 use crate::{
+    atomic::{
+        Atomic,
+        InlineAtomic,
+        Refcount,
+        Relaxed, //
+    },
     bindings, jiffies,
     rcu::{
         self,
@@ -32,14 +38,7 @@ use crate::{
 use core::{
     mem::ManuallyDrop,
     ops::Deref,
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicU32, AtomicUsize,
-        Ordering::{
-            AcqRel,
-            Relaxed, //
-        },
-    },
+    ptr::NonNull, //
 };
 use kernel::{
     prelude::*,
@@ -98,33 +97,33 @@ unsafe impl Holds for () {
 }
 
 /// A count of those who keep the memory of an object.
-pub struct RefCounted(AtomicU32);
+pub struct RefCounted(Refcount);
 
 impl RefCounted {
     /// One keeps it more. Somebody does already.
     fn get(&self) {
-        // 2^32 holders do not fit in memory.
-        self.0.fetch_add(1, Relaxed);
+        self.0.inc();
     }
 }
 
 impl sealed::Sealed for RefCounted {}
 
-// SAFETY: The count is 0 after as many calls.
+// SAFETY: The count gets to 0 once, after as many calls. If it saturates it never does, and the memory
+// is never freed.
 unsafe impl Holds for RefCounted {
     fn new() -> Self {
-        Self(AtomicU32::new(1))
+        Self(Refcount::new(1))
     }
 
     fn put(&self) -> bool {
-        self.0.fetch_sub(1, AcqRel) == 1
+        self.0.dec_and_test()
     }
 }
 
 /// The memory of an [`Entry`].
 #[repr(C)]
 pub struct Expiring<T: Entry> {
-    links: [AtomicUsize; 2],
+    links: [Atomic<usize>; 2],
     // Right behind the links: what a lookup compares is in the first cache line.
     value: T,
     holds: T::Holds,
@@ -138,7 +137,7 @@ unsafe impl<T: Entry> Node for Expiring<T> {
     type Value = T;
 
     #[inline]
-    fn link(&self, slot: usize) -> &AtomicUsize {
+    fn link(&self, slot: usize) -> &Atomic<usize> {
         // Links carry one bit for the slot, so that the index is in range.
         &self.links[slot & 1]
     }
@@ -364,6 +363,27 @@ impl<T: Entry> New<'_, T> {
         rcu: ReadLocked<'rcu>,
         same: impl Fn(&T) -> bool,
     ) -> Result<&'rcu Expiring<T>, &'rcu Expiring<T>> {
+        self.publish_at(rcu, None, same)
+    }
+
+    /// Does the same as [`Self::publish`] for a caller who knows the hash of the first chain. With a
+    /// wrong one, the object never leaves the table.
+    pub fn publish_hashed<'rcu>(
+        self,
+        rcu: ReadLocked<'rcu>,
+        hash: u32,
+        same: impl Fn(&T) -> bool,
+    ) -> Result<&'rcu Expiring<T>, &'rcu Expiring<T>> {
+        self.publish_at(rcu, Some(hash), same)
+    }
+
+    #[inline]
+    fn publish_at<'rcu>(
+        self,
+        rcu: ReadLocked<'rcu>,
+        hash: Option<u32>,
+        same: impl Fn(&T) -> bool,
+    ) -> Result<&'rcu Expiring<T>, &'rcu Expiring<T>> {
         let entry_ptr = ManuallyDrop::new(self).entry;
         // SAFETY: Initialised in `Table::alloc`; once readers can see it, RCU keeps it for `'rcu`.
         let entry: &'rcu Expiring<T> = unsafe { entry_ptr.as_ref() };
@@ -377,7 +397,8 @@ impl<T: Entry> New<'_, T> {
             // SAFETY: The object stays valid until a grace period after it was unlinked.
             let _ = unsafe { chains.link(rcu, entry_ptr, 1, hash, |_, _| false) };
         }
-        if let Some(hash) = entry.value.hash(0, chains.seed()) {
+        if let Some(hash) = hash.or_else(|| entry.value.hash(0, chains.seed())) {
+            debug_assert_eq!(entry.value.hash(0, chains.seed()), Some(hash));
             // SAFETY: As above.
             let linked = unsafe {
                 chains.link(rcu, entry_ptr, 0, hash, |other, slot| {
@@ -412,12 +433,12 @@ pub enum Refused {
 /// Counts the objects of several tables, so that there are never more than there may be.
 ///
 /// An object counts from [`Table::alloc`] on, until it has left its table.
-pub struct Quota(AtomicUsize);
+pub struct Quota(InlineAtomic<usize>);
 
 impl Quota {
     /// Without any objects.
     pub const fn new() -> Self {
-        Self(AtomicUsize::new(0))
+        Self(InlineAtomic::new(0))
     }
 
     /// How many objects there are.
@@ -430,7 +451,7 @@ impl Quota {
         let mut taken = self.taken();
         while taken < most {
             let more = taken.wrapping_add(1);
-            match self.0.compare_exchange_weak(taken, more, Relaxed, Relaxed) {
+            match self.0.cmpxchg(taken, more, Relaxed) {
                 Ok(_) => return true,
                 Err(now) => taken = now,
             }
@@ -456,7 +477,7 @@ pub struct Table<T: Entry> {
     chains: Chains<Expiring<T>>,
     quota: Arc<Quota>,
     /// How many [`TableRef`]s there are.
-    refs: AtomicUsize,
+    refs: Refcount,
 }
 
 /// A counted reference to a [`Table`]. The last one to go retires all objects that are left, in
@@ -482,7 +503,7 @@ impl<T: Entry> TableRef<T> {
         let table = try_pin_init!(Table {
             chains <- Chains::new(sizing),
             quota,
-            refs: AtomicUsize::new(1),
+            refs: Refcount::new(1),
         }? Error);
         // INVARIANT: The count is 1.
         Ok(Self {
@@ -512,8 +533,7 @@ impl<T: Entry> Deref for TableRef<T> {
 
 impl<T: Entry> Clone for TableRef<T> {
     fn clone(&self) -> Self {
-        // As many do not fit in memory.
-        self.refs.fetch_add(1, Relaxed);
+        self.refs.inc();
         // INVARIANT: Just counted.
         Self {
             table: self.table.clone(),
@@ -524,7 +544,7 @@ impl<T: Entry> Clone for TableRef<T> {
 
 impl<T: Entry> Drop for TableRef<T> {
     fn drop(&mut self) {
-        if self.refs.fetch_sub(1, AcqRel) != 1 {
+        if !self.refs.dec_and_test() {
             return;
         }
         // Nobody publishes any more: who has a new object has a reference too.
@@ -566,7 +586,7 @@ impl<T: Entry> Table<T> {
         };
         let entry = memory.cast::<Expiring<T>>();
         let new = Expiring {
-            links: [const { AtomicUsize::new(0) }; 2],
+            links: [const { Atomic::new(0) }; 2],
             value,
             holds: T::Holds::new(),
             table: NonNull::from(&**table),

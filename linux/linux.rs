@@ -8,6 +8,7 @@
 mod bindings;
 
 pub mod active_list;
+pub mod atomic;
 pub mod capability;
 pub mod cpumask;
 pub mod expiring;

@@ -18,8 +18,10 @@ impl ModuleRef {
     /// Counts a use, unless the module is about to go.
     pub fn new(module: &'static ThisModule) -> Option<Self> {
         // SAFETY: The module is the one that runs this.
-        // INVARIANT: RefCounted if true.
-        unsafe { bindings::try_module_get(module.as_ptr()) }.then_some(Self(module))
+        let counted = unsafe { bindings::try_module_get(module.as_ptr()) };
+        // Not `then_some`: it would make and drop a reference where no use was counted.
+        // INVARIANT: Counted if true.
+        counted.then(|| Self(module))
     }
 }
 

@@ -4,14 +4,14 @@
 //!
 //! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
 
-use crate::bindings;
-use core::{
-    marker::PhantomData,
-    sync::atomic::{
-        AtomicU64,
-        Ordering, //
+use crate::{
+    atomic::{
+        Atomic,
+        Relaxed, //
     },
+    bindings, //
 };
+use core::marker::PhantomData;
 use kernel::prelude::*;
 use pin_init::Zeroable;
 
@@ -118,22 +118,22 @@ impl Drop for Section {
 
 /// A counter in a [`PerCpu`] that only its own CPU advances, in a [`Section`].
 #[repr(transparent)]
-pub struct Counter(AtomicU64);
+pub struct Counter(Atomic<u64>);
 
-// SAFETY: Zero is a value of `AtomicU64`.
+// SAFETY: Zero is a value of `Atomic<u64>`.
 unsafe impl Zeroable for Counter {}
 
 impl Counter {
     /// Adds `n`. Additions outside of a [`Section`] may get lost.
     #[inline]
     pub fn add(&self, n: u64) {
-        let sum = self.0.load(Ordering::Relaxed).wrapping_add(n);
-        self.0.store(sum, Ordering::Relaxed);
+        let sum = self.0.load(Relaxed).wrapping_add(n);
+        self.0.store(sum, Relaxed);
     }
 
     /// The value; any CPU may ask.
     #[inline]
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Relaxed)
     }
 }

@@ -7,7 +7,10 @@
 //! C headers: [`include/linux/printk.h`](srctree/include/linux/printk.h),
 //! [`include/linux/ratelimit.h`](srctree/include/linux/ratelimit.h)
 
-use crate::bindings;
+use crate::{
+    bindings,
+    net::Net, //
+};
 use kernel::{
     fmt,
     prelude::*,
@@ -26,21 +29,14 @@ impl Permit {
     pub const fn unlimited() -> Self {
         Self(())
     }
-
-    /// Permits a line about a packet, unless there have been too many such lines of late. The limit
-    /// is shared by the network stack as a whole, and set by the sysctls `net.core.message_burst`
-    /// (lines) and `net.core.message_cost` (in so many seconds). C: `net_ratelimit()`.
-    ///
-    /// # Context
-    ///
-    /// Any.
-    pub fn for_packet() -> Option<Self> {
-        // SAFETY: No requirement.
-        (unsafe { bindings::net_ratelimit() } != 0).then_some(Self(()))
-    }
 }
 
 /// The kernel's log, as far as a module writes it.
+///
+/// Root of a user namespace can cause lines about packets and requests in its network namespaces, and
+/// so reach any limit. Therefore lines about network namespaces that belong to the initial user
+/// namespace have limits of their own, which no other namespace uses up. All other namespaces share
+/// one limit for each kind of line, so the log stays bounded however many of them there are.
 pub struct Log {
     name: &'static CStr,
 }
@@ -51,23 +47,58 @@ impl Log {
         Self { name }
     }
 
-    /// Permits a line about a user's request, unless there have been too many such lines of late:
-    /// 10 in 5 seconds, for all requests together. When lines are permitted again, the kernel says
-    /// how many there would have been. C: `printk_ratelimited()`, of which each use has a limit of
-    /// its own.
+    /// Permits a line about a packet in `net`, unless there have been too many such lines of late.
+    ///
+    /// In namespaces of the initial user namespace the limit is that of the whole network stack, set
+    /// by the sysctls `net.core.message_burst` (lines) and `net.core.message_cost` (in so many
+    /// seconds). In all others together it is 10 lines in 5 seconds.
+    ///
+    /// C: `net_ratelimit()`, for all namespaces.
     ///
     /// # Context
     ///
     /// Any.
-    pub fn permit_for_request(&self) -> Option<Permit> {
-        // SAFETY: The name is a string that ends with a NUL.
-        let permitted = unsafe { bindings::linux_request_ratelimit(self.name.as_char_ptr()) };
+    pub fn permit_for_packet(&self, net: &Net) -> Option<Permit> {
+        let permitted = if net.is_of_init_user_ns() {
+            // SAFETY: No requirement.
+            unsafe { bindings::net_ratelimit() }
+        } else {
+            // SAFETY: The name is a string that ends with a NUL.
+            unsafe { bindings::linux_user_ns_packet_ratelimit(self.name.as_char_ptr()) }
+        };
+        (permitted != 0).then_some(Permit(()))
+    }
+
+    /// Permits a line about a user's request in `net`, unless there have been too many such lines of
+    /// late: 10 in 5 seconds, for all requests in namespaces of the initial user namespace together,
+    /// and as many for those in all other namespaces. When lines are permitted again, the kernel says
+    /// how many were suppressed.
+    ///
+    /// C: `printk_ratelimited()`, of which each use has a limit of its own.
+    ///
+    /// # Context
+    ///
+    /// Any.
+    pub fn permit_for_request(&self, net: &Net) -> Option<Permit> {
+        let name = self.name.as_char_ptr();
+        let permitted = if net.is_of_init_user_ns() {
+            // SAFETY: The name is a string that ends with a NUL.
+            unsafe { bindings::linux_request_ratelimit(name) }
+        } else {
+            // SAFETY: As above.
+            unsafe { bindings::linux_user_ns_request_ratelimit(name) }
+        };
         (permitted != 0).then_some(Permit(()))
     }
 
     /// Writes a line, which `line` has without its end, at level "error".
     pub fn error(&self, permit: Permit, line: fmt::Arguments<'_>) {
         self.print(&format_strings::ERR, permit, line);
+    }
+
+    /// Writes a line, which `line` has without its end, at level "warning".
+    pub fn warning(&self, permit: Permit, line: fmt::Arguments<'_>) {
+        self.print(&format_strings::WARNING, permit, line);
     }
 
     /// Writes a line, which `line` has without its end, at level "info".
@@ -81,7 +112,7 @@ impl Log {
         _: Permit,
         line: fmt::Arguments<'_>,
     ) {
-        // SAFETY: `format` is one of `format_strings`, as both callers show, and the name ends with a
+        // SAFETY: `format` is one of `format_strings`, as its callers show, and the name ends with a
         // NUL.
         unsafe {
             call_printk(

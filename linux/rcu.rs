@@ -6,19 +6,21 @@
 
 use crate::{
     active_list::Place,
+    atomic::{
+        Acquire,
+        Atomic,
+        Full,
+        InlineAtomic,
+        Relaxed,
+        Release, //
+    },
     bindings,
     table::AtomicChained, //
 };
 use core::{
     marker::PhantomData,
     ops::Deref,
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicPtr,
-        AtomicU32,
-        AtomicUsize,
-        Ordering, //
-    },
+    ptr::NonNull, //
 };
 use kernel::{
     alloc::Flags,
@@ -66,7 +68,7 @@ pub fn synchronize() {
 }
 
 /// How many callbacks of [`call`] have not come to their end.
-static PENDING: AtomicUsize = AtomicUsize::new(0);
+static PENDING: Atomic<usize> = Atomic::new(0);
 
 /// Calls `callback` after a grace period, in softirq context; its last step is to call [`called`].
 /// [`drain`] waits for it.
@@ -78,7 +80,7 @@ pub(crate) unsafe fn call(
     head: *mut bindings::callback_head,
     callback: unsafe extern "C" fn(*mut bindings::callback_head),
 ) {
-    PENDING.fetch_add(1, Ordering::Relaxed);
+    PENDING.fetch_add(1, Relaxed);
     // SAFETY: By the safety requirement.
     unsafe { bindings::call_rcu(head, Some(callback)) };
 }
@@ -86,7 +88,7 @@ pub(crate) unsafe fn call(
 /// Ends a callback of [`call`].
 pub(crate) fn called() {
     // What it released is counted by now.
-    PENDING.fetch_sub(1, Ordering::Release);
+    PENDING.fetch_sub(1, Release);
 }
 
 /// Waits until everything whose last reference is gone is freed, with all that it held references
@@ -96,11 +98,11 @@ pub(crate) fn called() {
 /// a grace period of their own. A module must not go before the last of them.
 pub fn drain() {
     loop {
-        let none = PENDING.load(Ordering::Acquire) == 0;
+        let none = PENDING.load(Acquire) == 0;
         // If none was pending, this also waits for the one that made it so, which may still be about
         // to return; but what it waits for may release objects.
         barrier();
-        if none && PENDING.load(Ordering::Acquire) == 0 {
+        if none && PENDING.load(Acquire) == 0 {
             return;
         }
     }
@@ -119,8 +121,8 @@ pub(crate) struct SharedInner<T: 'static> {
     /// Used once the last reference is gone.
     rcu: Opaque<bindings::callback_head>,
     /// The next entries of the hash chains that the object is in; see [`crate::table`].
-    pub(crate) links: [AtomicUsize; 2],
-    refs: AtomicU32,
+    pub(crate) links: [Atomic<usize>; 2],
+    refs: InlineAtomic<u32>,
     /// Which of those it is in.
     pub(crate) chained: AtomicChained,
     /// The object's place in a roll; see [`crate::active_list`].
@@ -155,8 +157,8 @@ impl<T: Send + Sync> Shared<T> {
         let inner = KBox::try_pin_init::<Error>(
             try_pin_init!(SharedInner {
                 rcu: Opaque::uninit(),
-                links: [const { AtomicUsize::new(0) }; 2],
-                refs: AtomicU32::new(1),
+                links: [const { Atomic::new(0) }; 2],
+                refs: InlineAtomic::new(1),
                 chained: AtomicChained::new(),
                 place: Place::new(),
                 value <- init,
@@ -174,7 +176,7 @@ impl<T: Send + Sync> Shared<T> {
     /// How many references there are. A reader may take one at any time, unless readers can no
     /// longer reach the object.
     pub fn references(&self) -> u32 {
-        self.memory().refs.load(Ordering::Acquire)
+        self.memory().refs.load(Acquire)
     }
 
     /// The object as a reader sees it.
@@ -225,17 +227,26 @@ impl<T: Send + Sync> Deref for Shared<T> {
 impl<T: Send + Sync> Clone for Shared<T> {
     fn clone(&self) -> Self {
         // One reference exists, so the count can't be zero; 2^32 of them do not fit in memory.
-        self.memory().refs.fetch_add(1, Ordering::Relaxed);
+        self.memory().refs.fetch_add(1, Relaxed);
         // INVARIANT: The reference just counted.
         Self { inner: self.inner }
     }
 }
 
 impl<T: Send + Sync> Drop for Shared<T> {
+    #[inline]
     fn drop(&mut self) {
-        if self.memory().refs.fetch_sub(1, Ordering::AcqRel) != 1 {
-            return;
+        if self.memory().refs.fetch_sub(1, Full) == 1 {
+            self.retire();
         }
+    }
+}
+
+impl<T: Send + Sync> Shared<T> {
+    /// Has the object freed after a grace period. The last reference is gone.
+    #[cold]
+    #[inline(never)]
+    fn retire(&self) {
         let rcu = self.memory().rcu.get();
         // SAFETY: No reference is left and none can be taken, since the count is zero; `rcu` is
         // used by nobody else, and is the first field, as `free` expects.
@@ -301,14 +312,9 @@ impl<'rcu, T: Send + Sync> Borrowed<'rcu, T> {
     /// end of its grace period.
     pub fn share(self) -> Option<Shared<T>> {
         let refs = &self.inner.refs;
-        let mut count = refs.load(Ordering::Relaxed);
+        let mut count = refs.load(Relaxed);
         while count != 0 {
-            match refs.compare_exchange_weak(
-                count,
-                count.wrapping_add(1),
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
+            match refs.cmpxchg(count, count.wrapping_add(1), Acquire) {
                 // INVARIANT: The reference just counted, while another one existed.
                 Ok(_) => {
                     return Some(Shared {
@@ -337,7 +343,7 @@ impl<T: Send + Sync> Deref for Borrowed<'_, T> {
 ///
 /// The pointer is null, or owns a reference.
 pub struct SharedCell<T: Send + Sync + 'static> {
-    inner: AtomicPtr<SharedInner<T>>,
+    inner: Atomic<*mut SharedInner<T>>,
 }
 
 impl<T: Send + Sync> SharedCell<T> {
@@ -345,7 +351,7 @@ impl<T: Send + Sync> SharedCell<T> {
     pub fn new(object: Shared<T>) -> Self {
         // INVARIANT: The reference moves into the cell.
         Self {
-            inner: AtomicPtr::new(object.into_inner().as_ptr()),
+            inner: Atomic::new(object.into_inner().as_ptr()),
         }
     }
 
@@ -353,7 +359,7 @@ impl<T: Send + Sync> SharedCell<T> {
     pub const fn empty() -> Self {
         // INVARIANT: Null.
         Self {
-            inner: AtomicPtr::new(core::ptr::null_mut()),
+            inner: Atomic::new(core::ptr::null_mut()),
         }
     }
 
@@ -361,8 +367,7 @@ impl<T: Send + Sync> SharedCell<T> {
     #[inline]
     pub fn get<'rcu>(&self, rcu: ReadLocked<'rcu>) -> Option<Borrowed<'rcu, T>> {
         // SAFETY: By the type invariant; an exchanged object is dropped after a grace period.
-        unsafe { self.inner.load(Ordering::Acquire).as_ref() }
-            .map(|inner| Borrowed::new(inner, rcu))
+        unsafe { self.inner.load(Acquire).as_ref() }.map(|inner| Borrowed::new(inner, rcu))
     }
 
     /// Puts `object` there; what was there before.
@@ -374,7 +379,7 @@ impl<T: Send + Sync> SharedCell<T> {
     pub fn exchange(&self, object: Option<Shared<T>>) -> Option<Shared<T>> {
         let new = object.map_or(core::ptr::null_mut(), |object| object.into_inner().as_ptr());
         // INVARIANT: One reference moves in, the other one out.
-        let old = self.inner.swap(new, Ordering::AcqRel);
+        let old = self.inner.xchg(new, Full);
         // SAFETY: The cell's reference, which it no longer has.
         NonNull::new(old).map(|old| unsafe { Shared::from_inner(old) })
     }

@@ -7,6 +7,13 @@
 //! moved, to twice as many, with the empty slots closed up.
 
 use crate::{
+    atomic::{
+        Acquire,
+        Atomic,
+        Full,
+        Relaxed,
+        Release, //
+    },
     rcu::{
         Borrowed,
         ReadLocked,
@@ -15,14 +22,7 @@ use crate::{
     },
     sched::cond_resched, //
 };
-use core::{
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicPtr,
-        AtomicUsize,
-        Ordering, //
-    },
-};
+use core::ptr::NonNull;
 use kernel::{
     alloc::flags::GFP_KERNEL,
     new_mutex,
@@ -34,11 +34,11 @@ use kernel::{
 };
 
 /// Reserved for one object: null, or an object that is valid for as long as readers may see it.
-type Slot<T> = AtomicPtr<SharedInner<T>>;
+type Slot<T> = Atomic<*mut SharedInner<T>>;
 
 /// A generation of slots with memory of its own.
 struct Slots<T: Send + Sync + 'static> {
-    len: AtomicUsize,
+    len: Atomic<usize>,
     slots: KVVec<Slot<T>>,
 }
 
@@ -53,7 +53,7 @@ impl<T: Send + Sync> Slots<T> {
         }
         Shared::pin_init(
             try_init!(Self {
-                len: AtomicUsize::new(0),
+                len: Atomic::new(0),
                 slots,
             }? Error),
             GFP_KERNEL,
@@ -69,7 +69,8 @@ impl<T: Send + Sync> Slots<T> {
     }
 }
 
-/// How many slots [`RcuSlots::for_each`] looks at under RCU at a time.
+/// How many slots are looked at under RCU at a time, but for those that `removed` of
+/// [`RcuSlots::remove`] looks at.
 const BATCH: usize = 64;
 
 /// So many slots are part of the list.
@@ -84,11 +85,11 @@ const FEW: usize = 8;
 /// and `count` change under `writer` only.
 #[pin_data(PinnedDrop)]
 pub struct RcuSlots<T: Send + Sync + 'static> {
-    slots: AtomicPtr<SharedInner<Slots<T>>>,
-    few_len: AtomicUsize,
+    slots: Atomic<*mut SharedInner<Slots<T>>>,
+    few_len: Atomic<usize>,
     few: [Slot<T>; FEW],
     /// How many objects there are.
-    count: AtomicUsize,
+    count: Atomic<usize>,
     #[pin]
     writer: Mutex<()>,
 }
@@ -96,7 +97,7 @@ pub struct RcuSlots<T: Send + Sync + 'static> {
 /// The slots of a [`RcuSlots`] as a reader sees them: one generation, of which the first `len` slots
 /// were used.
 pub struct View<'a, 'rcu, T: Send + Sync + 'static> {
-    len: &'a AtomicUsize,
+    len: &'a Atomic<usize>,
     slots: &'a [Slot<T>],
     rcu: ReadLocked<'rcu>,
 }
@@ -105,7 +106,7 @@ impl<'rcu, T: Send + Sync> View<'_, 'rcu, T> {
     /// How many slots there are, empty ones included.
     #[inline]
     pub fn len(&self) -> usize {
-        self.len.load(Ordering::Acquire)
+        self.len.load(Acquire)
     }
 
     /// Whether there is no slot.
@@ -116,7 +117,7 @@ impl<'rcu, T: Send + Sync> View<'_, 'rcu, T> {
     /// The object in `slot`; `None` if it is empty or beyond the last.
     #[inline]
     pub fn get(&self, slot: usize) -> Option<Borrowed<'rcu, T>> {
-        let object = self.slots.get(slot)?.load(Ordering::Acquire);
+        let object = self.slots.get(slot)?.load(Acquire);
         // SAFETY: Null or valid for `'rcu`, as slots are.
         unsafe { object.as_ref() }.map(|object| Borrowed::new(object, self.rcu))
     }
@@ -124,34 +125,32 @@ impl<'rcu, T: Send + Sync> View<'_, 'rcu, T> {
     /// Puts an object into the slot behind the last used one. For the writer, who has made sure that
     /// there is one.
     fn push(&self, object: NonNull<SharedInner<T>>) {
-        let len = self.len.load(Ordering::Relaxed);
+        let len = self.len.load(Relaxed);
         if let Some(slot) = self.slots.get(len) {
-            slot.store(object.as_ptr(), Ordering::Release);
-            self.len.store(len.wrapping_add(1), Ordering::Release);
+            slot.store(object.as_ptr(), Release);
+            self.len.store(len.wrapping_add(1), Release);
         }
     }
 
     /// Empties a slot. For the writer, who gets the reference.
     fn take(&self, slot: usize) -> Option<Shared<T>> {
-        let object = self
-            .slots
-            .get(slot)?
-            .swap(core::ptr::null_mut(), Ordering::AcqRel);
+        let object = self.slots.get(slot)?.xchg(core::ptr::null_mut(), Full);
         // SAFETY: The slot's reference; the slot is empty now.
         NonNull::new(object).map(|object| unsafe { Shared::from_inner(object) })
     }
 
-    /// Lets the empty slots behind the last object be used again. For the writer.
-    fn trim(&self) {
-        let is_used = |slot: &Slot<T>| !slot.load(Ordering::Relaxed).is_null();
-        let mut len = self.len.load(Ordering::Relaxed);
-        while let Some(last) = len.checked_sub(1) {
-            if self.slots.get(last).is_some_and(is_used) {
-                break;
-            }
-            len = last;
-        }
-        self.len.store(len, Ordering::Release);
+    /// Lets up to [`BATCH`] empty slots behind the last object be used again; returns whether there
+    /// may be more. For the writer.
+    fn trim(&self) -> bool {
+        let is_used = |slot: &Slot<T>| !slot.load(Relaxed).is_null();
+        let len = self.len.load(Relaxed);
+        let start = len.saturating_sub(BATCH);
+        let used = (start..len)
+            .rev()
+            .find(|&slot| self.slots.get(slot).is_some_and(is_used));
+        let kept = used.map_or(start, |slot| slot.wrapping_add(1));
+        self.len.store(kept, Release);
+        used.is_none() && start != 0
     }
 }
 
@@ -177,7 +176,7 @@ impl<T: Send + Sync> Reserved<'_, T> {
             None => crate::rcu::read(|rcu| rcu_slots.view(rcu).push(object.into_inner())),
         }
         let count = rcu_slots.count().wrapping_add(1);
-        rcu_slots.count.store(count, Ordering::Relaxed);
+        rcu_slots.count.store(count, Relaxed);
     }
 }
 
@@ -186,10 +185,10 @@ impl<T: Send + Sync> RcuSlots<T> {
     pub fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // INVARIANT: Null; no object is in `few`.
-            slots: AtomicPtr::new(core::ptr::null_mut()),
-            few_len: AtomicUsize::new(0),
+            slots: Atomic::new(core::ptr::null_mut()),
+            few_len: Atomic::new(0),
             few: [const { Slot::new(core::ptr::null_mut()) }; FEW],
-            count: AtomicUsize::new(0),
+            count: Atomic::new(0),
             writer <- new_mutex!((), "rcu_slots"),
         }? Error)
     }
@@ -199,7 +198,7 @@ impl<T: Send + Sync> RcuSlots<T> {
     pub fn view<'a, 'rcu: 'a>(&'a self, rcu: ReadLocked<'rcu>) -> View<'a, 'rcu, T> {
         // SAFETY: Null or, by the type invariant, valid; a replaced generation is dropped after a
         // grace period.
-        match unsafe { self.slots.load(Ordering::Acquire).as_ref() } {
+        match unsafe { self.slots.load(Acquire).as_ref() } {
             Some(slots) => slots.value.view(rcu),
             None => View {
                 len: &self.few_len,
@@ -236,7 +235,7 @@ impl<T: Send + Sync> RcuSlots<T> {
             new.view(rcu).push(object.into_inner());
         });
         // INVARIANT: The references of the former slots have gone over to the new ones.
-        let old = self.slots.swap(new.into_inner().as_ptr(), Ordering::AcqRel);
+        let old = self.slots.xchg(new.into_inner().as_ptr(), Full);
         if let Some(old) = NonNull::new(old) {
             // SAFETY: The list's own reference.
             drop(unsafe { Shared::from_inner(old) });
@@ -307,20 +306,41 @@ impl<T: Send + Sync> RcuSlots<T> {
         removed: impl FnOnce(&View<'_, '_, T>, usize),
     ) -> Option<Shared<T>> {
         let _writer = self.writer.lock();
+        let slot = self.slot_of(object)?;
         let found = crate::rcu::read(|rcu| {
             let view = self.view(rcu);
-            let slot = (0..view.len()).rev().find(|&slot| {
-                view.get(slot)
-                    .is_some_and(|other| core::ptr::eq(other.get(), object))
-            })?;
             let found = view.take(slot);
             removed(&view, slot);
-            view.trim();
             found
         })?;
-        self.count
-            .store(self.count().saturating_sub(1), Ordering::Relaxed);
+        while crate::rcu::read(|rcu| self.view(rcu).trim()) {
+            cond_resched();
+        }
+        self.count.store(self.count().saturating_sub(1), Relaxed);
         Some(found)
+    }
+
+    /// The slot of `object`, if it is there. For the writer.
+    fn slot_of(&self, object: &T) -> Option<usize> {
+        let mut end = usize::MAX;
+        while end != 0 {
+            let (found, start) = crate::rcu::read(|rcu| {
+                let view = self.view(rcu);
+                let end = end.min(view.len());
+                let start = end.saturating_sub(BATCH);
+                let is = |other: Borrowed<'_, T>| core::ptr::eq(other.get(), object);
+                let found = (start..end)
+                    .rev()
+                    .find(|&slot| view.get(slot).is_some_and(is));
+                (found, start)
+            });
+            if found.is_some() {
+                return found;
+            }
+            end = start;
+            cond_resched();
+        }
+        None
     }
 
     /// Removes all objects, the last one added first, and gives each to `removed`, which must not
@@ -336,17 +356,17 @@ impl<T: Send + Sync> RcuSlots<T> {
                 for object in (start..end).rev().filter_map(|slot| view.take(slot)) {
                     removed(object);
                 }
-                view.trim();
+                view.len.store(start, Release);
                 start
             });
             cond_resched();
         }
-        self.count.store(0, Ordering::Relaxed);
+        self.count.store(0, Relaxed);
     }
 
     /// How many objects there are. Any context.
     pub fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.count.load(Relaxed)
     }
 }
 
@@ -358,7 +378,7 @@ impl<T: Send + Sync> PinnedDrop for RcuSlots<T> {
             let view = self.view(rcu);
             (0..view.len()).for_each(|slot| drop(view.take(slot)));
         });
-        if let Some(slots) = NonNull::new(self.slots.load(Ordering::Relaxed)) {
+        if let Some(slots) = NonNull::new(self.slots.load(Relaxed)) {
             // SAFETY: The list's own reference.
             drop(unsafe { Shared::from_inner(slots) });
         }

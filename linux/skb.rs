@@ -20,6 +20,10 @@ pub use tunnel::{
 };
 
 use crate::{
+    atomic::{
+        Acquire,
+        Atomic, //
+    },
     bindings,
     netdevice::Device,
     rcu::ReadLocked,
@@ -35,10 +39,6 @@ use core::{
     ptr::{
         self,
         NonNull, //
-    },
-    sync::atomic::{
-        AtomicU32,
-        Ordering, //
     },
 };
 
@@ -293,9 +293,10 @@ impl Skb {
             return false;
         }
         // SAFETY: As above; other owners change `dataref` atomically.
-        let dataref =
-            unsafe { AtomicU32::from_ptr((&raw mut (*self.shared_info()).dataref.counter).cast()) };
-        dataref.load(Ordering::Acquire) & bindings::SKB_DATAREF_MASK != 1
+        let dataref = unsafe {
+            Atomic::<u32>::from_ptr((&raw mut (*self.shared_info()).dataref.counter).cast())
+        };
+        dataref.load(Acquire) & bindings::SKB_DATAREF_MASK != 1
     }
 
     /// Whether the packet stands for several, which are cut from it further down.

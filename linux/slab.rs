@@ -4,21 +4,21 @@
 //!
 //! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h)
 
-use crate::bindings;
+use crate::{
+    atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
+    bindings, //
+};
 use core::{
     marker::PhantomData,
     mem::MaybeUninit,
     ptr::{
         self,
         NonNull, //
-    },
-    sync::atomic::{
-        AtomicPtr,
-        Ordering::{
-            Acquire,
-            Relaxed,
-            Release, //
-        },
     },
 };
 use kernel::{
@@ -38,7 +38,7 @@ use kernel::{
 #[pin_data(PinnedDrop)]
 pub struct Cache<T> {
     name: &'static CStr,
-    cache: AtomicPtr<bindings::kmem_cache>,
+    cache: Atomic<*mut bindings::kmem_cache>,
     #[pin]
     creating: Mutex<()>,
     _objects: PhantomData<T>,
@@ -55,7 +55,7 @@ impl<T> Cache<T> {
         // INVARIANT: Null.
         pin_init!(Self {
             name,
-            cache: AtomicPtr::new(ptr::null_mut()),
+            cache: Atomic::new(ptr::null_mut()),
             creating <- new_mutex!((), "slab_cache"),
             _objects: PhantomData,
         })

@@ -15,16 +15,14 @@
 //! C header: [`include/linux/sysctl.h`](srctree/include/linux/sysctl.h)
 
 use crate::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
     bindings,
     net::OwnNet, //
 };
-use core::{
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicI32,
-        Ordering::Relaxed, //
-    },
-};
+use core::ptr::NonNull;
 use kernel::{
     ffi::{
         c_int,
@@ -36,12 +34,12 @@ use kernel::{
 
 /// A number that users may set. It changes at any time, by itself.
 #[repr(transparent)]
-pub struct Int(AtomicI32);
+pub struct Int(Atomic<i32>);
 
 impl Int {
     /// With this number to begin with.
     pub const fn new(number: i32) -> Self {
-        Self(AtomicI32::new(number))
+        Self(Atomic::new(number))
     }
 
     /// The number.

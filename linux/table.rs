@@ -22,24 +22,22 @@ pub(crate) use chains::{
     Node, //
 };
 
-use crate::rcu::{
-    self,
-    Borrowed,
-    ReadLocked,
-    Shared,
-    SharedInner, //
-};
-use core::{
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicU32, AtomicUsize,
-        Ordering::{
-            Acquire,
-            Relaxed,
-            Release, //
-        },
+use crate::{
+    atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
+    rcu::{
+        self,
+        Borrowed,
+        ReadLocked,
+        Shared,
+        SharedInner, //
     },
 };
+use core::ptr::NonNull;
 use kernel::prelude::*;
 
 /// The secret that hashes are keyed with.
@@ -54,7 +52,7 @@ pub trait Hashed: Send + Sync + 'static {
 }
 
 /// The memory that each bucket of a table takes.
-pub const BUCKET_BYTES: usize = size_of::<AtomicUsize>();
+pub const BUCKET_BYTES: usize = size_of::<Atomic<usize>>();
 
 /// Which chains an object is in, which has links for one table.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,18 +64,18 @@ enum Chained {
 }
 
 /// [`Chained`] of an object that several may want to insert.
-pub(crate) struct AtomicChained(AtomicU32);
+pub(crate) struct AtomicChained(Atomic<u32>);
 
 impl AtomicChained {
     /// In no table.
     pub(crate) const fn new() -> Self {
-        Self(AtomicU32::new(Chained::None as u32))
+        Self(Atomic::new(Chained::None as u32))
     }
 
     /// It is going to be in these chains, unless it is in a table already.
     fn begin(&self, chains: Chained) -> bool {
         self.0
-            .compare_exchange(Chained::None as u32, chains as u32, Acquire, Relaxed)
+            .cmpxchg(Chained::None as u32, chains as u32, Acquire)
             .is_ok()
     }
 
@@ -109,7 +107,7 @@ unsafe impl<T: Hashed> Node for SharedInner<T> {
     type Value = T;
 
     #[inline]
-    fn link(&self, slot: usize) -> &AtomicUsize {
+    fn link(&self, slot: usize) -> &Atomic<usize> {
         // Links carry one bit for the slot, so that the index is in range.
         &self.links[slot & 1]
     }

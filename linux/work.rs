@@ -4,10 +4,12 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
-use crate::bindings;
-use core::sync::atomic::{
-    AtomicBool,
-    Ordering::AcqRel, //
+use crate::{
+    atomic::{
+        Atomic,
+        Full, //
+    },
+    bindings, //
 };
 use kernel::{
     ffi::{
@@ -25,6 +27,9 @@ pub enum Next {
     Done,
     /// After so many ticks, unless it is cancelled meanwhile.
     After(usize),
+    /// After so many ticks, unless it is cancelled meanwhile; who is in a hurry waits for that too
+    /// ([`Work::hurry`]). For what could not be done, and would fail again at once.
+    Retry(usize),
 }
 
 /// What is to be done.
@@ -50,8 +55,8 @@ pub struct Work<T: Run> {
 struct Inner<T> {
     #[pin]
     work: Opaque<bindings::delayed_work>,
-    /// Whether somebody is in a hurry, and the work has not run since.
-    hurried: AtomicBool,
+    /// Whether somebody is in a hurry, or a retry is pending, and the work has not run since.
+    hurried: Atomic<bool>,
     run: T,
 }
 
@@ -87,7 +92,7 @@ impl<T: Run> Work<T> {
                         );
                     }
                 }),
-                hurried: AtomicBool::new(false),
+                hurried: Atomic::new(false),
                 run,
             }),
             GFP_KERNEL,
@@ -102,13 +107,14 @@ impl<T: Run> Work<T> {
         self.inner.schedule(delay);
     }
 
-    /// Runs the work at once, also if it waits to run later. Any context.
+    /// Runs the work at once, also if it waits to run later, unless it waits to try again
+    /// ([`Next::Retry`]). Any context.
     ///
     /// Of those who are in a hurry before it runs, the first one queues it; what the others have done
     /// before is seen by the same run.
     pub fn hurry(&self) {
         // Also if it is set: whoever clears it sees then what was done before this.
-        if self.inner.hurried.swap(true, AcqRel) {
+        if self.inner.hurried.xchg(true, Full) {
             return;
         }
         // SAFETY: As in `Inner::schedule`.
@@ -127,7 +133,7 @@ impl<T: Run> Work<T> {
     pub fn cancel(&self) {
         // SAFETY: By the type invariant.
         unsafe { bindings::cancel_delayed_work_sync(self.inner.work.get()) };
-        self.inner.hurried.swap(false, AcqRel);
+        self.inner.hurried.xchg(false, Full);
     }
 }
 
@@ -162,8 +168,15 @@ unsafe extern "C" fn callback<T: Run>(work: *mut bindings::work_struct) {
         .cast::<Opaque<bindings::delayed_work>>();
     // SAFETY: The item is in an `Inner<T>`, and its owner waits for this call before it is freed.
     let inner = unsafe { &*kernel::container_of!(delayed, Inner<T>, work) };
-    inner.hurried.swap(false, AcqRel);
-    if let Next::After(delay) = inner.run.run() {
-        inner.schedule(delay);
+    inner.hurried.xchg(false, Full);
+    match inner.run.run() {
+        Next::Done => {}
+        Next::After(delay) => inner.schedule(delay),
+        Next::Retry(delay) => {
+            // Before the work is queued, so that it is cleared by the run that this leads to. If
+            // somebody was in a hurry meanwhile, the work is queued already, and runs at once.
+            inner.hurried.xchg(true, Full);
+            inner.schedule(delay);
+        }
     }
 }

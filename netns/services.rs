@@ -12,10 +12,6 @@ use crate::{
     settings::Settings,
     stats::packet::NetnsStats, //
 };
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::Relaxed, //
-};
 use ipvs_core::{
     flow::{
         Flow,
@@ -31,6 +27,10 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
     net::Net,
     rcu::{
         Borrowed,
@@ -56,15 +56,15 @@ pub(crate) const FTPPORT: Be16 = Be16::new(21);
 #[derive(Default)]
 pub(crate) struct ServiceCounts {
     /// By firewall mark.
-    fwmark: AtomicU32,
+    fwmark: Atomic<u32>,
     /// By address.
-    addr: AtomicU32,
+    addr: Atomic<u32>,
     /// By address, with port 0.
-    any_port: AtomicU32,
+    any_port: Atomic<u32>,
     /// By address, with the port of FTP, whose data connections go to others.
-    ftp: AtomicU32,
+    ftp: Atomic<u32>,
     /// With a persistence engine, which makes connections of servers' packets.
-    conn_out: AtomicU32,
+    conn_out: Atomic<u32>,
 }
 
 impl ServiceCounts {
@@ -80,7 +80,7 @@ impl ServiceCounts {
     }
 
     /// Returns the counters that a service with this key counts for.
-    fn counters(&self, key: &ServiceKey) -> (&AtomicU32, Option<&AtomicU32>) {
+    fn counters(&self, key: &ServiceKey) -> (&Atomic<u32>, Option<&Atomic<u32>>) {
         match *key {
             ServiceKey::Fwmark { .. } => (&self.fwmark, None),
             ServiceKey::Addr { port, .. } => {

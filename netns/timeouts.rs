@@ -3,28 +3,30 @@
 //! How long connections last without a packet, by protocol and state. C: `timeout_table` of
 //! `struct ip_vs_proto_data`.
 
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::Relaxed, //
-};
 use ipvs_core::{
     tcp,
     udp, //
 };
-use linux::jiffies::HZ;
+use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    jiffies::HZ, //
+};
 
 /// Timeouts by state, in ticks.
 pub(crate) struct Timeouts {
-    tcp: [AtomicU32; tcp::STATES],
-    udp: AtomicU32,
+    tcp: [Atomic<u32>; tcp::STATES],
+    udp: Atomic<u32>,
 }
 
 impl Timeouts {
     /// Makes those of a new namespace: the protocols' defaults.
     pub(crate) fn new() -> Self {
         Self {
-            tcp: tcp::DEFAULT_TIMEOUTS.map(|secs| AtomicU32::new(secs.wrapping_mul(HZ))),
-            udp: AtomicU32::new(udp::DEFAULT_TIMEOUT.wrapping_mul(HZ)),
+            tcp: tcp::DEFAULT_TIMEOUTS.map(|secs| Atomic::new(secs.wrapping_mul(HZ))),
+            udp: Atomic::new(udp::DEFAULT_TIMEOUT.wrapping_mul(HZ)),
         }
     }
 

@@ -4,14 +4,13 @@
 //!
 //! C: `tcp_dnat_handler()`, `tcp_snat_handler()`, those of UDP, `ip_vs_nat_icmp()`.
 
-use super::PROTO_SCTP;
 use crate::{
     conn::Conn,
     family::{
         Family,
         Header, //
     },
-    ipvs_xmit::IcmpError, //
+    packet::IcmpError, //
 };
 use ipvs_core::{
     checksum::{
@@ -19,11 +18,8 @@ use ipvs_core::{
         Sum, //
     },
     icmp,
-    ipv4::{
-        PROTO_TCP,
-        PROTO_UDP, //
-    },
     net::Be32,
+    proto::Protocol,
     transport::{
         rewrite_tcp,
         rewrite_udp,
@@ -101,9 +97,8 @@ pub(crate) fn translate<F: Family>(
         Summed::None | Summed::Unnecessary | Summed::Complete => Stored::Complete,
     };
     let transport_len = match conn.protocol() {
-        PROTO_TCP => TCP_HEADER_LEN,
-        PROTO_UDP => UDP_HEADER_LEN,
-        _ => 0,
+        Protocol::Tcp => TCP_HEADER_LEN,
+        Protocol::Udp => UDP_HEADER_LEN,
     };
     let bytes = skb.writable(header_len.saturating_add(transport_len))?;
     let (ip, transport) = bytes
@@ -112,16 +107,15 @@ pub(crate) fn translate<F: Family>(
 
     F::set_addr(ip, end, change.new_addr).ok_or(Untranslatable)?;
     let rewritten = match conn.protocol() {
-        PROTO_TCP => {
+        Protocol::Tcp => {
             let header = transport.first_chunk_mut().ok_or(Untranslatable)?;
             rewrite_tcp(header, end, change, stored);
             Rewritten::Updated
         }
-        PROTO_UDP => {
+        Protocol::Udp => {
             let header = transport.first_chunk_mut().ok_or(Untranslatable)?;
             rewrite_udp(header, end, change, stored)
         }
-        _ => return Ok(()),
     };
     match rewritten {
         // The device summed up the packet as it was.
@@ -161,7 +155,7 @@ fn fill_in_udp_checksum<F: Family>(
 pub(crate) fn translate_icmp<F: Family>(
     skb: &mut Skb,
     conn: &Conn<F>,
-    related: IcmpError<'_, F>,
+    error: IcmpError<'_, F>,
     end: End,
 ) -> Result<(), Untranslatable> {
     let Change {
@@ -171,13 +165,11 @@ pub(crate) fn translate_icmp<F: Family>(
         End::Src => End::Dst,
         End::Dst => End::Src,
     };
-    let has_ports = matches!(
-        related.embedded.protocol(),
-        PROTO_TCP | PROTO_UDP | PROTO_SCTP
-    );
-    let inner_at = related.offset.saturating_add(icmp::HEADER_LEN);
-    let inner_len = related.embedded.transport_at();
-    let ports_len = if has_ports { 4 } else { 0 };
+    let inner_at = error.offset.saturating_add(icmp::HEADER_LEN);
+    let inner_len = error.embedded.transport_at();
+    let ports_len = match conn.protocol() {
+        Protocol::Tcp | Protocol::Udp => 4,
+    };
 
     let bytes = skb.writable(inner_at.saturating_add(inner_len).saturating_add(ports_len))?;
     let (outer, inner) = bytes.split_at_mut_checked(inner_at).ok_or(Untranslatable)?;
@@ -190,23 +182,21 @@ pub(crate) fn translate_icmp<F: Family>(
     F::set_addr(inner, inner_end, new_addr).ok_or(Untranslatable)?;
     // Its checksum may have been wrong; it is right now.
     F::update_checksum(inner);
-    if has_ports {
-        let ports = inner.get_mut(inner_len..).ok_or(Untranslatable)?;
-        set_port(ports, inner_end, new_port);
-    }
+    let ports = inner.get_mut(inner_len..).ok_or(Untranslatable)?;
+    set_port(ports, inner_end, new_port);
 
-    let check_at = related.offset.saturating_add(ICMP_CHECK_AT);
+    let check_at = error.offset.saturating_add(ICMP_CHECK_AT);
     put(outer.get_mut(check_at..), [0; 2])?;
     let sum = if F::ICMP_HAS_PSEUDO_HEADER {
         let header = F::header(skb).ok_or(Untranslatable)?;
-        let len = skb.len().checked_sub(related.offset);
+        let len = skb.len().checked_sub(error.offset);
         let len = len.and_then(|len| u32::try_from(len).ok());
         let len = len.ok_or(Untranslatable)?;
         pseudo_header(header.src(), header.dst(), F::PROTO_ICMP, len)
     } else {
         Sum::ZERO
     };
-    let sum = sum.add32(Be32::from_raw(skb.sum(related.offset)));
+    let sum = sum.add32(Be32::from_raw(skb.sum(error.offset)));
     let bytes = skb.writable(inner_at)?;
     put(bytes.get_mut(check_at..), sum.finish().to_bytes())?;
     skb.set_checksum_unnecessary();

@@ -19,9 +19,9 @@ use crate::{
         PublishedConn, //
     },
     family::Family,
-    hook::Packet,
-    netns::Netns, //
-    service::dest,
+    netns::Netns,
+    packet::Packet,
+    service::dest, //
 };
 use ipvs_core::{
     flow::Flow,
@@ -84,7 +84,9 @@ pub(crate) fn of_server<'rcu, F: Family>(
         None
     };
     let new = NewConn {
+        protocol: packet.protocol,
         flow: request,
+        hash: request.hash(&netns.state::<F>().conn_key),
         daddr: dest.addr(),
         dport: src_port,
         flags: dest.conn_flags(),
@@ -92,7 +94,7 @@ pub(crate) fn of_server<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(service.get(), Some(dest.get()), &request) {
+    if is_one_packet(service.get(), Some(dest.get()), packet.protocol) {
         // Its sender is there.
         if let Some(template) = template {
             template.get().set_assured();

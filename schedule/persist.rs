@@ -4,12 +4,12 @@
 //! `ip_vs_sched_persist()`.
 
 use super::{
-    arrival,
     connect,
     is_one_packet,
     leave,
     one_packet,
-    SchedTrigger,
+    sched_request,
+    Request,
     Scheduled,
     INITIAL_TIMEOUT, //
 };
@@ -25,6 +25,7 @@ use crate::{
         NewConn, //
     },
     family::Family,
+    log,
     netns::{
         services::FTPPORT,
         Netns, //
@@ -41,6 +42,7 @@ use ipvs_core::{
     },
 };
 use linux::{
+    expiring::Refused,
     netfilter::Verdict,
     rcu::{
         Borrowed,
@@ -62,20 +64,22 @@ enum Missing {
 pub(super) fn schedule<'rcu, F: Family>(
     netns: &'rcu Netns,
     mut skb: Skb,
-    flow: &Flow<F::Addr>,
+    request: &Request<'_, F>,
     service: Borrowed<'rcu, Service>,
-    cause: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
-    let template = match template(netns, &mut skb, service.get(), flow, cause, rcu) {
+    let &Request { protocol, flow, .. } = request;
+    let template = match template(netns, &mut skb, service.get(), request, rcu) {
         Ok(template) => template,
-        Err(Missing::NoServer) => return leave(netns, skb, flow, service, cause, rcu),
+        Err(Missing::NoServer) => return leave(netns, skb, request, service, rcu),
         Err(Missing::Refused) => return Scheduled::Verdict(Verdict::Drop(skb)),
     };
     template.restart();
     let dest = template.get().dest();
     let new = NewConn {
+        protocol,
         flow: *flow,
+        hash: request.hash,
         daddr: dest.addr(),
         dport: match dest.port() {
             Be16::ZERO => flow.dst_port,
@@ -87,7 +91,7 @@ pub(super) fn schedule<'rcu, F: Family>(
         control: None,
         timeout: INITIAL_TIMEOUT,
     };
-    if is_one_packet(service.get(), Some(dest), flow) {
+    if is_one_packet(service.get(), Some(dest), protocol) {
         template.get().count_packet();
         return one_packet(netns, service, skb, new, rcu);
     }
@@ -95,7 +99,7 @@ pub(super) fn schedule<'rcu, F: Family>(
         control: Some(Control::new(template.get())),
         ..new
     };
-    match connect(netns, service, new, cause, rcu) {
+    match connect(netns, service, new, request.trigger, rcu) {
         Some((conn, is_new)) => {
             if is_new {
                 template.hand_over();
@@ -143,10 +147,10 @@ fn template<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: &mut Skb,
     service: &Service,
-    flow: &Flow<F::Addr>,
-    cause: SchedTrigger,
+    request: &Request<'_, F>,
     rcu: ReadLocked<'rcu>,
 ) -> Result<TemplateRef<'rcu, F>, Missing> {
+    let flow = request.flow;
     let key = key::<F>(service, flow);
     let pe = pe_data::<F>(service, skb)?;
     if let Some(template) = Template::find(&netns.state::<F>().templates, rcu, &key, pe.as_ref()) {
@@ -154,8 +158,9 @@ fn template<'rcu, F: Family>(
             return Ok(template);
         }
     }
-    let arrival = arrival(flow, cause);
-    let dest = service.schedule(&arrival, rcu).ok_or(Missing::NoServer)?;
+    let dest = service
+        .schedule(netns.net(), &sched_request(request), rcu)
+        .ok_or(Missing::NoServer)?;
     let dport = if is_for_its_port(service, flow) {
         dest.port()
     } else {
@@ -202,7 +207,14 @@ fn make<'rcu, F: Family>(
 ) -> Option<TemplateRef<'rcu, F>> {
     let state = netns.state::<F>();
     let (most, settings) = (netns.conn_max(), &netns.settings);
-    let template = Template::publish(&state.templates, rcu, new, most, settings, wanted)?;
+    let template = Template::publish(&state.templates, rcu, new, most, settings, wanted)
+        .inspect_err(|refused| {
+            if matches!(refused, Refused::NoMemory) {
+                log::no_memory(netns.net(), "a template");
+            }
+        })
+        .ok()
+        .flatten()?;
     if state.templates.unbalanced(rcu) {
         state.conn_resize.hurry();
     }

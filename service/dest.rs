@@ -8,13 +8,6 @@ use crate::{
     service::Service,
     stats::Stats, //
 };
-use core::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize,
-    Ordering::{
-        Relaxed,
-        SeqCst, //
-    },
-};
 use ipvs_core::{
     flow::{
         hash_endpoint,
@@ -42,6 +35,12 @@ use ipvs_core::{
 };
 use kernel::prelude::*;
 use linux::{
+    atomic::{
+        Atomic,
+        Full,
+        InlineAtomic,
+        Relaxed, //
+    },
     jiffies,
     net::Net,
     netdevice::Device,
@@ -60,12 +59,12 @@ use linux::{
     },
 };
 
-/// What a server is found by: its service, and its own address and port.
+/// The lookup key of a server: its service, and its own address and port.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DestKey {
-    /// Of the rest.
+    /// The hash of the other fields.
     hash: u32,
-    /// Of the server's address and port alone.
+    /// The hash of the server's address and port only.
     own_hash: u32,
     pub(crate) service: ServiceKey,
     pub(crate) addr: Addr,
@@ -73,7 +72,7 @@ pub(crate) struct DestKey {
 }
 
 impl DestKey {
-    /// For a table with this seed.
+    /// Creates a key for a table with this seed.
     pub(crate) fn new(service: &Service, addr: Addr, port: Be16, seed: &Seed) -> Self {
         let own_hash = masq_hash(addr, port, seed);
         Self {
@@ -92,50 +91,50 @@ impl DestKey {
 
 /// A real server of a service.
 ///
-/// Packets read it under RCU; its settings change under the namespace's configuration lock, each by
-/// itself: a connection made in the middle of a change may see some of it. Connections hold
-/// references, so a server that was removed stays until the last of them has ended; the trash (see
-/// [`crate::service::trash`]) keeps it longer, to take it up again if it comes back.
+/// Packets read it under RCU. Its settings change under the namespace's configuration lock, each of
+/// them independently: a connection created in the middle of a change may see a part of it.
+/// Connections hold references, so a server that was removed exists until its last connection has
+/// ended. The trash (see [`crate::service::trash`]) keeps it longer, for the case that it is added
+/// again.
 #[pin_data]
 pub(crate) struct Dest {
     key: DestKey,
-    /// `IP_VS_CONN_F_FWD_MASK` and the other flags that its connections get.
-    conn_flags: AtomicU32,
-    /// Type, flags and port of the tunnel to it, as users set them.
-    tunnel: AtomicU64,
-    weight: AtomicI32,
-    /// The weight, or the last one that was not 0.
-    last_weight: AtomicI32,
-    upper: AtomicU32,
-    lower: AtomicU32,
-    overloaded: AtomicBool,
-    /// EntryRef while `overloaded` is worked out and set. Innermost.
+    /// `IP_VS_CONN_F_FWD_MASK` and the other flags of its connections.
+    conn_flags: Atomic<u32>,
+    /// Type, flags and port of the tunnel as set by users.
+    tunnel: Atomic<u64>,
+    weight: Atomic<i32>,
+    /// The weight; while it is 0, the last weight other than 0.
+    last_weight: Atomic<i32>,
+    upper: Atomic<u32>,
+    lower: Atomic<u32>,
+    overloaded: Atomic<bool>,
+    /// Held while `overloaded` is computed and set. No other lock is taken inside.
     #[pin]
     overload: SpinLockBh<()>,
-    /// Whether it belongs to its service at present.
-    available: AtomicBool,
+    /// The server belongs to its service at present.
+    available: Atomic<bool>,
     /// See [`Dest::serial`].
-    serial: AtomicU64,
-    active: AtomicU32,
-    total: AtomicU32,
-    templates: AtomicU32,
-    /// Who is told when what schedulers look at has changed.
+    serial: Atomic<u64>,
+    active: InlineAtomic<u32>,
+    total: InlineAtomic<u32>,
+    templates: InlineAtomic<u32>,
+    /// The recipient of notifications about changes that schedulers are interested in.
     pub(crate) notifier: DestNotifier,
-    /// The tick at which the trash found it without connections, or 0.
-    idle_since: AtomicUsize,
-    /// Whether the trash has it, or had it when it came back. Under the lock of the trash.
-    pub(crate) in_trash: AtomicBool,
-    /// The route that its packets take.
+    /// The tick at which the trash found the server without connections; 0 for none.
+    idle_since: Atomic<usize>,
+    /// The server is in the trash, or was when it was added again. Under the lock of the trash.
+    pub(crate) in_trash: Atomic<bool>,
+    /// The cached routes of its packets.
     pub(crate) routes: RouteCaches,
     #[pin]
     stats: Stats,
-    /// The service that it belongs to, or belonged to last.
+    /// The service that it belongs or belonged to.
     service: SharedCell<Service>,
 }
 
-/// The slot of the table in which servers are found by their own address, without their service (C:
-/// `rs_table`): those that tunnels lead to by it alone, those that packets are translated for by
-/// their port too.
+/// The slot of the table in which servers are found by their own address, independently of the
+/// service (C: `rs_table`): tunnel servers by address only, NAT servers by address and port.
 const OWN_SLOT: usize = 1;
 
 fn tunnel_hash(addr: Addr, port: Be16, seed: &Seed) -> u32 {
@@ -159,8 +158,8 @@ impl Hashed for Dest {
     }
 }
 
-/// Whether there is a server at `addr` that a tunnel which is `like` leads to; GUE has a port. Under
-/// RCU. C: `ip_vs_find_tunnel()`.
+/// Returns `true` if there is a server at `addr` with a tunnel for which `like` returns `true`; GUE
+/// also has a port. Under RCU. C: `ip_vs_find_tunnel()`.
 pub(crate) fn is_tunnel_end(
     dests: &Table<Dest>,
     addr: Addr,
@@ -180,8 +179,8 @@ pub(crate) fn is_tunnel_end(
         .is_some()
 }
 
-/// The server for `protocol` at `addr` and `port` whose packets are translated, if there is one. Under
-/// RCU. C: `ip_vs_find_real_service()`, `ip_vs_has_real_service()`.
+/// Returns the NAT server for `protocol` at `addr` and `port`, if there is one. Under RCU. C:
+/// `ip_vs_find_real_service()`, `ip_vs_has_real_service()`.
 pub(crate) fn translated<'rcu>(
     dests: &Table<Dest>,
     protocol: u8,
@@ -207,22 +206,22 @@ impl Dest {
     pub(crate) fn new(key: DestKey) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             key,
-            conn_flags: AtomicU32::new(0),
-            tunnel: AtomicU64::new(0),
-            weight: AtomicI32::new(0),
-            last_weight: AtomicI32::new(0),
-            upper: AtomicU32::new(0),
-            lower: AtomicU32::new(0),
-            overloaded: AtomicBool::new(false),
+            conn_flags: Atomic::new(0),
+            tunnel: Atomic::new(0),
+            weight: Atomic::new(0),
+            last_weight: Atomic::new(0),
+            upper: Atomic::new(0),
+            lower: Atomic::new(0),
+            overloaded: Atomic::new(false),
             overload <- new_spinlock_bh!((), "dest_overload"),
-            available: AtomicBool::new(false),
-            serial: AtomicU64::new(0),
-            active: AtomicU32::new(0),
-            total: AtomicU32::new(0),
-            templates: AtomicU32::new(0),
+            available: Atomic::new(false),
+            serial: Atomic::new(0),
+            active: InlineAtomic::new(0),
+            total: InlineAtomic::new(0),
+            templates: InlineAtomic::new(0),
             notifier: DestNotifier::new(),
-            idle_since: AtomicUsize::new(0),
-            in_trash: AtomicBool::new(false),
+            idle_since: Atomic::new(0),
+            in_trash: Atomic::new(false),
             routes: RouteCaches::new(),
             stats <- Stats::new(),
             service: SharedCell::empty(),
@@ -233,36 +232,36 @@ impl Dest {
         &self.key
     }
 
-    /// Address; constant.
+    /// Returns the address, which never changes.
     #[inline]
     pub(crate) fn addr(&self) -> Addr {
         self.key.addr
     }
 
-    /// Port, 0 for "the port that the client asked for"; constant.
+    /// Returns the port, which never changes; 0 for "the port that the client asked for".
     pub(crate) fn port(&self) -> Be16 {
         self.key.port
     }
 
-    /// `IP_VS_CONN_F_*` of new connections.
+    /// Returns the flags of new connections, `IP_VS_CONN_F_*`.
     pub(crate) fn conn_flags(&self) -> u32 {
         self.conn_flags.load(Relaxed)
     }
 
-    /// Whether each datagram to it is a connection of its own.
+    /// Returns `true` if each datagram to it is a connection of its own.
     pub(crate) fn is_one_packet(&self) -> bool {
         self.conn_flags() & CONN_F_ONE_PACKET != 0
     }
 
-    /// What is around its packets, if they are tunnelled.
+    /// Returns the tunnel of its packets, if it is reached through one.
     #[inline]
     pub(crate) fn tunnel(&self) -> Tunnel {
         let (kind, port, flags) = self.tunnel_numbers();
-        // No other type is set.
+        // There are no other types.
         Tunnel::new(kind, port, flags).unwrap_or(Tunnel::Ipip)
     }
 
-    /// The same, as users set it: type, port, flags.
+    /// Returns the tunnel as users set it: type, port, flags.
     #[inline]
     pub(crate) fn tunnel_numbers(&self) -> (u8, Be16, u16) {
         let [kind, _, p0, p1, f0, f1, ..] = self.tunnel.load(Relaxed).to_le_bytes();
@@ -285,19 +284,19 @@ impl Dest {
         self.lower.load(Relaxed)
     }
 
-    /// Connections that count as active, as shown to users.
+    /// Returns the number of active connections as shown to users.
     pub(crate) fn active_conns(&self) -> u32 {
         self.active.load(Relaxed)
     }
 
-    /// The other ones.
+    /// Returns the number of inactive connections.
     pub(crate) fn inactive_conns(&self) -> u32 {
         self.total
             .load(Relaxed)
             .saturating_sub(self.active.load(Relaxed))
     }
 
-    /// Templates.
+    /// Returns the number of templates.
     pub(crate) fn persist_conns(&self) -> u32 {
         self.templates.load(Relaxed)
     }
@@ -307,19 +306,19 @@ impl Dest {
         &self.stats
     }
 
-    /// The service that it belongs to, or, if it is not [`Self::available`], belonged to last.
+    /// Returns the service that it belongs to, or belonged to if it is not [`Self::available`].
     #[inline]
     pub(crate) fn service<'rcu>(&self, rcu: ReadLocked<'rcu>) -> Option<Borrowed<'rcu, Service>> {
         self.service.get(rcu)
     }
 
-    /// Whether it belongs to its service at present.
+    /// Returns `true` if it belongs to its service at present.
     #[inline]
     pub(crate) fn available(&self) -> bool {
         self.available.load(Relaxed)
     }
 
-    /// The number of its coming, among those that have come to its service: it orders servers as
+    /// Returns the number of the server among those added to its service. It orders servers as
     /// their slots do, but never changes.
     pub(crate) fn serial(&self) -> u64 {
         self.serial.load(Relaxed)
@@ -336,26 +335,26 @@ impl Dest {
             self.total.load(Relaxed),
             self.overloaded.load(Relaxed),
         );
-        self.overloaded.store(overloaded, SeqCst);
+        self.overloaded.xchg(overloaded, Full);
         self.notifier.changed(LoadInput::Weight);
     }
 
-    /// The weight, or, while that is 0, the one before it.
+    /// Returns the weight; while it is 0, the last weight other than 0.
     pub(crate) fn last_weight(&self) -> i32 {
         self.last_weight.load(Relaxed)
     }
 
-    /// Whether it would still be found where it is, configured like that.
+    /// Returns `true` if the server is still found in the tables after being configured by `spec`.
     pub(crate) fn keeps_place(&self, spec: &DestSpec) -> bool {
         let tunnel = Tunnel::new(spec.tun_type, spec.tun_port, spec.tun_flags);
         FwdMethod::from_flags(self.conn_flags()) == FwdMethod::from_flags(spec.fwd_method)
             && tunnel.is_some_and(|tunnel| tunnel.port() == self.tunnel().port())
     }
 
-    /// Takes over what a user asks for. Under the configuration lock, and in no table unless it keeps
-    /// its place.
+    /// Sets what the user configures. Under the configuration lock; the server must be in no table
+    /// unless [`Self::keeps_place`] returns `true`.
     pub(crate) fn configure(&self, spec: &DestSpec) {
-        self.weight.store(spec.weight, SeqCst);
+        self.weight.xchg(spec.weight, Full);
         if spec.weight != 0 {
             self.last_weight.store(spec.weight, Relaxed);
         }
@@ -374,7 +373,7 @@ impl Dest {
         self.reset_route();
     }
 
-    /// Joins a service. Under the configuration lock.
+    /// Adds the server to a service. Under the configuration lock.
     pub(crate) fn join(&self, service: &Shared<Service>) {
         self.serial.store(service.next_serial(), Relaxed);
         let same =
@@ -386,39 +385,39 @@ impl Dest {
         self.available.store(true, Relaxed);
     }
 
-    /// Leaves its service: its connections get no more packets through, and it keeps no device.
-    /// Under the configuration lock.
+    /// Removes the server from its service: packets of its connections are dropped from then on,
+    /// and it refers to no device. Under the configuration lock.
     pub(crate) fn leave(&self) {
         self.available.store(false, Relaxed);
         self.notifier.forget();
         self.reset_route();
     }
 
-    /// Forgets its route. Any context.
+    /// Resets the cached routes. Any context.
     pub(crate) fn reset_route(&self) {
         self.routes.reset();
     }
 
-    /// Forgets its route if that refers to `device`, or is out of date in `net`. Any context.
+    /// Resets the cached routes if they refer to `device` or are out of date in `net`. Any context.
     pub(crate) fn reset_route_by(&self, device: &Device, net: &Net, rcu: ReadLocked<'_>) {
         self.routes.reset_if_uses(device, net, rcu);
     }
 
     /// Counts a new connection, which is not active yet. Any context.
     pub(crate) fn bind(&self) {
-        let conns = self.total.fetch_add(1, SeqCst).wrapping_add(1);
+        let conns = self.total.fetch_add(1, Full).wrapping_add(1);
         self.notifier.changed(LoadInput::Connections);
         if self.thresholds().reached_upper(conns) {
             self.update_overload(|thresholds, conns, _| thresholds.after_add(conns));
         }
     }
 
-    /// Counts a connection out. Any context.
+    /// Counts the end of a connection. Any context.
     pub(crate) fn unbind(&self, was_active: bool) {
         if was_active {
-            self.active.fetch_sub(1, SeqCst);
+            self.active.fetch_sub(1, Full);
         }
-        let conns = self.total.fetch_sub(1, SeqCst).wrapping_sub(1);
+        let conns = self.total.fetch_sub(1, Full).wrapping_sub(1);
         self.notifier.changed(if was_active {
             LoadInput::Active
         } else {
@@ -429,33 +428,33 @@ impl Dest {
         }
     }
 
-    /// Counts a new template, which schedulers and thresholds pass over. Any context.
+    /// Counts a new template, which schedulers and thresholds ignore. Any context.
     pub(crate) fn bind_template(&self) {
         self.templates.fetch_add(1, Relaxed);
     }
 
-    /// Counts a template out. Any context.
+    /// Counts the end of a template. Any context.
     pub(crate) fn unbind_template(&self) {
         self.templates.fetch_sub(1, Relaxed);
     }
 
-    /// Counts a connection as active or as not active any more.
+    /// Counts a connection as active or inactive.
     pub(crate) fn set_active(&self, active: bool) {
         if active {
-            self.active.fetch_add(1, SeqCst);
+            self.active.fetch_add(1, Full);
         } else {
-            self.active.fetch_sub(1, SeqCst);
+            self.active.fetch_sub(1, Full);
         }
         self.notifier.changed(LoadInput::Active);
     }
 
-    /// For the trash: it is not idle.
+    /// Tells the trash that the server is not idle.
     pub(crate) fn busy(&self) {
         self.idle_since.store(0, Relaxed);
     }
 
-    /// For the trash: how long it has been without connections, in ticks, counted from the first
-    /// time that this is asked.
+    /// Returns how long the server has been without connections, in ticks, from the first call on.
+    /// For the trash.
     pub(crate) fn idle_for(&self) -> usize {
         let now = jiffies::now();
         match self.idle_since.load(Relaxed) {

@@ -32,7 +32,6 @@ use crate::{
     settings::Settings, //
 };
 use by_hash::LookupTable;
-use core::sync::atomic::Ordering::Relaxed;
 use dests_view::DestsView;
 use ipvs_core::sched::{
     RoundRobin,
@@ -45,6 +44,7 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
+    atomic::Relaxed,
     rcu::{
         Borrowed,
         ReadLocked,
@@ -54,7 +54,7 @@ use linux::{
     rcu_slots::{
         RcuSlots,
         View, //
-    }, //
+    },
 };
 use server_tree::ServerTree;
 use state::{

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Servers that were removed while connections with them go on.
+//! Servers that were removed while they still had connections. C: `dest_trash`.
 //!
-//! They stay in the table of servers, which says that they are not available, so that one that comes
-//! back is found, and taken up again with all it counts, which is what schedulers go by. One that has
-//! been without connections for two minutes is let go. C: `dest_trash`.
+//! They stay in the table of servers, marked as not available, so that a server that is added again
+//! is found and reused with its counters, by which schedulers choose. A server that has been
+//! without connections for two minutes is dropped.
 
 use crate::{
     netns::services::ServiceTables, //
     service::dest::Dest,
 };
-use core::sync::atomic::Ordering::Relaxed;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -21,6 +20,7 @@ use kernel::{
     },
 };
 use linux::{
+    atomic::Relaxed,
     jiffies::HZ,
     rcu::Shared,
     sched::cond_resched,
@@ -31,10 +31,11 @@ use linux::{
     },
 };
 
-/// How long an idle server is kept, in ticks (C: `IP_VS_DEST_TRASH_PERIOD`).
+/// The ticks for which an idle server is kept (C: `IP_VS_DEST_TRASH_PERIOD`).
 const PERIOD: usize = 120 * HZ as usize;
 
-/// The servers that were removed. One that came back stays here until this is looked through.
+/// The servers that were removed. One that was added again stays here until the next run of
+/// [`Expiry`].
 #[pin_data]
 struct Removed {
     service_tables: Arc<ServiceTables>,
@@ -43,7 +44,8 @@ struct Removed {
 }
 
 impl Removed {
-    /// Whether nobody but the table and the trash holds a server: then it has no connections.
+    /// Returns `true` if only the table and the trash refer to a server: then it has no
+    /// connections.
     fn is_idle(dest: &Shared<Dest>) -> bool {
         dest.references() <= 2
     }
@@ -59,7 +61,8 @@ impl Removed {
         }
     }
 
-    /// Whether a server has to stay here. One that doesn't is in the trash no more. Sleeps.
+    /// Returns `true` if a server has to stay in the trash. If not, it is marked as not in the
+    /// trash any more. Sleeps.
     fn keeps(&self, dest: &Shared<Dest>) -> bool {
         cond_resched();
         if !dest.available() {
@@ -73,7 +76,7 @@ impl Removed {
     }
 }
 
-/// Lets go of servers that have been idle for long enough.
+/// The work that drops servers which have been idle for long enough.
 struct Expiry(Arc<Removed>);
 
 impl Run for Expiry {
@@ -84,14 +87,18 @@ impl Run for Expiry {
     }
 }
 
-/// The trash of a namespace. Process context; locks within the configuration lock.
+/// The trash of a namespace.
+///
+/// # Context
+///
+/// Process context. Its locks are taken inside the configuration lock.
 pub(crate) struct Trash {
     expiry: Work<Expiry>,
     removed: Arc<Removed>,
 }
 
 impl Trash {
-    /// For the servers in `model`.
+    /// Creates the trash for the servers in `model`.
     pub(crate) fn new(service_tables: Arc<ServiceTables>) -> Result<Self> {
         let removed = Arc::pin_init(
             pin_init!(Removed {
@@ -110,7 +117,7 @@ impl Trash {
         })
     }
 
-    /// Opens it. Sleeps.
+    /// Locks the trash. Sleeps.
     pub(crate) fn open(&self) -> Open<'_> {
         Open {
             trash: self,
@@ -118,14 +125,14 @@ impl Trash {
         }
     }
 
-    /// Keeps a server, as [`Open::put`] does. Sleeps.
+    /// Adds a server; see [`Open::put`]. Sleeps.
     pub(crate) fn put(&self, dest: Shared<Dest>) {
         let mut trash = self.open();
         trash.reserve(1);
         trash.put(dest);
     }
 
-    /// Lets all go.
+    /// Drops all servers.
     pub(crate) fn empty(&self) {
         self.expiry.cancel();
         for dest in core::mem::take(&mut *self.removed.dests.lock()) {
@@ -138,30 +145,32 @@ impl Trash {
     }
 }
 
-/// The trash while servers are put there, or come back.
+/// The locked trash, to which servers are added, or from which they are taken.
 pub(crate) struct Open<'a> {
     trash: &'a Trash,
     dests: MutexGuard<'a, KVVec<Shared<Dest>>>,
 }
 
 impl Open<'_> {
-    /// Takes a server that was removed out of the table, since it comes back.
+    /// Removes a server from the table in order to add it again.
     pub(crate) fn take(&self, dest: &Shared<Dest>) {
-        // Nobody else holds it for a while, which must not look as if it were idle.
+        // There are no other references for a while, which must not count as idle.
         dest.busy();
-        // Nothing, if it was let go just now.
+        // Does nothing if the server was dropped just now.
         self.trash.removed.service_tables.dests.remove(dest);
     }
 
-    /// Makes room for so many more servers. Sleeps. What there is no memory for will be let go.
+    /// Allocates memory for this number of additional servers. Servers for which there is no memory
+    /// will be dropped. Sleeps.
     pub(crate) fn reserve(&mut self, servers: usize) {
         let _ = self.dests.reserve(servers, GFP_KERNEL);
     }
 
-    /// Keeps a server that has left its service and is in the table. Does not sleep. Without memory
-    /// for that it is let go, with its connections still on it.
+    /// Adds a server that has left its service and is still in the table. Does not sleep. If there
+    /// is no memory for it, the server is removed from the table at once: its connections keep it,
+    /// but it can't be reused.
     pub(crate) fn put(&mut self, dest: Shared<Dest>) {
-        // What the trash saw when it had it before does not count.
+        // Times from an earlier stay in the trash do not count.
         dest.busy();
         if dest.in_trash.load(Relaxed) {
             return;

@@ -17,14 +17,7 @@ use crate::{
     stats::packet::NetnsStats,
     walk::Cursor, //
 };
-use core::{
-    ops::ControlFlow,
-    sync::atomic::{
-        AtomicBool,
-        AtomicUsize,
-        Ordering::Relaxed, //
-    },
-};
+use core::ops::ControlFlow;
 use ipvs_core::est::PERIOD_SECS;
 use kernel::{
     new_mutex,
@@ -36,6 +29,10 @@ use kernel::{
     },
 };
 use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
     cpumask::{
         self,
         Cpus, //
@@ -94,8 +91,8 @@ impl Estimation {
         let rates = Arc::new(
             Rates {
                 service_tables,
-                due: AtomicUsize::new(jiffies::now()),
-                unused: AtomicBool::new(false),
+                due: Atomic::new(jiffies::now()),
+                unused: Atomic::new(false),
             },
             GFP_KERNEL,
         )?;
@@ -254,9 +251,9 @@ impl State {
 struct Rates {
     service_tables: Arc<ServiceTables>,
     /// The tick at which the next update is due.
-    due: AtomicUsize,
+    due: Atomic<usize>,
     /// The namespace ends: when the thread does, nothing counts any more.
-    unused: AtomicBool,
+    unused: Atomic<bool>,
 }
 
 impl Rates {

@@ -4,6 +4,8 @@
 //! its kin.
 
 use crate::{
+    conn::Conn,
+    family::Family,
     service::dest::Dest,
     service::Service,
     stats::{
@@ -49,13 +51,49 @@ impl NetnsStats {
 
 /// All that one packet counts for.
 pub(crate) struct PacketStats<'a, 'rcu> {
-    pub(crate) dest: Borrowed<'rcu, Dest>,
-    pub(crate) service: Borrowed<'rcu, Service>,
-    pub(crate) stats: &'a NetnsStats,
-    pub(crate) rcu: ReadLocked<'rcu>,
+    dest: Borrowed<'rcu, Dest>,
+    service: Borrowed<'rcu, Service>,
+    stats: &'a NetnsStats,
+    rcu: ReadLocked<'rcu>,
 }
 
-impl PacketStats<'_, '_> {
+impl<'a, 'rcu> PacketStats<'a, 'rcu> {
+    /// Returns what the packets of a connection count for: its server and that one's service, while
+    /// the server is available. C: `ip_vs_in_stats()`, `ip_vs_out_stats()`.
+    #[inline]
+    pub(crate) fn of_conn<F: Family>(
+        conn: &Conn<F>,
+        stats: &'a NetnsStats,
+        rcu: ReadLocked<'rcu>,
+    ) -> Option<Self> {
+        let dest = conn.borrow_dest(rcu).filter(|dest| dest.available())?;
+        let service = dest.service(rcu)?;
+        Some(Self {
+            dest,
+            service,
+            stats,
+            rcu,
+        })
+    }
+
+    /// Returns what a new connection of `service` counts for; one without a server counts for nobody.
+    /// C: `ip_vs_conn_stats()`.
+    #[inline]
+    pub(crate) fn of_new_conn<F: Family>(
+        conn: &Conn<F>,
+        service: Borrowed<'rcu, Service>,
+        stats: &'a NetnsStats,
+        rcu: ReadLocked<'rcu>,
+    ) -> Option<Self> {
+        let dest = conn.borrow_dest(rcu)?;
+        Some(Self {
+            dest,
+            service,
+            stats,
+            rcu,
+        })
+    }
+
     /// This CPU's shares of all of them.
     #[inline]
     fn shares<'s>(&'s self, section: &'s Section) -> [&'s CpuCounters; 3] {

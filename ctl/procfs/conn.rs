@@ -14,7 +14,6 @@ use crate::{
         V6, //
     },
     netns::Netns,
-    proto,
     walk::{
         Cursor,
         Walked, //
@@ -143,11 +142,11 @@ fn template_line<F: Family>(template: &Template<F>) -> ConnLine<'static> {
 
 fn line<F: Family>(conn: &Conn<F>) -> ConnLine<'static> {
     ConnLine {
-        protocol: conn.protocol().into(),
+        protocol: conn.protocol().number().into(),
         client: (conn.caddr().into(), conn.cport()),
         virt: (conn.vaddr().into(), conn.vport()),
         dest: (conn.server_addr(), conn.dport()),
-        state: proto::state_name(conn.protocol(), conn.bits().state()),
+        state: conn.protocol().state_name(conn.bits().state()),
         expires: jiffies::to_secs(conn.remaining()) as u32,
     }
 }

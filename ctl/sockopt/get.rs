@@ -70,6 +70,7 @@ fn services(answer: &mut Answer<'_>, netns: &Netns) -> Result {
     let head: [u8; SERVICES_LEN] = answer.read()?;
     let wanted = sockopt::services_wanted(&head);
     check_length(
+        netns,
         answer,
         sockopt::answer_len(SERVICES_LEN, wanted, SERVICE_ENTRY_LEN),
     )?;
@@ -84,6 +85,7 @@ fn dests(answer: &mut Answer<'_>, netns: &Netns) -> Result {
     let head: [u8; DESTS_LEN] = answer.read()?;
     let wanted = sockopt::dests_wanted(&head);
     check_length(
+        netns,
         answer,
         sockopt::answer_len(DESTS_LEN, wanted, DEST_ENTRY_LEN),
     )?;
@@ -98,11 +100,11 @@ fn dests(answer: &mut Answer<'_>, netns: &Netns) -> Result {
 }
 
 /// Fails unless the caller has exactly as much room as it asks for.
-fn check_length(answer: &Answer<'_>, needed: usize) -> Result {
+fn check_length(netns: &Netns, answer: &Answer<'_>, needed: usize) -> Result {
     if usize::try_from(answer.len()) == Ok(needed) {
         return Ok(());
     }
-    log::wrong_length(answer.len(), needed);
+    log::wrong_length(netns.net(), answer.len(), needed);
     Err(EINVAL)
 }
 

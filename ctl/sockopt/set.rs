@@ -92,7 +92,7 @@ fn check(service: &Service<'_>, option: i32, netns: &Netns) -> Result {
     if !service.has_protocol() {
         let id = &service.id;
         let addr = address(id.family, &id.addr);
-        log::invalid_protocol(id.protocol, Endpoint(addr, id.port));
+        log::invalid_protocol(netns.net(), id.protocol, Endpoint(addr, id.port));
         return Err(EFAULT);
     }
     if option == ADD {

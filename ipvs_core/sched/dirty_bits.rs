@@ -7,18 +7,23 @@
 //! Each slot is a bit. A second layer (summary) has a bit for each word in which bits may be set,
 //! so that taking out few slots does not read every word.
 
-use core::{
-    ops::Deref,
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{
-            Relaxed,
-            SeqCst, //
-        },
-    },
-};
+use core::ops::Deref;
 
 const BITS: usize = u64::BITS as usize;
+
+/// A word that any number of CPUs change at a time.
+///
+/// The two that change it must be full memory barriers, in the terms of the kernel's memory model.
+pub trait Word {
+    /// Returns the value, without any ordering.
+    fn load(&self) -> u64;
+
+    /// Sets the bits of `mask` and returns the value before. A full memory barrier.
+    fn fetch_or(&self, mask: u64) -> u64;
+
+    /// Sets the value to 0 and returns the one before. A full memory barrier.
+    fn take(&self) -> u64;
+}
 
 /// The set. The caller provides [`DirtyBits::words_for`] words of storage, all 0.
 #[derive(Debug)]
@@ -38,7 +43,7 @@ fn bits(word: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-impl<B: Deref<Target = [AtomicU64]>> DirtyBits<B> {
+impl<W: Word, B: Deref<Target = [W]>> DirtyBits<B> {
     const fn summaries_for(slots: usize) -> usize {
         slots.div_ceil(BITS * BITS)
     }
@@ -58,7 +63,7 @@ impl<B: Deref<Target = [AtomicU64]>> DirtyBits<B> {
         }
     }
 
-    fn word(&self, number: usize) -> Option<&AtomicU64> {
+    fn word(&self, number: usize) -> Option<&W> {
         self.words.get(self.summaries.wrapping_add(number))
     }
 
@@ -72,14 +77,13 @@ impl<B: Deref<Target = [AtomicU64]>> DirtyBits<B> {
         };
         // Written even if the bit is already set: the write orders the caller's change before the
         // swap that takes the bit out.
-        word.fetch_or(1 << (slot % BITS), SeqCst);
-        // Another CPU that has marked a slot of this word may not have set the summary's bit yet.
-        // In the single order of these SeqCst operations, a summary bit that is set here is taken
-        // out later, and the word after it.
+        word.fetch_or(1 << (slot % BITS));
+        // Another CPU that has marked a slot of this word may not have set the summary's bit yet. A
+        // summary bit that is set here is taken out after the barrier, and the word after it.
         if let Some(summary) = self.words.get(number / BITS) {
             let bit = 1 << (number % BITS);
-            if summary.load(SeqCst) & bit == 0 {
-                summary.fetch_or(bit, SeqCst);
+            if summary.load() & bit == 0 {
+                summary.fetch_or(bit);
             }
         }
     }
@@ -88,15 +92,15 @@ impl<B: Deref<Target = [AtomicU64]>> DirtyBits<B> {
     #[inline]
     pub fn drain(&self, mut changed: impl FnMut(usize)) {
         for (at, summary) in self.words.iter().take(self.summaries).enumerate() {
-            if summary.load(Relaxed) == 0 {
+            if summary.load() == 0 {
                 continue;
             }
-            for bit in bits(summary.swap(0, SeqCst)) {
+            for bit in bits(summary.take()) {
                 let number = at.wrapping_mul(BITS).wrapping_add(bit);
                 let Some(word) = self.word(number) else {
                     continue;
                 };
-                for bit in bits(word.swap(0, SeqCst)) {
+                for bit in bits(word.take()) {
                     changed(number.wrapping_mul(BITS).wrapping_add(bit));
                 }
             }
@@ -107,6 +111,27 @@ impl<B: Deref<Target = [AtomicU64]>> DirtyBits<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{
+        AtomicU64,
+        Ordering::{
+            Relaxed,
+            SeqCst, //
+        },
+    };
+
+    impl Word for AtomicU64 {
+        fn load(&self) -> u64 {
+            AtomicU64::load(self, Relaxed)
+        }
+
+        fn fetch_or(&self, mask: u64) -> u64 {
+            AtomicU64::fetch_or(self, mask, SeqCst)
+        }
+
+        fn take(&self) -> u64 {
+            self.swap(0, SeqCst)
+        }
+    }
 
     fn dirty_bits(slots: usize) -> DirtyBits<Vec<AtomicU64>> {
         let words = DirtyBits::<Vec<AtomicU64>>::words_for(slots);

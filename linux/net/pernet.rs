@@ -13,7 +13,17 @@ use super::{
     OwnNet, //
 };
 use crate::{
+    atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
     bindings,
+    printk::{
+        Log,
+        Permit, //
+    },
     rcu::{
         self,
         ReadLocked, //
@@ -22,15 +32,7 @@ use crate::{
 use core::{
     marker::PhantomData,
     pin::Pin,
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU32,
-        Ordering::{
-            Acquire,
-            Relaxed,
-            Release, //
-        },
-    },
+    ptr::NonNull, //
 };
 use kernel::{
     prelude::*,
@@ -75,9 +77,9 @@ pub struct Registry<T: 'static> {
     /// What the kernel has given, for itself.
     given: Opaque<u32>,
     /// The same for readers; 0 while the type is not registered.
-    id: AtomicU32,
-    common: AtomicPtr<c_void>,
-    in_use: AtomicBool,
+    id: Atomic<u32>,
+    common: Atomic<*mut c_void>,
+    in_use: Atomic<bool>,
     _type: PhantomData<fn() -> T>,
 }
 
@@ -91,9 +93,9 @@ impl<T: 'static> Registry<T> {
         Self {
             ops: Opaque::zeroed(),
             given: Opaque::zeroed(),
-            id: AtomicU32::new(0),
-            common: AtomicPtr::new(core::ptr::null_mut()),
-            in_use: AtomicBool::new(false),
+            id: Atomic::new(0),
+            common: Atomic::new(core::ptr::null_mut()),
+            in_use: Atomic::new(false),
             _type: PhantomData,
         }
     }
@@ -105,12 +107,12 @@ impl<T: 'static> Registry<T> {
     /// `net` must be valid for as long as the entry is used, in a read-side critical section or under
     /// the lock of pernet operations.
     #[inline]
-    unsafe fn entry<'a>(net: *mut bindings::net, id: u32) -> Option<&'a AtomicPtr<Place<T>>> {
+    unsafe fn entry<'a>(net: *mut bindings::net, id: u32) -> Option<&'a Atomic<*mut Place<T>>> {
         // The address depends on what is loaded, as with `rcu_dereference()`, so nothing of the array
         // is read as it was before it was published.
         // SAFETY: A valid namespace has an array of entries. It may be replaced by a longer one, and
         // is freed a grace period after that.
-        let entries = unsafe { AtomicPtr::from_ptr(&raw mut (*net).gen).load(Relaxed) };
+        let entries = unsafe { Atomic::from_ptr(&raw mut (*net).gen).load(Relaxed) };
         let entries = entries.cast::<bindings::net_generic>();
         // SAFETY: As above.
         let len = unsafe { (*entries).__bindgen_anon_1.s.as_ref().len };
@@ -119,7 +121,7 @@ impl<T: 'static> Registry<T> {
             return None;
         }
         // SAFETY: In the array, which holds pointers; those of one id are for one type.
-        Some(unsafe { &*entries.cast::<AtomicPtr<Place<T>>>().add(id as usize) })
+        Some(unsafe { &*entries.cast::<Atomic<*mut Place<T>>>().add(id as usize) })
     }
 
     /// The entry of a namespace, for whom the kernel calls about it.
@@ -128,7 +130,7 @@ impl<T: 'static> Registry<T> {
     ///
     /// The kernel must be calling an operation of the type for `net`, and the entry not be used
     /// afterwards.
-    unsafe fn own_entry<'a>(&self, net: *mut bindings::net) -> Option<&'a AtomicPtr<Place<T>>> {
+    unsafe fn own_entry<'a>(&self, net: *mut bindings::net) -> Option<&'a Atomic<*mut Place<T>>> {
         // SAFETY: By the safety requirement; the number was written before the first call.
         unsafe { Self::entry(net, *self.given.get()) }
     }
@@ -169,7 +171,7 @@ impl<T: PerNet> Registration<T> {
     pub fn new(common: T::Common) -> Result<Self> {
         let common = KBox::pin(common, GFP_KERNEL)?;
         let registry = T::registry();
-        if registry.in_use.swap(true, Acquire) {
+        if registry.in_use.xchg(true, Acquire) {
             return Err(EBUSY);
         }
         registry
@@ -238,6 +240,8 @@ impl Net {
     }
 }
 
+static LOG: Log = Log::new(c"net");
+
 /// Waits until nobody has a reference to a namespace that ends.
 fn wait_for_users(users: &Users) {
     /// Milliseconds from one look to the next.
@@ -249,12 +253,10 @@ fn wait_for_users(users: &Users) {
     while !users.none() {
         looks = looks.wrapping_add(1);
         if looks % PATIENCE == 0 {
-            // SAFETY: The format takes no arguments.
-            unsafe {
-                bindings::_printk(
-                    c"\x014net: a namespace can't end: a module refers to it\n".as_char_ptr(),
-                )
-            };
+            LOG.warning(
+                Permit::unlimited(),
+                format_args!("a namespace can't end: a module refers to it"),
+            );
         }
         fsleep(Delta::from_millis(PAUSE));
     }

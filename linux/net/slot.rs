@@ -3,18 +3,16 @@
 //! Where a namespace keeps a module's value: set after the value is complete, and cleared a grace
 //! period before it is dropped.
 
-use crate::rcu::ReadLocked;
-use core::{
-    ptr,
-    sync::atomic::{
-        AtomicPtr, AtomicUsize,
-        Ordering::{
-            Acquire,
-            Relaxed,
-            Release, //
-        },
+use crate::{
+    atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
     },
+    rcu::ReadLocked, //
 };
+use core::ptr;
 use kernel::prelude::*;
 
 /// A place for one pinned value that readers find under RCU. All bytes zero is an empty one.
@@ -26,8 +24,8 @@ use kernel::prelude::*;
 ///
 /// `value` is null or owns a pinned box. `visible` is null or `value`.
 pub(crate) struct Slot<T: 'static> {
-    visible: AtomicPtr<T>,
-    value: AtomicPtr<T>,
+    visible: Atomic<*mut T>,
+    value: Atomic<*mut T>,
 }
 
 impl<T: 'static> Slot<T> {
@@ -36,8 +34,8 @@ impl<T: 'static> Slot<T> {
     pub(crate) fn new() -> Self {
         // INVARIANT: Null.
         Self {
-            visible: AtomicPtr::new(ptr::null_mut()),
-            value: AtomicPtr::new(ptr::null_mut()),
+            visible: Atomic::new(ptr::null_mut()),
+            value: Atomic::new(ptr::null_mut()),
         }
     }
 
@@ -100,13 +98,13 @@ impl<T: 'static> Slot<T> {
 
 /// How many references to a namespace there are that must be gone before it is. All bytes zero is
 /// none.
-pub(crate) struct Users(AtomicUsize);
+pub(crate) struct Users(Atomic<usize>);
 
 impl Users {
     /// None.
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
-        Self(AtomicUsize::new(0))
+        Self(Atomic::new(0))
     }
 
     /// Where the count stays once there were so many: references were forgotten, and the namespace

@@ -8,25 +8,21 @@ use super::{
     Route, //
 };
 use crate::{
+    atomic::{
+        smp_mb, //
+        Acquire,
+        Atomic,
+        Full,
+    },
     bindings,
     net::Net,
     netdevice::Device,
     rcu::ReadLocked, //
 };
-use core::{
-    ptr,
-    sync::atomic::{
-        AtomicPtr,
-        Ordering, //
-    },
-};
+use core::ptr;
 use kernel::{
     alloc::AllocError,
     prelude::*,
-    sync::barrier::{
-        smp_mb,
-        Full, //
-    },
     types::Opaque, //
 };
 
@@ -49,7 +45,7 @@ struct Entry<R: Route> {
 /// `entry` is null or points to an [`Entry`] that readers may look at until a grace period after
 /// it was replaced.
 pub struct RouteCache<R: Route> {
-    entry: AtomicPtr<Entry<R>>,
+    entry: Atomic<*mut Entry<R>>,
 }
 
 /// A route that was found in, or just put into, a [`RouteCache`].
@@ -64,7 +60,7 @@ impl<R: Route> RouteCache<R> {
     /// Empty.
     pub const fn new() -> Self {
         Self {
-            entry: AtomicPtr::new(ptr::null_mut()),
+            entry: Atomic::new(ptr::null_mut()),
         }
     }
 
@@ -72,7 +68,7 @@ impl<R: Route> RouteCache<R> {
     #[inline]
     pub fn get<'rcu>(&self, net: &Net, _rcu: ReadLocked<'rcu>) -> Option<CachedRoute<'rcu, R>> {
         // SAFETY: By the type invariant; the section spans `'rcu`.
-        let entry = unsafe { self.entry.load(Ordering::Acquire).as_ref()? };
+        let entry = unsafe { self.entry.load(Acquire).as_ref()? };
         let rt: &R = &entry.rt;
         rt.is_current(net, entry.cookie).then_some(CachedRoute {
             rt,
@@ -136,7 +132,7 @@ impl<R: Route> RouteCache<R> {
     pub fn reset_if_uses(&self, device: &Device, net: &Net, rcu: ReadLocked<'_>) {
         // See `store`.
         smp_mb(Full);
-        let entry = self.entry.load(Ordering::Acquire);
+        let entry = self.entry.load(Acquire);
         // SAFETY: By the type invariant, in a read-side critical section.
         let goes = unsafe { entry.as_ref() }.is_some_and(|entry| {
             entry.rt.uses(device, rcu) || !entry.rt.is_current(net, entry.cookie)
@@ -147,19 +143,14 @@ impl<R: Route> RouteCache<R> {
     }
 
     fn replace(&self, new: *mut Entry<R>) {
-        let old = self.entry.swap(new, Ordering::AcqRel);
+        let old = self.entry.xchg(new, Full);
         // SAFETY: It was in the cache, and is no longer.
         unsafe { Self::free(old) };
     }
 
     /// Takes `entry` out, unless somebody else did already.
     fn remove(&self, entry: *mut Entry<R>) {
-        let taken = self.entry.compare_exchange(
-            entry,
-            ptr::null_mut(),
-            Ordering::AcqRel,
-            Ordering::Relaxed,
-        );
+        let taken = self.entry.cmpxchg(entry, ptr::null_mut(), Full);
         if taken.is_ok() {
             // SAFETY: It was in the cache, and is no longer.
             unsafe { Self::free(entry) };

@@ -8,6 +8,14 @@ use super::{
     Sizing, //
 };
 use crate::{
+    atomic::{
+        Acquire,
+        Atomic,
+        Full,
+        InlineAtomic,
+        Relaxed,
+        Release, //
+    },
     new_spinlock_bh,
     rcu::{
         self,
@@ -21,13 +29,7 @@ use crate::{
 };
 use core::{
     marker::PhantomData,
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicI32,
-        AtomicPtr,
-        AtomicUsize,
-        Ordering, //
-    },
+    ptr::NonNull, //
 };
 use kernel::{
     alloc::flags::*,
@@ -45,7 +47,7 @@ use kernel::{
 pub(crate) unsafe trait Node: Sized + 'static {
     type Value: Hashed;
 
-    fn link(&self, slot: usize) -> &AtomicUsize;
+    fn link(&self, slot: usize) -> &Atomic<usize>;
     fn value(&self) -> &Self::Value;
 }
 
@@ -91,13 +93,13 @@ const STEP_BITS: u32 = 6;
 /// One generation of buckets.
 struct Buckets {
     /// What this is being replaced by, or null.
-    next: AtomicPtr<Buckets>,
+    next: Atomic<*mut Buckets>,
     mask: usize,
     generation: u8,
     /// What it was sized by.
-    load_factor: AtomicI32,
+    load_factor: Atomic<i32>,
     /// `mask + 1` of them.
-    heads: KVVec<AtomicUsize>,
+    heads: KVVec<Atomic<usize>>,
 }
 
 impl Buckets {
@@ -105,17 +107,17 @@ impl Buckets {
         let size = 1usize.checked_shl(bits).ok_or(EINVAL)?;
         let mut heads = KVVec::with_capacity(size, GFP_KERNEL | __GFP_NOWARN)?;
         for bucket in 0..size {
-            heads.push_within_capacity(AtomicUsize::new(Link::end(bucket, generation).0))?;
+            heads.push_within_capacity(Atomic::new(Link::end(bucket, generation).0))?;
             if bucket % 4096 == 4095 {
                 cond_resched();
             }
         }
         Ok(KBox::new(
             Self {
-                next: AtomicPtr::new(core::ptr::null_mut()),
+                next: Atomic::new(core::ptr::null_mut()),
                 mask: size - 1,
                 generation,
-                load_factor: AtomicI32::new(load_factor),
+                load_factor: Atomic::new(load_factor),
                 heads,
             },
             GFP_KERNEL,
@@ -134,7 +136,7 @@ impl Buckets {
     }
 
     #[inline]
-    fn head(&self, bucket: usize) -> &AtomicUsize {
+    fn head(&self, bucket: usize) -> &Atomic<usize> {
         // SAFETY: Callers mask `bucket`, and there are `mask + 1` heads.
         unsafe { self.heads.get_unchecked(bucket & self.mask) }
     }
@@ -159,12 +161,12 @@ const LOCKS: usize = 1 << LOCK_BITS;
 /// chain of the hash that it had when it was linked, whatever hash it has later.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Chains<N: Node> {
-    buckets: AtomicPtr<Buckets>,
+    buckets: Atomic<*mut Buckets>,
     /// Entries in their first chain.
-    count: AtomicUsize,
+    count: InlineAtomic<usize>,
     seed: Seed,
     sizing: Sizing,
-    load_factor: AtomicI32,
+    load_factor: Atomic<i32>,
     /// The bits of a hash that choose the lock: no generation has fewer buckets than these tell apart.
     lock_mask: usize,
     #[pin]
@@ -190,11 +192,11 @@ impl<N: Node> Chains<N> {
             let lock_mask = buckets.mask & (LOCKS - 1);
             Ok(try_pin_init!(Self {
                 // INVARIANT: Just allocated.
-                buckets: AtomicPtr::new(KBox::into_raw(buckets)),
-                count: AtomicUsize::new(0),
+                buckets: Atomic::new(KBox::into_raw(buckets)),
+                count: InlineAtomic::new(0),
                 seed: [seed as u64, (seed >> 64) as u64],
                 sizing,
-                load_factor: AtomicI32::new(0),
+                load_factor: Atomic::new(0),
                 lock_mask,
                 locks <- pin_init::pin_init_array_from_fn(|_| new_spinlock_bh!((), "table")),
                 resizing <- new_mutex!((), "table_resize"),
@@ -211,7 +213,7 @@ impl<N: Node> Chains<N> {
     /// How many entries there are.
     #[inline]
     pub(crate) fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.count.load(Relaxed)
     }
 
     /// How many buckets there are.
@@ -222,13 +224,13 @@ impl<N: Node> Chains<N> {
     #[inline]
     fn current<'rcu>(&self, _rcu: ReadLocked<'rcu>) -> &'rcu Buckets {
         // SAFETY: By the type invariant, for as long as `'rcu`.
-        unsafe { &*self.buckets.load(Ordering::Acquire) }
+        unsafe { &*self.buckets.load(Acquire) }
     }
 
     #[inline]
     fn next<'rcu>(&self, buckets: &'rcu Buckets, _rcu: ReadLocked<'rcu>) -> Option<&'rcu Buckets> {
         // SAFETY: Null, or a generation that a later one has replaced no earlier than `buckets`.
-        unsafe { buckets.next.load(Ordering::Acquire).as_ref() }
+        unsafe { buckets.next.load(Acquire).as_ref() }
     }
 
     /// The node that `link`, which is no end, leads to.
@@ -252,13 +254,13 @@ impl<N: Node> Chains<N> {
             let bucket = buckets.bucket(hash);
             let head = buckets.head(bucket);
             loop {
-                let mut link = Link(head.load(Ordering::Acquire));
+                let mut link = Link(head.load(Acquire));
                 while !link.is_end() {
                     let node = self.node(link, rcu);
                     if let Some(answer) = visit(node, link.slot()) {
                         return Some(answer);
                     }
-                    link = Link(node.link(link.slot()).load(Ordering::Acquire));
+                    link = Link(node.link(link.slot()).load(Acquire));
                 }
                 if link == buckets.end(bucket) {
                     break;
@@ -301,10 +303,10 @@ impl<N: Node> Chains<N> {
         let head = newest.head(newest.bucket(hash));
         // SAFETY: By the safety requirement.
         let link = unsafe { node.as_ref() }.link(slot);
-        link.store(head.load(Ordering::Relaxed), Ordering::Relaxed);
-        head.store(Link::new(node, slot).0, Ordering::Release);
+        link.store(head.load(Relaxed), Relaxed);
+        head.store(Link::new(node, slot).0, Release);
         if slot == 0 {
-            self.count.fetch_add(1, Ordering::Relaxed);
+            self.count.fetch_add(1, Relaxed);
         }
         Ok(())
     }
@@ -321,11 +323,11 @@ impl<N: Node> Chains<N> {
         while let Some(table) = buckets {
             let mut from = table.head(table.bucket(hash));
             loop {
-                let link = Link(from.load(Ordering::Relaxed));
+                let link = Link(from.load(Relaxed));
                 if link == wanted {
-                    from.store(node.link(slot).load(Ordering::Relaxed), Ordering::Release);
+                    from.store(node.link(slot).load(Relaxed), Release);
                     if slot == 0 {
-                        self.count.fetch_sub(1, Ordering::Relaxed);
+                        self.count.fetch_sub(1, Relaxed);
                     }
                     return true;
                 }
@@ -344,9 +346,9 @@ impl<N: Node> Chains<N> {
     pub(crate) fn clear(&self, mut removed: impl FnMut(NonNull<N>)) {
         let _resizing = self.resizing.lock();
         // SAFETY: Nobody but `resize` replaces the generation, and it waits for the lock.
-        let buckets = unsafe { &*self.buckets.load(Ordering::Acquire) };
+        let buckets = unsafe { &*self.buckets.load(Acquire) };
         for bucket in 0..=buckets.mask {
-            while !Link(buckets.head(bucket).load(Ordering::Acquire)).is_end() {
+            while !Link(buckets.head(bucket).load(Acquire)).is_end() {
                 let Some(node) = rcu::read(|rcu| self.pop(rcu, buckets, bucket)) else {
                     break;
                 };
@@ -364,15 +366,15 @@ impl<N: Node> Chains<N> {
         let mut from = buckets.head(bucket);
         let _lock = self.lock(bucket as u32);
         loop {
-            let link = Link(from.load(Ordering::Relaxed));
+            let link = Link(from.load(Relaxed));
             if link.is_end() {
                 return None;
             }
             let node = self.node(link, rcu);
             let next = node.link(link.slot());
             if link.slot() == 0 {
-                from.store(next.load(Ordering::Relaxed), Ordering::Release);
-                self.count.fetch_sub(1, Ordering::Relaxed);
+                from.store(next.load(Relaxed), Release);
+                self.count.fetch_sub(1, Relaxed);
                 return Some(NonNull::from(node));
             }
             from = next;
@@ -417,9 +419,9 @@ impl<N: Node> Chains<N> {
 
     /// Whether nothing is at a place, which needs no lock to be seen.
     fn is_empty_place(buckets: &Buckets, cursor: usize) -> bool {
-        let head = buckets.head(cursor).load(Ordering::Acquire);
+        let head = buckets.head(cursor).load(Acquire);
         // In this order: who sees a bucket that was moved away sees where to.
-        Link(head).is_end() && buckets.next.load(Ordering::Acquire).is_null()
+        Link(head).is_end() && buckets.next.load(Acquire).is_null()
     }
 
     fn next_place(buckets: &Buckets, cursor: usize) -> usize {
@@ -462,11 +464,11 @@ impl<N: Node> Chains<N> {
         most: usize,
     ) -> usize {
         let mut length = 0;
-        let mut link = Link(buckets.head(bucket).load(Ordering::Acquire));
+        let mut link = Link(buckets.head(bucket).load(Acquire));
         while !link.is_end() && length < most {
             length = usize::wrapping_add(length, 1);
             let node = self.node(link, rcu);
-            link = Link(node.link(link.slot()).load(Ordering::Acquire));
+            link = Link(node.link(link.slot()).load(Acquire));
         }
         length
     }
@@ -478,13 +480,13 @@ impl<N: Node> Chains<N> {
         bucket: usize,
         visit: &mut impl FnMut(&'rcu N),
     ) {
-        let mut link = Link(buckets.head(bucket).load(Ordering::Acquire));
+        let mut link = Link(buckets.head(bucket).load(Acquire));
         while !link.is_end() {
             let node = self.node(link, rcu);
             if link.slot() == 0 {
                 visit(node);
             }
-            link = Link(node.link(link.slot()).load(Ordering::Acquire));
+            link = Link(node.link(link.slot()).load(Acquire));
         }
     }
 
@@ -494,20 +496,20 @@ impl<N: Node> Chains<N> {
     pub(crate) fn unbalanced(&self, rcu: ReadLocked<'_>) -> bool {
         let current = self.current(rcu);
         let newest = self.next(current, rcu).unwrap_or(current);
-        self.wanted_bits(newest, self.load_factor.load(Ordering::Relaxed))
+        self.wanted_bits(newest, self.load_factor.load(Relaxed))
             .is_some()
     }
 
     /// What [`Sizing::wanted`] gets from now on.
     pub(crate) fn set_load_factor(&self, load_factor: i32) {
-        self.load_factor.store(load_factor, Ordering::Relaxed);
+        self.load_factor.store(load_factor, Relaxed);
     }
 
     /// The size that the load asks for, if it isn't that of `buckets`.
     #[inline]
     fn wanted_bits(&self, buckets: &Buckets, load_factor: i32) -> Option<u32> {
         let bits = buckets.bits();
-        let same = buckets.load_factor.load(Ordering::Relaxed) == load_factor;
+        let same = buckets.load_factor.load(Relaxed) == load_factor;
         let wanted = (self.sizing.wanted)(self.count(), same.then_some(bits), load_factor)?;
         let wanted = wanted.max(self.lock_mask.trailing_ones());
         (wanted != bits).then_some(wanted)
@@ -518,10 +520,10 @@ impl<N: Node> Chains<N> {
     pub(crate) fn resize(&self) -> Result {
         let _resizing = self.resizing.lock();
         // SAFETY: Nobody but `replace` replaces the generation, and the lock is held for it.
-        let old = unsafe { &*self.buckets.load(Ordering::Acquire) };
-        let load_factor = self.load_factor.load(Ordering::Relaxed);
+        let old = unsafe { &*self.buckets.load(Acquire) };
+        let load_factor = self.load_factor.load(Relaxed);
         let Some(wanted) = self.wanted_bits(old, load_factor) else {
-            old.load_factor.store(load_factor, Ordering::Relaxed);
+            old.load_factor.store(load_factor, Relaxed);
             return Ok(());
         };
         let mut bits = old.bits();
@@ -538,14 +540,14 @@ impl<N: Node> Chains<N> {
     /// Moves everything to a table of that size. Under the lock for resizing.
     fn replace(&self, bits: u32, load_factor: i32) -> Result {
         // SAFETY: Nobody but this function replaces the generation, and its caller holds the lock.
-        let old = unsafe { &*self.buckets.load(Ordering::Acquire) };
+        let old = unsafe { &*self.buckets.load(Acquire) };
         let generation = old.generation.wrapping_add(1);
         let new = KBox::into_raw(Buckets::new(bits, generation, load_factor)?);
-        old.next.store(new, Ordering::Release);
+        old.next.store(new, Release);
         // Who has not seen that has linked by then, so that what is empty stays so.
         self.locks.iter().for_each(|lock| drop(lock.lock()));
         for bucket in 0..=old.mask {
-            if !Link(old.head(bucket).load(Ordering::Acquire)).is_end() {
+            if !Link(old.head(bucket).load(Acquire)).is_end() {
                 // SAFETY: Published just now, and freed by the next resize at the earliest.
                 self.move_bucket(old, unsafe { &*new }, bucket);
             }
@@ -553,7 +555,7 @@ impl<N: Node> Chains<N> {
                 cond_resched();
             }
         }
-        let old = self.buckets.swap(new, Ordering::AcqRel);
+        let old = self.buckets.xchg(new, Full);
         rcu::synchronize();
         // SAFETY: The last readers that could see the old generation are gone.
         drop(unsafe { KBox::from_raw(old) });
@@ -573,18 +575,17 @@ impl<N: Node> Chains<N> {
         let from = old.head(bucket);
         let _lock = self.lock(bucket as u32);
         rcu::read(|rcu| loop {
-            let link = Link(from.load(Ordering::Relaxed));
+            let link = Link(from.load(Relaxed));
             if link.is_end() {
                 break;
             }
             let node = self.node(link, rcu);
-            let rest = node.link(link.slot()).load(Ordering::Relaxed);
+            let rest = node.link(link.slot()).load(Relaxed);
             let to = new.head(new.bucket(self.hash_in(node, link.slot(), old, bucket)));
             // In the new chain first: a reader finds it in one of the two at any time.
-            node.link(link.slot())
-                .store(to.load(Ordering::Relaxed), Ordering::Release);
-            to.store(link.0, Ordering::Release);
-            from.store(rest, Ordering::Release);
+            node.link(link.slot()).store(to.load(Relaxed), Release);
+            to.store(link.0, Release);
+            from.store(rest, Release);
         });
     }
 }
@@ -593,6 +594,6 @@ impl<N: Node> Chains<N> {
 impl<N: Node> PinnedDrop for Chains<N> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariant; no resize and no reader is left.
-        drop(unsafe { KBox::from_raw(self.buckets.load(Ordering::Relaxed)) });
+        drop(unsafe { KBox::from_raw(self.buckets.load(Relaxed)) });
     }
 }

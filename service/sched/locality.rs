@@ -11,10 +11,6 @@ use crate::{
     service::dest::Dest,
     settings::Settings, //
 };
-use core::sync::atomic::{
-    AtomicUsize,
-    Ordering::Relaxed, //
-};
 use ipvs_core::{
     flow::HashKey,
     net::Addr,
@@ -37,6 +33,10 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
     jiffies::{
         self,
         HZ, //
@@ -114,7 +114,7 @@ fn same(one: Borrowed<'_, Dest>, other: Borrowed<'_, Dest>) -> bool {
 struct Entry {
     target: Addr,
     /// The tick of the last use.
-    used: AtomicUsize,
+    used: Atomic<usize>,
     set: SharedCell<DestSet>,
 }
 
@@ -259,7 +259,7 @@ impl LblcTable {
             let set = DestSet::new(picked.0.share().into_iter(), 1)?;
             let entry = try_init!(Entry {
                 target,
-                used: AtomicUsize::new(jiffies::now()),
+                used: Atomic::new(jiffies::now()),
                 set: SharedCell::new(set),
             }? Error);
             let entry = Shared::pin_init(entry, GFP_ATOMIC).ok()?;

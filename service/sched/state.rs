@@ -16,10 +16,6 @@ use crate::{
     service::dest::Dest,
     settings::Settings, //
 };
-use core::sync::atomic::{
-    AtomicBool,
-    Ordering::Relaxed, //
-};
 use ipvs_core::sched::{
     rr,
     twos,
@@ -36,6 +32,10 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
     new_spinlock_bh,
     random,
     rcu::{
@@ -74,7 +74,7 @@ pub(super) fn weights(dests: &RcuSlots<Dest>) -> wrr::Weights {
 pub(super) struct SchedState {
     pub(super) kind: SchedulerKind,
     /// `memory` has a tree.
-    pub(super) has_tree: AtomicBool,
+    pub(super) has_tree: Atomic<bool>,
     #[pin]
     pub(super) memory: SpinLockBh<Memory>,
     pub(super) map: SharedCell<LookupTable>,
@@ -111,7 +111,7 @@ impl SchedState {
         Shared::pin_init(
             pin_init!(Self {
                 kind,
-                has_tree: AtomicBool::new(false),
+                has_tree: Atomic::new(false),
                 memory <- new_spinlock_bh!(Memory { turn, tree: None }, "sched"),
                 map,
                 lblc_table,

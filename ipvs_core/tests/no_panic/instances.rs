@@ -3,7 +3,7 @@
 //! Instantiates all generic and inlined code of `ipvs_core`, so that it can be searched for calls
 //! into `core::panicking`. Compiled by `check.sh`, never run.
 
-use core::sync::atomic::AtomicU64;
+use core::cell::Cell;
 use ipvs_core::{
     checksum::{
         checksum,
@@ -62,7 +62,10 @@ use ipvs_core::{
     resize::Limits,
     sched::{
         by_hash::Member,
-        dirty_bits::DirtyBits,
+        dirty_bits::{
+            self,
+            DirtyBits, //
+        },
         lblc,
         lblcr,
         least::Load,
@@ -385,8 +388,25 @@ pub fn pick_by_target<'a>(
     }
 }
 
+/// A word that nobody shares.
+pub struct Word(Cell<u64>);
+
+impl dirty_bits::Word for Word {
+    fn load(&self) -> u64 {
+        self.0.get()
+    }
+
+    fn fetch_or(&self, mask: u64) -> u64 {
+        self.0.replace(self.0.get() | mask)
+    }
+
+    fn take(&self) -> u64 {
+        self.0.take()
+    }
+}
+
 #[no_mangle]
-pub fn mark(dirty_bits: &DirtyBits<&[AtomicU64]>, slot: usize, sum: &mut usize) -> bool {
+pub fn mark(dirty_bits: &DirtyBits<&[Word]>, slot: usize, sum: &mut usize) -> bool {
     dirty_bits.mark(slot);
     dirty_bits.drain(|slot| *sum = sum.wrapping_add(slot));
     SchedulerKind::from_name(b"rr").is_some()

@@ -2,24 +2,25 @@
 
 //! What becomes of the objects of a case: which were dropped, how often, and in which order.
 
-use core::sync::atomic::{
-    AtomicU32,
-    AtomicUsize,
-    Ordering, //
-};
 use kernel::{
     alloc::KVVec,
     prelude::*,
     sync::Arc, //
 };
+use linux::atomic::{
+    Acquire,
+    Atomic,
+    Relaxed,
+    Release, //
+};
 
 /// Where [`Token`]s note that they are dropped.
 pub(crate) struct NetnsStats {
     /// How often each was.
-    drops: KVVec<AtomicU32>,
+    drops: KVVec<Atomic<u32>>,
     /// The numbers of those that were, in this order, as far as there is room.
-    order: KVVec<AtomicU32>,
-    total: AtomicUsize,
+    order: KVVec<Atomic<u32>>,
+    total: Atomic<usize>,
 }
 
 /// Part of an object: the ledger gets to know when it is dropped.
@@ -34,14 +35,14 @@ impl NetnsStats {
         let zeroes = || -> Result<_> {
             let mut vec = KVVec::with_capacity(objects, GFP_KERNEL)?;
             for _ in 0..objects {
-                vec.push_within_capacity(AtomicU32::new(0))?;
+                vec.push_within_capacity(Atomic::new(0))?;
             }
             Ok(vec)
         };
         let ledger = Self {
             drops: zeroes()?,
             order: zeroes()?,
-            total: AtomicUsize::new(0),
+            total: Atomic::new(0),
         };
         Ok(Arc::new(ledger, GFP_KERNEL)?)
     }
@@ -56,24 +57,24 @@ impl NetnsStats {
 
     /// How many drops there were.
     pub(crate) fn dropped(&self) -> usize {
-        self.total.load(Ordering::Acquire)
+        self.total.load(Acquire)
     }
 
     /// How often the object with this number was dropped.
     pub(crate) fn drops_of(&self, number: u32) -> u32 {
         let drops = self.drops.get(number as usize);
-        drops.map_or(0, |drops| drops.load(Ordering::Relaxed))
+        drops.map_or(0, |drops| drops.load(Relaxed))
     }
 
     /// Whether each object was dropped once.
     pub(crate) fn each_once(&self) -> bool {
-        let once = |drops: &AtomicU32| drops.load(Ordering::Relaxed) == 1;
+        let once = |drops: &Atomic<u32>| drops.load(Relaxed) == 1;
         self.dropped() == self.drops.len() && self.drops.iter().all(once)
     }
 
     /// Whether these were dropped, in this order, and nothing else.
     pub(crate) fn order_is(&self, numbers: &[u32]) -> bool {
-        let same = |(place, &number): (&AtomicU32, &u32)| place.load(Ordering::Relaxed) == number;
+        let same = |(place, &number): (&Atomic<u32>, &u32)| place.load(Relaxed) == number;
         self.dropped() == numbers.len() && self.order.iter().zip(numbers).all(same)
     }
 }
@@ -88,12 +89,12 @@ impl Token {
 impl Drop for Token {
     fn drop(&mut self) {
         if let Some(drops) = self.ledger.drops.get(self.number as usize) {
-            drops.fetch_add(1, Ordering::Relaxed);
+            drops.fetch_add(1, Relaxed);
         }
-        let place = self.ledger.total.load(Ordering::Relaxed);
+        let place = self.ledger.total.load(Relaxed);
         if let Some(place) = self.ledger.order.get(place) {
-            place.store(self.number, Ordering::Relaxed);
+            place.store(self.number, Relaxed);
         }
-        self.ledger.total.fetch_add(1, Ordering::Release);
+        self.ledger.total.fetch_add(1, Release);
     }
 }

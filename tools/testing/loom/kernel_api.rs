@@ -250,19 +250,6 @@ pub mod sync {
         pub use crate::rcu_model::read_lock;
     }
 
-    pub mod barrier {
-        use core::sync::atomic::{
-            fence,
-            Ordering, //
-        };
-
-        pub struct Full;
-
-        pub fn smp_mb(_: Full) {
-            fence(Ordering::SeqCst);
-        }
-    }
-
     /// A counted reference whose object stays where it is.
     pub struct Arc<T>(std::sync::Arc<Pin<KBox<T>>>);
 

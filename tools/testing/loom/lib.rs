@@ -2,14 +2,15 @@
 
 //! Every order in which threads can take their steps through `linux/`, up to a bound.
 //!
-//! The modules in [`linux`] are the files that the kernel module is made of. They see this crate as
-//! the crates `linux` and `kernel`, and [`loom_core`] as `core`: atomics, locks and threads are
-//! loom's, which also lets a load see every value that its ordering allows. RCU ([`rcu_model`])
-//! ends each grace period as early as it may, and memory that is used after it was freed, or never
-//! freed, fails the model.
+//! The modules in [`files`] are the files that the kernel module is made of. They see this crate as
+//! the crates `linux` and `kernel`, and [`loom_core`] as `core`: atomics (which take the place of
+//! `linux/atomic.rs`), locks and threads are loom's, which also lets a load see every value that its
+//! ordering allows. RCU ([`rcu_model`]) ends each grace period as early as it may, and memory that is
+//! used after it was freed, or never freed, fails the model.
 
 extern crate loom_core as core;
 extern crate self as kernel;
+extern crate self as linux;
 
 pub(crate) mod bindings;
 mod kernel_api;
@@ -24,7 +25,7 @@ pub use kernel_api::*;
 
 #[path = "../../../linux"]
 #[allow(dead_code)]
-mod linux {
+mod files {
     pub(crate) mod active_list;
     pub(crate) mod expiring;
     pub(crate) mod jiffies;
@@ -38,12 +39,14 @@ mod linux {
     pub(crate) mod pernet_slot;
 }
 
-pub(crate) use linux::{
+pub(crate) use core::sync::atomic;
+pub(crate) use files::{
     active_list,
     expiring, //
     jiffies,
     pernet_slot,
     rcu,
+    rcu_slots,
     sched,
     slab,
     table,

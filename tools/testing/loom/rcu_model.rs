@@ -10,12 +10,10 @@
 
 use crate::bindings::callback_head;
 use core::sync::atomic::{
-    AtomicUsize,
-    Ordering::{
-        Acquire,
-        Relaxed,
-        Release, //
-    },
+    Acquire,
+    Atomic,
+    Relaxed,
+    Release, //
 };
 use loom::thread::{
     self,
@@ -62,8 +60,8 @@ thread_local! {
     static STATE: RefCell<State> = RefCell::default();
 }
 
-static BEGUN: AtomicUsize = AtomicUsize::new(0);
-static LEFT: AtomicUsize = AtomicUsize::new(0);
+static BEGUN: Atomic<usize> = Atomic::new(0);
+static LEFT: Atomic<usize> = Atomic::new(0);
 
 /// For a new run. To be called before there are threads.
 pub(crate) fn reset() {

@@ -20,8 +20,9 @@ use crate::{
 use core::{
     memory,
     sync::atomic::{
-        AtomicUsize,
-        Ordering, //
+        Atomic,
+        Full,
+        Relaxed, //
     },
 };
 use std::{
@@ -31,28 +32,28 @@ use std::{
 };
 
 pub(crate) mod net {
-    use core::sync::atomic::AtomicUsize;
+    use core::sync::atomic::Atomic;
 
     /// A namespace, in which all routes are of the generation 0.
     pub(crate) struct Net {
-        pub(crate) generation: AtomicUsize,
+        pub(crate) generation: Atomic<usize>,
     }
 }
 
 pub(crate) mod netdevice {
     use core::sync::atomic::{
-        AtomicUsize,
-        Ordering, //
+        Atomic,
+        Relaxed, //
     };
 
     /// A device that is up or down.
     pub(crate) struct Device {
-        pub(crate) up: AtomicUsize,
+        pub(crate) up: Atomic<usize>,
     }
 
     impl Device {
         pub(crate) fn is_running(&self) -> bool {
-            self.up.load(Ordering::Relaxed) != 0
+            self.up.load(Relaxed) != 0
         }
 
         pub(crate) fn is_blackhole(&self) -> bool {
@@ -103,7 +104,7 @@ pub(crate) struct Found<R: Route> {
 /// The only kind of route.
 pub(crate) struct TestRoute {
     rcu: Opaque<callback_head>,
-    refs: AtomicUsize,
+    refs: Atomic<usize>,
     device: Arc<Device>,
     number: u32,
 }
@@ -113,7 +114,7 @@ impl TestRoute {
     pub(crate) fn new(number: u32, device: &Arc<Device>) -> Found<Self> {
         let route = Self {
             rcu: Opaque::uninit(),
-            refs: AtomicUsize::new(1),
+            refs: Atomic::new(1),
             device: Arc::clone(device),
             number,
         };
@@ -156,13 +157,13 @@ impl Route for TestRoute {
 
     fn is_current(&self, net: &Net, cookie: u32) -> bool {
         memory::check(self);
-        net.generation.load(Ordering::Relaxed) == cookie as usize
+        net.generation.load(Relaxed) == cookie as usize
     }
 
     fn put(this: *mut Self) {
         // SAFETY: The caller has a reference; the last one frees the route after a grace period.
         unsafe {
-            if (*this).refs.fetch_sub(1, Ordering::AcqRel) == 1 {
+            if (*this).refs.fetch_sub(1, Full) == 1 {
                 call_rcu((*this).rcu.get(), Some(free_route));
             }
         }

@@ -11,8 +11,8 @@ use crate::{
 use core::{
     memory,
     sync::atomic::{
-        AtomicUsize,
-        Ordering::AcqRel, //
+        Atomic,
+        Full, //
     },
 };
 use std::{
@@ -37,18 +37,18 @@ thread_local! {
     static TIMERS: RefCell<BTreeMap<usize, Timer>> = RefCell::default();
 }
 
-static LOCK: AtomicUsize = AtomicUsize::new(0);
+static LOCK: Atomic<usize> = Atomic::new(0);
 
 /// For a new run. To be called before there are threads.
 pub(crate) fn reset() {
     TIMERS.take();
-    LOCK.fetch_add(1, AcqRel);
+    LOCK.fetch_add(1, Full);
 }
 
 /// Under the lock: what loom does not see can't be interrupted, and the lock's order is that of the
 /// calls.
 fn with<R>(timer: *mut timer_list, f: impl FnOnce(&mut Timer) -> R) -> R {
-    LOCK.fetch_add(1, AcqRel);
+    LOCK.fetch_add(1, Full);
     memory::check(timer);
     TIMERS.with_borrow_mut(|timers| f(timers.get_mut(&(timer as usize)).expect("set up")))
 }
@@ -94,7 +94,7 @@ pub(crate) unsafe fn timer_shutdown_sync(timer: *mut timer_list) {
 pub(crate) fn interrupt(tick: usize) {
     loop {
         let softirq = rcu_model::read_lock();
-        LOCK.fetch_add(1, AcqRel);
+        LOCK.fetch_add(1, Full);
         let due = TIMERS.with_borrow_mut(|timers| {
             timers.iter_mut().find_map(|(at, timer)| {
                 let expires = timer.expires?;
@@ -112,7 +112,7 @@ pub(crate) fn interrupt(tick: usize) {
         memory::check(timer);
         // SAFETY: As whoever set it up promised, in softirq context.
         unsafe { function(timer) };
-        LOCK.fetch_add(1, AcqRel);
+        LOCK.fetch_add(1, Full);
         TIMERS.with_borrow_mut(|timers| timers.get_mut(&(timer as usize)).unwrap().running = false);
         drop(softirq);
     }
@@ -120,7 +120,7 @@ pub(crate) fn interrupt(tick: usize) {
 
 /// When the earliest timer fires that is pending.
 pub(crate) fn earliest() -> Option<usize> {
-    LOCK.fetch_add(1, AcqRel);
+    LOCK.fetch_add(1, Full);
     TIMERS.with_borrow(|timers| {
         let ticks = timers.values().filter_map(|timer| timer.expires);
         ticks.min_by_key(|tick| tick.wrapping_sub(jiffies) as isize)

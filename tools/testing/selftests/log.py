@@ -12,15 +12,17 @@ purpose is in the tests for one module.
 
 import os
 import re
+import socket
 import struct
 import time
+import traceback
 
 from lib import genl, klog, module, rules, sockopt
 from lib.genl import Genl
 from lib.klog import ERROR, INFO, KernelLog, Line, packet_limit
 from lib.lab import CIP, CIP6, RIP, RIP6, VIP, VIP6, Lab
 from lib.module import SCHEDULERS
-from lib.netns import become_owner
+from lib.netns import become_owner, up
 from lib.packet import tcp, udp
 from lib.rules import Rules
 from lib.sockopt import Sockopts
@@ -341,26 +343,41 @@ def socket_options(lab):
          "length: 25 != 24")
 
 
-def refused_requests(lab):
-    """How many lines 1,000 requests of a user namespace's root make, and in
-    how many seconds."""
-    lab.fresh()
+def as_users_root(function):
+    """Run it as root of a user namespace, with a network namespace of its own; how
+    many seconds that took."""
     begin = time.monotonic()
     child = os.fork()
     if not child:
         status = 1
         try:
             become_owner()
-            options = Sockopts()
-            wrong = [options.set(sockopt.ADD, sockopt.service(80, 99, VIP))
-                     for _ in range(1000)]
-            status = wrong != ["EFAULT"] * 1000
+            function()
+            status = 0
+        except BaseException:  # pylint: disable=broad-except
+            traceback.print_exc()
         finally:
             os._exit(status)
     equal(os.waitpid(child, 0)[1], 0, "exit status of the user's root")
+    return time.monotonic() - begin
+
+
+def refuse_thousand():
+    """1,000 requests that are refused."""
+    options = Sockopts()
+    wrong = [options.set(sockopt.ADD, sockopt.service(80, 99, VIP))
+             for _ in range(1000)]
+    equal(wrong, ["EFAULT"] * 1000)
+
+
+def refused_requests(lab):
+    """How many lines 1,000 requests of a user namespace's root make, and in
+    how many seconds."""
+    lab.fresh()
+    seconds = as_users_root(refuse_thousand)
     # Not that of the kernel about those it has kept back.
     lines = [line for line in lab.said() if "invalid protocol" in line.text]
-    return len(lines), time.monotonic() - begin
+    return len(lines), seconds
 
 
 @test("of a thousand refused requests of a user namespace's root, no more are "
@@ -376,6 +393,49 @@ def flood_of_requests(lab):
       modules=("c",))
 def no_limit_of_requests(lab):
     equal(refused_requests(lab)[0], 1000, "lines")
+
+
+@test("requests of a user namespace's root leave all lines to those of others",
+      modules=("rust",))
+def requests_of_others(lab):
+    refused_requests(lab)
+    options = Sockopts(lab.director)
+    for _ in range(REQUESTS):
+        equal(options.set(sockopt.ADD, sockopt.service(81, 99, VIP)), "EFAULT")
+    options.close()
+    meet(lab.said(), ERROR, *[f"invalid protocol: 99 {VIP}:81"] * REQUESTS)
+
+
+def unserved_packets():
+    """300 packets of a user namespace to a service of its own that has no
+    server."""
+    up()
+    # By netlink only the machine's root may.
+    equal(Sockopts().set(sockopt.ADD, sockopt.service(90, UDP, "127.0.0.1")),
+          "")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for _ in range(300):
+            client.sendto(b"", ("127.0.0.1", 90))
+
+
+@test("packets of a user namespace have a limit, and leave all lines to those of "
+      "others", modules=("rust",))
+def packets_of_others(lab):
+    lab.fresh(f"-A -u {VIP}:90 -s rr")
+    packets = [udp(CIP, lab.port(), VIP, 90) for _ in range(5)]
+    with packet_limit(10, 0):
+        lab.burst(packets[:1])
+    lab.said()
+    with packet_limit(5, 3600):
+        seconds = as_users_root(unserved_packets)
+        lines = [line.text for line in lab.said() if NONE_LEFT in line.text]
+        equal(set(lines), {f"rr: UDP 127.0.0.1:90 - {NONE_LEFT}"})
+        most = REQUESTS * (1 + int(seconds / SECONDS))
+        assert REQUESTS <= len(lines) <= most, f"{len(lines)} in {seconds} s"
+        lab.burst(packets)
+    equal(lab.said(), 5 * [Line(ERROR, f"rr: UDP {VIP}:90 - {NONE_LEFT}")])
+    with packet_limit(10, 0):
+        lab.burst(packets[:1])
 
 
 @test("lines that packets have no leave for are not those of requests",

@@ -9,18 +9,19 @@ use crate::{
     },
     wait,
 };
-use core::sync::atomic::{
-    AtomicBool,
-    AtomicU32,
-    Ordering, //
-};
 use kernel::{
     alloc::KVVec,
     prelude::*,
     sync::Arc, //
 };
 use linux::{
-    active_list::ActiveList, //
+    active_list::ActiveList,
+    atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
     kthread::{
         Main,
         Settings,
@@ -36,29 +37,29 @@ use linux::{
 /// An object with a counter.
 struct Item {
     token: Token,
-    count: AtomicU32,
+    count: Atomic<u32>,
     /// The counter at the last visit.
-    seen: AtomicU32,
-    visits: AtomicU32,
+    seen: Atomic<u32>,
+    visits: Atomic<u32>,
 }
 
 impl Item {
     fn visit(&self) {
-        let count = self.count.load(Ordering::Relaxed);
-        self.seen.store(count, Ordering::Relaxed);
-        self.visits.fetch_add(1, Ordering::Relaxed);
+        let count = self.count.load(Relaxed);
+        self.seen.store(count, Relaxed);
+        self.visits.fetch_add(1, Relaxed);
     }
 
     fn has_changed(&self) -> bool {
-        self.count.load(Ordering::Relaxed) != self.seen.load(Ordering::Relaxed)
+        self.count.load(Relaxed) != self.seen.load(Relaxed)
     }
 
     fn seen(&self) -> u32 {
-        self.seen.load(Ordering::Relaxed)
+        self.seen.load(Relaxed)
     }
 
     fn visits(&self) -> u32 {
-        self.visits.load(Ordering::Relaxed)
+        self.visits.load(Relaxed)
     }
 }
 
@@ -67,9 +68,9 @@ type Object = Shared<Item>;
 fn object(ledger: &Arc<NetnsStats>, number: u32) -> Result<Object> {
     let item = try_init!(Item {
         token: ledger.token(number),
-        count: AtomicU32::new(0),
-        seen: AtomicU32::new(0),
-        visits: AtomicU32::new(0),
+        count: Atomic::new(0),
+        seen: Atomic::new(0),
+        visits: Atomic::new(0),
     }? Error);
     Shared::pin_init(item, GFP_KERNEL)
 }
@@ -88,7 +89,7 @@ fn activate(active_list: &ActiveList<Item>, object: &Object) {
 /// Changes an object and activates it.
 fn count(active_list: &ActiveList<Item>, object: &Object) {
     rcu::read(|rcu| {
-        object.count.fetch_add(1, Ordering::Relaxed);
+        object.count.fetch_add(1, Relaxed);
         active_list.activate(object.borrow(rcu), rcu);
     });
 }
@@ -109,7 +110,7 @@ const NONE: core::ops::Range<u32> = 0..0;
 struct Packets {
     active_list: Arc<ActiveList<Item>>,
     object: Object,
-    ended: Arc<AtomicBool>,
+    ended: Arc<Atomic<bool>>,
 }
 
 impl Packets {
@@ -124,7 +125,7 @@ impl Main for Packets {
                 return;
             }
         }
-        self.ended.store(true, Ordering::Release);
+        self.ended.store(true, Release);
         while this.sleep(wait::NEVER) {}
     }
 }
@@ -308,7 +309,7 @@ mod cases {
     fn no_packet_is_missed_while_its_object_leaves_again_and_again() -> Result {
         let ledger = NetnsStats::new(1)?;
         let (active_list, object) = (active_list()?, object(&ledger, 0)?);
-        let ended = Arc::new(AtomicBool::new(false), GFP_KERNEL)?;
+        let ended = Arc::new(Atomic::new(false), GFP_KERNEL)?;
         let packets = Packets {
             active_list: active_list.clone(),
             object: object.clone(),
@@ -318,7 +319,7 @@ mod cases {
         thread.start();
         assert!(wait::until(|| {
             visit(&active_list, NONE);
-            ended.load(Ordering::Acquire)
+            ended.load(Acquire)
         }));
         drop(thread);
         visit(&active_list, NONE);

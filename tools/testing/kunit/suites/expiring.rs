@@ -10,16 +10,18 @@ use crate::{
     ledger::NetnsStats,
     wait,
 };
-use core::sync::atomic::{
-    AtomicU32,
-    AtomicUsize,
-    Ordering, //
-};
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
 use linux::{
+    atomic::{
+        Acquire,
+        Atomic,
+        Full,
+        Relaxed,
+        Release, //
+    },
     expiring::{
         Entry,
         EntryRef,
@@ -39,22 +41,22 @@ use linux::{
 /// Counts what happens to the items of a case.
 #[derive(Default)]
 struct Events {
-    /// How often an item was notified that it had left the table.
-    retired: AtomicUsize,
-    /// How often a timer asked an item that refused to end.
-    refused: AtomicUsize,
-    /// How often an item was notified before its deadline.
-    early: AtomicUsize,
-    /// How often an item was notified after its drop, or more than once.
-    wrong: AtomicUsize,
+    /// The number of times an item was notified that it had left the table.
+    retired: Atomic<usize>,
+    /// The number of times a timer asked an item that refused to end.
+    refused: Atomic<usize>,
+    /// The number of times an item was notified before its deadline.
+    early: Atomic<usize>,
+    /// The number of times an item was notified after its drop, or more than once.
+    wrong: Atomic<usize>,
 }
 
 struct Item {
     keys: Keys,
-    deadline: AtomicUsize,
-    /// How often the item refuses to end, by setting a later deadline.
-    refusals: AtomicU32,
-    told: AtomicU32,
+    deadline: Atomic<usize>,
+    /// The number of times the item refuses to end, by setting a later deadline.
+    refusals: Atomic<u32>,
+    told: Atomic<u32>,
     /// The item must not end before its deadline.
     punctual: bool,
     ledger: Arc<NetnsStats>,
@@ -71,28 +73,28 @@ impl Entry for Item {
     type Holds = RefCounted;
 
     fn deadline(&self) -> usize {
-        self.deadline.load(Ordering::Relaxed)
+        self.deadline.load(Relaxed)
     }
 
     fn may_end(&self) -> bool {
-        if self.refusals.load(Ordering::Relaxed) == 0 {
+        if self.refusals.load(Relaxed) == 0 {
             return true;
         }
-        self.refusals.fetch_sub(1, Ordering::Relaxed);
-        self.events.refused.fetch_add(1, Ordering::Relaxed);
+        self.refusals.fetch_sub(1, Relaxed);
+        self.events.refused.fetch_add(1, Relaxed);
         self.set_deadline(2);
         false
     }
 
     fn retired(&self) {
         if self.punctual && jiffies::after(self.deadline(), jiffies::now()) {
-            self.events.early.fetch_add(1, Ordering::Relaxed);
+            self.events.early.fetch_add(1, Relaxed);
         }
-        let told = self.told.fetch_add(1, Ordering::Relaxed);
+        let told = self.told.fetch_add(1, Relaxed);
         if told != 0 || self.ledger.drops_of(self.keys.token.number()) != 0 {
-            self.events.wrong.fetch_add(1, Ordering::Relaxed);
+            self.events.wrong.fetch_add(1, Relaxed);
         }
-        self.events.retired.fetch_add(1, Ordering::Release);
+        self.events.retired.fetch_add(1, Release);
     }
 }
 
@@ -100,7 +102,7 @@ impl Item {
     /// Sets the deadline of the item to `ticks` from now.
     fn set_deadline(&self, ticks: usize) {
         let deadline = jiffies::now().wrapping_add(ticks);
-        self.deadline.store(deadline, Ordering::Relaxed);
+        self.deadline.store(deadline, Relaxed);
     }
 }
 
@@ -132,9 +134,9 @@ impl Stage {
     fn item(&self, number: u32, ticks: usize) -> Item {
         let item = Item {
             keys: Keys::new(self.ledger.token(number), Some(number + 1_000_000)),
-            deadline: AtomicUsize::new(0),
-            refusals: AtomicU32::new(0),
-            told: AtomicU32::new(0),
+            deadline: Atomic::new(0),
+            refusals: Atomic::new(0),
+            told: Atomic::new(0),
             punctual: true,
             ledger: self.ledger.clone(),
             events: self.events.clone(),
@@ -166,17 +168,16 @@ impl Stage {
     }
 
     fn retired(&self) -> usize {
-        self.events.retired.load(Ordering::Acquire)
+        self.events.retired.load(Acquire)
     }
 
     fn refused(&self) -> usize {
-        self.events.refused.load(Ordering::Acquire)
+        self.events.refused.load(Acquire)
     }
 
     /// Returns `true` if no notification was early, repeated or late.
     fn in_order(&self) -> bool {
-        self.events.early.load(Ordering::Relaxed) == 0
-            && self.events.wrong.load(Ordering::Relaxed) == 0
+        self.events.early.load(Relaxed) == 0 && self.events.wrong.load(Relaxed) == 0
     }
 }
 
@@ -307,7 +308,7 @@ mod cases {
     fn what_may_not_end_is_asked_again() -> Result {
         let stage = Stage::new(1)?;
         let mut item = stage.item(0, 1);
-        item.refusals = AtomicU32::new(3);
+        item.refusals = Atomic::new(3);
         stage.publish(item)?;
         assert!(wait::until(|| stage.retired() == 1));
         assert!(stage.refused() == 3);

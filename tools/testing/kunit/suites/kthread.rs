@@ -9,36 +9,39 @@ use crate::{
     },
     wait,
 };
-use core::sync::atomic::{
-    AtomicBool,
-    AtomicUsize,
-    Ordering, //
-};
 use kernel::{
     cpumask::CpumaskVar,
     prelude::*,
     sync::Arc, //
 };
-use linux::kthread::{
-    Main,
-    Settings,
-    This,
-    Thread,
-    NICE, //
+use linux::{
+    atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
+    kthread::{
+        Main,
+        Settings,
+        This,
+        Thread,
+        NICE, //
+    },
 };
 
-/// What the thread is to do, and has done.
+/// The orders and the record of the thread.
 #[derive(Default)]
 struct Doings {
     /// The ticks that it sleeps between two rounds. If 0, it returns after the first round.
-    pause: AtomicUsize,
-    started: AtomicUsize,
-    rounds: AtomicUsize,
+    pause: Atomic<usize>,
+    started: Atomic<usize>,
+    rounds: Atomic<usize>,
     /// At its end, it had been asked to stop.
-    asked: AtomicBool,
+    asked: Atomic<bool>,
     /// It must not return yet, even if asked to stop.
-    held: AtomicBool,
-    ended: AtomicUsize,
+    held: Atomic<bool>,
+    ended: Atomic<usize>,
 }
 
 struct Job {
@@ -49,31 +52,31 @@ struct Job {
 impl Main for Job {
     fn main(&self, this: &This) {
         let doings = &self.doings;
-        doings.started.fetch_add(1, Ordering::Release);
+        doings.started.fetch_add(1, Release);
         loop {
-            doings.rounds.fetch_add(1, Ordering::Release);
-            let pause = doings.pause.load(Ordering::Relaxed);
+            doings.rounds.fetch_add(1, Release);
+            let pause = doings.pause.load(Relaxed);
             if pause == 0 || !this.sleep(pause) {
                 break;
             }
         }
-        doings.asked.store(this.should_stop(), Ordering::Relaxed);
-        if doings.held.load(Ordering::Relaxed) {
+        doings.asked.store(this.should_stop(), Relaxed);
+        if doings.held.load(Relaxed) {
             wait::a_while();
         }
         // The data that it uses still exists.
         let number = self.token.number() as usize;
-        doings.ended.fetch_add(1 + number, Ordering::Release);
+        doings.ended.fetch_add(1 + number, Release);
     }
 }
 
 impl Doings {
     fn rounds(&self) -> usize {
-        self.rounds.load(Ordering::Acquire)
+        self.rounds.load(Acquire)
     }
 
     fn ended(&self) -> usize {
-        self.ended.load(Ordering::Acquire)
+        self.ended.load(Acquire)
     }
 }
 
@@ -83,7 +86,7 @@ fn thread(
 ) -> Result<(Thread<Job>, Arc<Doings>, Arc<NetnsStats>)> {
     let ledger = NetnsStats::new(1)?;
     let doings = Arc::new(Doings::default(), GFP_KERNEL)?;
-    doings.pause.store(pause, Ordering::Relaxed);
+    doings.pause.store(pause, Relaxed);
     let job = Job {
         doings: doings.clone(),
         token: ledger.token(0),
@@ -99,10 +102,10 @@ mod cases {
     fn it_does_nothing_before_it_is_started() -> Result {
         let (thread, doings, _ledger) = thread(1, Settings::default())?;
         wait::a_while();
-        assert!(doings.started.load(Ordering::Acquire) == 0);
+        assert!(doings.started.load(Acquire) == 0);
         thread.start();
         assert!(wait::until(|| doings.rounds() > 3));
-        assert!(doings.started.load(Ordering::Acquire) == 1);
+        assert!(doings.started.load(Acquire) == 1);
         Ok(())
     }
 
@@ -111,7 +114,7 @@ mod cases {
         let (thread, doings, ledger) = thread(1, Settings::default())?;
         drop(thread);
         assert!(ledger.each_once());
-        assert!(doings.started.load(Ordering::Acquire) == 0);
+        assert!(doings.started.load(Acquire) == 0);
         Ok(())
     }
 
@@ -135,7 +138,7 @@ mod cases {
         thread.start();
         assert!(wait::until(|| doings.rounds() == 1));
         drop(thread);
-        assert!(doings.asked.load(Ordering::Relaxed));
+        assert!(doings.asked.load(Relaxed));
         assert!((doings.rounds(), doings.ended()) == (1, 1));
         assert!(ledger.each_once());
         Ok(())
@@ -144,7 +147,7 @@ mod cases {
     #[test]
     fn drop_waits_for_the_end_and_frees_the_work_then() -> Result {
         let (thread, doings, ledger) = thread(wait::NEVER, Settings::default())?;
-        doings.held.store(true, Ordering::Relaxed);
+        doings.held.store(true, Relaxed);
         thread.start();
         assert!(wait::until(|| doings.rounds() == 1));
         assert!(ledger.dropped() == 0);
@@ -159,7 +162,7 @@ mod cases {
         let (thread, doings, ledger) = thread(0, Settings::default())?;
         thread.start();
         assert!(wait::until(|| doings.ended() == 1));
-        assert!(!doings.asked.load(Ordering::Relaxed));
+        assert!(!doings.asked.load(Relaxed));
         wait::a_while();
         assert!(ledger.dropped() == 0);
         drop(thread);

@@ -9,12 +9,6 @@ use crate::{
     },
     wait, //
 };
-use core::sync::atomic::{
-    AtomicBool,
-    AtomicU32,
-    AtomicUsize,
-    Ordering, //
-};
 use kernel::{
     new_mutex,
     prelude::*,
@@ -24,6 +18,10 @@ use kernel::{
     },
 };
 use linux::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
     jiffies::HZ,
     kthread::{
         Main,
@@ -38,7 +36,7 @@ use linux::{
         Registration,
         Registry, //
     },
-    rcu,
+    rcu, //
 };
 
 /// The data that all values are created from; number 0 in the ledger.
@@ -52,11 +50,11 @@ struct Story {
     ledger: Arc<NetnsStats>,
     /// Creating a value fails.
     refuse: bool,
-    made: AtomicU32,
-    shut: AtomicUsize,
+    made: Atomic<u32>,
+    shut: Atomic<usize>,
     /// The number of values dropped before they were shut, or after the data that they were created
     /// from.
-    wrong: AtomicUsize,
+    wrong: Atomic<usize>,
     /// A reference to the first namespace that outlives its value. A thread drops it.
     kept: Arc<Kept>,
 }
@@ -67,7 +65,7 @@ struct Kept {
     wanted: bool,
     #[pin]
     net: Mutex<Option<OwnNet>>,
-    let_go: AtomicBool,
+    let_go: Atomic<bool>,
 }
 
 impl Kept {
@@ -76,7 +74,7 @@ impl Kept {
             pin_init!(Self {
                 wanted,
                 net <- new_mutex!(None),
-                let_go: AtomicBool::new(false),
+                let_go: Atomic::new(false),
             }),
             GFP_KERNEL,
         )
@@ -88,9 +86,9 @@ struct Letting(Arc<Story>);
 
 impl Main for Letting {
     fn main(&self, this: &This) {
-        wait::until(|| self.0.shut.load(Ordering::Relaxed) != 0);
+        wait::until(|| self.0.shut.load(Relaxed) != 0);
         this.sleep(HZ as usize / 4);
-        self.0.kept.let_go.store(true, Ordering::Relaxed);
+        self.0.kept.let_go.store(true, Relaxed);
         drop(self.0.kept.net.lock().take());
     }
 }
@@ -98,7 +96,7 @@ impl Main for Letting {
 /// A value; numbers from 1 on in the ledger.
 struct Value {
     story: Arc<Story>,
-    is_shut: AtomicBool,
+    is_shut: Atomic<bool>,
     token: Token,
 }
 
@@ -113,18 +111,18 @@ impl PerNet for Value {
         if story.refuse {
             return Err(EDOM);
         }
-        let number = story.made.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = story.made.fetch_add(1, Relaxed) + 1;
         let value = Self {
             token: story.ledger.token(number),
-            is_shut: AtomicBool::new(false),
+            is_shut: Atomic::new(false),
             story,
         };
         Ok(KBox::pin(value, GFP_KERNEL)?)
     }
 
     fn shut(self: Pin<&Self>) {
-        self.is_shut.store(true, Ordering::Relaxed);
-        self.story.shut.fetch_add(1, Ordering::Relaxed);
+        self.is_shut.store(true, Relaxed);
+        self.story.shut.fetch_add(1, Relaxed);
     }
 
     fn registry() -> &'static Registry<Self> {
@@ -135,8 +133,8 @@ impl PerNet for Value {
 
 impl Drop for Value {
     fn drop(&mut self) {
-        if !self.is_shut.load(Ordering::Relaxed) || self.story.ledger.drops_of(0) != 0 {
-            self.story.wrong.fetch_add(1, Ordering::Relaxed);
+        if !self.is_shut.load(Relaxed) || self.story.ledger.drops_of(0) != 0 {
+            self.story.wrong.fetch_add(1, Relaxed);
         }
     }
 }
@@ -150,9 +148,9 @@ fn story_with(refuse: bool, keep: bool) -> Result<(Arc<Story>, Common)> {
         kept: Kept::new(keep)?,
         ledger: NetnsStats::new(64)?,
         refuse,
-        made: AtomicU32::new(0),
-        shut: AtomicUsize::new(0),
-        wrong: AtomicUsize::new(0),
+        made: Atomic::new(0),
+        shut: Atomic::new(0),
+        wrong: Atomic::new(0),
     };
     let story = Arc::new(story, GFP_KERNEL)?;
     let common = Common {
@@ -175,7 +173,7 @@ mod cases {
     fn a_namespace_has_its_value_while_the_type_is_registered() -> Result {
         let (story, common) = story(false)?;
         let registration = Registration::<Value>::new(common)?;
-        let made = story.made.load(Ordering::Relaxed);
+        let made = story.made.load(Relaxed);
         assert!(made >= 1);
         assert!(number().is_some_and(|number| (1..=made).contains(&number)));
         assert!(story.ledger.dropped() == 0);
@@ -216,7 +214,7 @@ mod cases {
         let thread = Thread::new(Letting(story.clone()), c"kunit net", Settings::default())?;
         thread.start();
         drop(registration);
-        assert!(story.kept.let_go.load(Ordering::Relaxed));
+        assert!(story.kept.let_go.load(Relaxed));
         assert!(story.kept.net.lock().is_none());
         drop(thread);
         Ok(())
@@ -226,9 +224,9 @@ mod cases {
     fn values_are_shut_then_dropped_then_what_they_have_in_common() -> Result {
         let (story, common) = story(false)?;
         drop(Registration::<Value>::new(common)?);
-        let made = story.made.load(Ordering::Relaxed) as usize;
-        assert!(made >= 1 && story.shut.load(Ordering::Relaxed) == made);
-        assert!(story.wrong.load(Ordering::Relaxed) == 0);
+        let made = story.made.load(Relaxed) as usize;
+        assert!(made >= 1 && story.shut.load(Relaxed) == made);
+        assert!(story.wrong.load(Relaxed) == 0);
         Ok(())
     }
 
@@ -249,7 +247,7 @@ mod cases {
         let (story, common) = story(true)?;
         assert!(Registration::<Value>::new(common).err() == Some(EDOM));
         assert!(story.ledger.order_is(&[0]));
-        assert!(story.shut.load(Ordering::Relaxed) == 0);
+        assert!(story.shut.load(Relaxed) == 0);
         Ok(())
     }
 }

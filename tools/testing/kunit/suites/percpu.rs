@@ -3,10 +3,6 @@
 //! Tests of [`linux::percpu`]: a copy for each CPU.
 
 use crate::wait;
-use core::sync::atomic::{
-    AtomicUsize,
-    Ordering, //
-};
 use kernel::{
     alloc::KVec,
     prelude::*,
@@ -14,6 +10,11 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
+    atomic::{
+        Acquire,
+        Atomic,
+        Release, //
+    },
     percpu::{
         possible_cpus,
         Counter,
@@ -32,7 +33,7 @@ const ADDITIONS: u64 = 20_000;
 /// The counters of several concurrent workers.
 struct Shared {
     counter: PerCpu<Counter>,
-    done: AtomicUsize,
+    done: Atomic<usize>,
 }
 
 struct Worker(Arc<Shared>);
@@ -42,7 +43,7 @@ impl Run for Worker {
         for _ in 0..ADDITIONS {
             Section::enter().get(&self.0.counter).add(1);
         }
-        self.0.done.fetch_add(1, Ordering::Release);
+        self.0.done.fetch_add(1, Release);
         Next::Done
     }
 }
@@ -95,7 +96,7 @@ mod cases {
         const WORKERS: usize = 6;
         let shared = Shared {
             counter: PerCpu::new()?,
-            done: AtomicUsize::new(0),
+            done: Atomic::new(0),
         };
         let shared = Arc::new(shared, GFP_KERNEL)?;
         let mut works = KVec::with_capacity(WORKERS, GFP_KERNEL)?;
@@ -107,9 +108,7 @@ mod cases {
             )?;
         }
         works.iter().for_each(|work| work.schedule(0));
-        assert!(wait::until(
-            || shared.done.load(Ordering::Acquire) == WORKERS
-        ));
+        assert!(wait::until(|| shared.done.load(Acquire) == WORKERS));
         let sum: u64 = shared
             .counter
             .iter()

@@ -9,10 +9,6 @@ use crate::{
     },
     wait,
 };
-use core::sync::atomic::{
-    AtomicUsize,
-    Ordering, //
-};
 use kernel::{
     alloc::KVec,
     prelude::*,
@@ -20,6 +16,11 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
+    atomic::{
+        Acquire,
+        Atomic,
+        Release, //
+    },
     new_spinlock_bh,
     spinlock::SpinLockBh,
     work::{
@@ -36,7 +37,7 @@ const ADDITIONS: u64 = 20_000;
 struct Locked {
     #[pin]
     sum: SpinLockBh<u64>,
-    done: AtomicUsize,
+    done: Atomic<usize>,
 }
 
 struct Worker(Arc<Locked>);
@@ -46,7 +47,7 @@ impl Run for Worker {
         for _ in 0..ADDITIONS {
             *self.0.sum.lock() += 1;
         }
-        self.0.done.fetch_add(1, Ordering::Release);
+        self.0.done.fetch_add(1, Release);
         Next::Done
     }
 }
@@ -54,7 +55,7 @@ impl Run for Worker {
 fn locked() -> Result<Arc<Locked>> {
     let init = pin_init!(Locked {
         sum <- new_spinlock_bh!(0, "kunit_locked"),
-        done: AtomicUsize::new(0),
+        done: Atomic::new(0),
     });
     Arc::pin_init(init, GFP_KERNEL)
 }
@@ -89,9 +90,7 @@ mod cases {
             )?;
         }
         works.iter().for_each(|work| work.schedule(0));
-        assert!(wait::until(
-            || locked.done.load(Ordering::Acquire) == WORKERS
-        ));
+        assert!(wait::until(|| locked.done.load(Acquire) == WORKERS));
         let sum = *locked.sum.lock();
         assert!(sum == WORKERS as u64 * ADDITIONS);
         Ok(())

@@ -9,31 +9,34 @@ use crate::{
     },
     wait,
 };
-use core::sync::atomic::{
-    AtomicBool,
-    AtomicUsize,
-    Ordering, //
-};
 use kernel::{
     prelude::*,
     static_lock_class,
     sync::Arc, //
 };
-use linux::work::{
-    Next,
-    Run,
-    Work, //
+use linux::{
+    atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
+    work::{
+        Next,
+        Run,
+        Work, //
+    },
 };
 
-/// What the work is to do, and has done.
+/// The orders and the record of the work.
 #[derive(Default)]
 struct Doings {
-    /// How often it asks to run again.
-    again: AtomicUsize,
+    /// The number of times it asks to run again.
+    again: Atomic<usize>,
     /// It takes some time.
-    slow: AtomicBool,
-    started: AtomicUsize,
-    ended: AtomicUsize,
+    slow: Atomic<bool>,
+    started: Atomic<usize>,
+    ended: Atomic<usize>,
 }
 
 struct Job {
@@ -44,26 +47,26 @@ struct Job {
 impl Run for Job {
     fn run(&self) -> Next {
         let doings = &self.doings;
-        doings.started.fetch_add(1, Ordering::Release);
-        if doings.slow.load(Ordering::Relaxed) {
+        doings.started.fetch_add(1, Release);
+        if doings.slow.load(Relaxed) {
             wait::a_while();
         }
-        doings.ended.fetch_add(1, Ordering::Release);
-        if doings.again.load(Ordering::Relaxed) == 0 {
+        doings.ended.fetch_add(1, Release);
+        if doings.again.load(Relaxed) == 0 {
             return Next::Done;
         }
-        doings.again.fetch_sub(1, Ordering::Relaxed);
+        doings.again.fetch_sub(1, Relaxed);
         Next::After(1)
     }
 }
 
 impl Doings {
     fn started(&self) -> usize {
-        self.started.load(Ordering::Acquire)
+        self.started.load(Acquire)
     }
 
     fn ended(&self) -> usize {
-        self.ended.load(Ordering::Acquire)
+        self.ended.load(Acquire)
     }
 }
 
@@ -124,7 +127,7 @@ mod cases {
     #[test]
     fn it_runs_again_as_often_as_it_asks_to() -> Result {
         let (work, doings, _ledger) = work()?;
-        doings.again.store(4, Ordering::Relaxed);
+        doings.again.store(4, Relaxed);
         work.schedule(0);
         assert!(wait::until(|| doings.ended() == 5));
         wait::a_while();
@@ -135,7 +138,7 @@ mod cases {
     #[test]
     fn what_is_scheduled_while_it_runs_runs_once_more() -> Result {
         let (work, doings, _ledger) = work()?;
-        doings.slow.store(true, Ordering::Relaxed);
+        doings.slow.store(true, Relaxed);
         work.schedule(0);
         assert!(wait::until(|| doings.started() == 1));
         work.schedule(0);
@@ -148,7 +151,7 @@ mod cases {
     #[test]
     fn cancel_waits_for_what_runs() -> Result {
         let (work, doings, _ledger) = work()?;
-        doings.slow.store(true, Ordering::Relaxed);
+        doings.slow.store(true, Relaxed);
         work.schedule(0);
         assert!(wait::until(|| doings.started() == 1));
         work.cancel();
@@ -171,7 +174,7 @@ mod cases {
     #[test]
     fn cancel_ends_what_runs_again_and_again() -> Result {
         let (work, doings, _ledger) = work()?;
-        doings.again.store(usize::MAX, Ordering::Relaxed);
+        doings.again.store(usize::MAX, Relaxed);
         work.schedule(0);
         assert!(wait::until(|| doings.started() > 2));
         work.cancel();
@@ -196,7 +199,7 @@ mod cases {
     #[test]
     fn dropping_it_waits_for_what_runs() -> Result {
         let (work, doings, ledger) = work()?;
-        doings.slow.store(true, Ordering::Relaxed);
+        doings.slow.store(true, Relaxed);
         work.schedule(0);
         assert!(wait::until(|| doings.started() == 1));
         drop(work);

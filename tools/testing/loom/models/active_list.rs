@@ -16,8 +16,8 @@ use crate::{
 use core::{
     memory,
     sync::atomic::{
-        AtomicU32,
-        Ordering, //
+        Atomic,
+        Relaxed, //
     },
 };
 use loom::thread;
@@ -32,7 +32,7 @@ use std::{
     },
 };
 
-/// What happens to an object, for the assertions of the models.
+/// The record of what happens to an object, for the assertions of the models.
 #[derive(Default)]
 struct Log {
     visits: AtomicUsize,
@@ -51,7 +51,7 @@ impl Log {
 
 /// An object that counts as statistics do: each thread has its own counter, without ordering.
 struct RefCounted {
-    counters: [AtomicU32; 2],
+    counters: [Atomic<u32>; 2],
     /// The sum at the last visit.
     seen: AtomicUsize,
     log: Arc<Log>,
@@ -60,13 +60,13 @@ struct RefCounted {
 impl RefCounted {
     fn count(&self, thread: usize) {
         let counter = &self.counters[thread];
-        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        counter.store(counter.load(Relaxed) + 1, Relaxed);
     }
 
     fn sum(&self) -> usize {
         memory::check(self);
         let counters = self.counters.iter();
-        counters.map(|n| n.load(Ordering::Relaxed) as usize).sum()
+        counters.map(|n| n.load(Relaxed) as usize).sum()
     }
 
     fn seen(&self) -> usize {
@@ -88,7 +88,7 @@ impl Drop for RefCounted {
 fn new_object() -> (Shared<RefCounted>, Arc<Log>) {
     let log = Arc::<Log>::default();
     let counted = RefCounted {
-        counters: [0; 2].map(AtomicU32::new),
+        counters: [0; 2].map(Atomic::new),
         seen: AtomicUsize::new(0),
         log: Arc::clone(&log),
     };

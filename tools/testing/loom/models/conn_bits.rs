@@ -9,8 +9,9 @@ use crate::conn_bits::{
     F_HASHED, //
 };
 use core::sync::atomic::{
-    AtomicUsize,
-    Ordering::SeqCst, //
+    Atomic,
+    Full,
+    Relaxed, //
 };
 use loom::thread;
 use std::sync::Arc;
@@ -18,31 +19,31 @@ use std::sync::Arc;
 struct Conn {
     bits: AtomicBits,
     /// The counters of the server, from the creation of the connection on.
-    active: AtomicUsize,
-    total: AtomicUsize,
+    active: Atomic<usize>,
+    total: Atomic<usize>,
 }
 
 impl Conn {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             bits: AtomicBits::new(Bits(F_HASHED).with_active(false)),
-            active: AtomicUsize::new(0),
-            total: AtomicUsize::new(1),
+            active: Atomic::new(0),
+            total: Atomic::new(1),
         })
     }
 
     fn update(&self, change: impl Fn(Bits) -> Bits) -> Bits {
         self.bits.update(change, |active| {
             self.active
-                .fetch_add(if active { 1 } else { usize::MAX }, SeqCst);
+                .fetch_add(if active { 1 } else { usize::MAX }, Full);
         })
     }
 
     fn end(&self) {
         let last = self.update(|bits| bits.with(F_HASHED, false));
-        self.total.fetch_sub(1, SeqCst);
+        self.total.fetch_sub(1, Full);
         if last.active() {
-            self.active.fetch_sub(1, SeqCst);
+            self.active.fetch_sub(1, Full);
         }
     }
 }
@@ -59,8 +60,8 @@ fn a_server_counts_a_connection_out_as_what_it_is() {
         });
         conn.end();
         packets.join().unwrap();
-        assert_eq!(conn.active.load(SeqCst), 0);
-        assert_eq!(conn.total.load(SeqCst), 0);
+        assert_eq!(conn.active.load(Relaxed), 0);
+        assert_eq!(conn.total.load(Relaxed), 0);
         assert!(!conn.bits.load().hashed());
     });
 }
@@ -75,6 +76,6 @@ fn of_two_packets_that_change_the_state_both_count() {
         answer.join().unwrap();
         let bits = conn.bits.load();
         assert!(bits.no_output() && bits.active() && bits.state() == 1);
-        assert_eq!(conn.active.load(SeqCst), 1);
+        assert_eq!(conn.active.load(Relaxed), 1);
     });
 }

@@ -33,8 +33,8 @@ use crate::{
 use core::{
     memory,
     sync::atomic::{
-        AtomicUsize,
-        Ordering::Relaxed, //
+        Atomic,
+        Relaxed, //
     },
 };
 use loom::thread;
@@ -46,7 +46,7 @@ use std::sync::{
     Arc,
 };
 
-/// How often an object went through each step of its life.
+/// The number of times an object went through each step of its life.
 #[derive(Default)]
 struct Life {
     retired: Count,
@@ -57,7 +57,7 @@ struct Mortal {
     number: u32,
     /// The difference of the number in the second chain.
     second: Count,
-    deadline: AtomicUsize,
+    deadline: Atomic<usize>,
     life: Arc<Life>,
 }
 
@@ -121,7 +121,7 @@ fn mortal(number: u32, ticks: usize, life: &Arc<Life>) -> Mortal {
     Mortal {
         number,
         second: Count::new(1),
-        deadline: AtomicUsize::new(NOW + ticks),
+        deadline: Atomic::new(NOW + ticks),
         life: Arc::clone(life),
     }
 }

@@ -13,11 +13,10 @@ use crate::{
     },
 };
 use core::sync::atomic::{
-    fence, AtomicUsize,
-    Ordering::{
-        Relaxed,
-        SeqCst, //
-    },
+    smp_mb, //
+    Atomic,
+    Full,
+    Relaxed,
 };
 use loom::thread;
 use std::sync::Arc;
@@ -25,15 +24,13 @@ use std::sync::Arc;
 type Cache = Arc<RouteCache<TestRoute>>;
 
 fn device() -> Arc<Device> {
-    Arc::new(Device {
-        up: AtomicUsize::new(1),
-    })
+    Arc::new(Device { up: Atomic::new(1) })
 }
 
 /// Creates the namespace, in which routes are valid.
 fn net() -> Arc<Net> {
     Arc::new(Net {
-        generation: AtomicUsize::new(0),
+        generation: Atomic::new(0),
     })
 }
 
@@ -114,7 +111,7 @@ fn no_route_stays_by_a_device_whose_routes_are_looked_for() {
         let (other, its) = (Arc::clone(&cache), Arc::clone(&device));
         let storer = thread::spawn(move || store(&other, 1, &its, || true));
         device.up.store(0, Relaxed);
-        fence(SeqCst);
+        smp_mb(Full);
         rcu::read(|rcu| cache.reset_if_uses(&device, &net(), rcu));
         storer.join().unwrap();
         assert_eq!(find(&cache), None);
@@ -139,7 +136,7 @@ fn no_route_stays_that_is_taken_away_while_it_is_stored() {
 fn no_route_stays_for_a_server_that_must_not_have_one() {
     explore(4, || {
         let (cache, device) = (Cache::default(), device());
-        let available = Arc::new(AtomicUsize::new(1));
+        let available = Arc::new(Atomic::new(1));
         let (other, its) = (Arc::clone(&cache), Arc::clone(&available));
         let storer = thread::spawn(move || store(&other, 1, &device, || its.load(Relaxed) != 0));
         available.store(0, Relaxed);

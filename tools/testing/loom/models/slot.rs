@@ -12,8 +12,8 @@ use crate::{
     rcu, //
 };
 use core::sync::atomic::{
-    AtomicUsize,
-    Ordering::Relaxed, //
+    Atomic,
+    Relaxed, //
 };
 use loom::thread;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use std::sync::Arc;
 /// A value with a field that is not synchronized: a reader that finds the value must see the field
 /// written.
 struct Value {
-    field: AtomicUsize,
+    field: Atomic<usize>,
 }
 
 const WRITTEN: usize = 7;
 
 fn value() -> Pin<KBox<Value>> {
     let value = Value {
-        field: AtomicUsize::new(0),
+        field: Atomic::new(0),
     };
     let value = KBox::new(value, GFP_KERNEL).unwrap();
     value.field.store(WRITTEN, Relaxed);
@@ -86,7 +86,7 @@ fn a_value_is_dropped_when_no_reader_has_it() {
 #[test]
 fn who_sees_no_user_sees_what_they_did() {
     explore(3, || {
-        let shared = Arc::new((Users::new(), AtomicUsize::new(0)));
+        let shared = Arc::new((Users::new(), Atomic::new(0)));
         shared.0.add();
         let other = Arc::clone(&shared);
         let user = thread::spawn(move || {

@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the IPVS selftests share: packets, namespaces, the laboratory, TAP."""
+"""The library of the IPVS selftests: packets, namespaces, the laboratory,
+TAP."""

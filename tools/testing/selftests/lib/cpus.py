@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Where this process runs."""
+"""Selects the CPUs on which this process runs."""
 
 import os
 from contextlib import contextmanager

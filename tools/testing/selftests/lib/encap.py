@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What there is between both IP headers of a tunnel, byte for byte."""
+"""The headers between both IP headers of a tunnel, byte for byte."""
 
 import struct
 from typing import NamedTuple
@@ -44,7 +44,8 @@ def remote_checksum(start, place):
 
 
 def between(tunnel, inner, ends, got, options=b"", inside=None, check=None):
-    """What must be behind the outer IP header, the packet inside included.
+    """Return the expected bytes behind the outer IP header, with the inner
+    packet.
 
     `ends` are the addresses of the tunnel. A UDP source port may be any, and
     is taken from what came. `options` are those of GUE. Where the packet has

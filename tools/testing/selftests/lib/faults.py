@@ -55,7 +55,7 @@ def _symbols(wanted):
 
 @functools.cache
 def function(name):
-    """Where a function of the kernel lies: up to the next one."""
+    """Return the address range of a kernel function, up to the next one."""
     path = "/proc/kallsyms"
     addresses = []
     with open(path, encoding="ascii") as lines:
@@ -71,7 +71,7 @@ def function(name):
 
 
 def function_of(module, pattern):
-    """Where a function of a module lies."""
+    """Return the address range of a module's function."""
     symbols = _symbols(rf"\[{module}\]$")
     start, = [address for address, name in symbols
               if re.fullmatch(pattern, name)]
@@ -80,7 +80,7 @@ def function_of(module, pattern):
 
 
 def text(module="ip_vs"):
-    """Where the code of a module lies."""
+    """Return the address range of a module's code."""
     with open("/proc/modules", encoding="ascii") as modules:
         base, = [line.split()[5] for line in modules
                  if line.split()[0] == module]
@@ -169,7 +169,8 @@ class Anywhere:
 
 
 def leaks():
-    """What kmemleak has found that came from the module, "" without it."""
+    """Return the leaks of the module that kmemleak has found, "" without
+    it."""
     path = f"{DEBUGFS}/kmemleak"
     if not os.path.exists(path):
         return ""

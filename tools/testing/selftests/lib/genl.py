@@ -34,7 +34,7 @@ MASQ, LOCALNODE, TUNNEL, DROUTE, BYPASS = range(5)
 
 
 class Reply(NamedTuple):
-    """What a request was answered with."""
+    """The answer to a request."""
     error: str          # "" or the errno's name
     messages: list      # payloads after the genetlink header
     message: str        # of the extended ack

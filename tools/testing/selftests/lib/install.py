@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What `make install` does, and this machine as it is after that."""
+"""Runs `make install`, and this machine after it."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ _FEW = "/tmp/modules"
 
 
 def install(prefix="", release=RELEASE):
-    """What `make install` does with what `make` has built."""
+    """Install what `make` has built, as `make install` does."""
     return run(INSTALL, os.path.dirname(RUST_KO), release, prefix)
 
 

@@ -159,7 +159,7 @@ class IpsecLab(Lab):
 
 
 def hears(sock, what="something to come to the socket"):
-    """What comes to a socket, in its own time: the payload, and from whom."""
+    """Wait for a datagram; return its payload and its sender."""
     def waiting():
         try:
             return sock.recvfrom(65600)

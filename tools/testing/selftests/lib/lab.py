@@ -94,7 +94,7 @@ class Lab:
         module.unload()
 
     def namespace(self, name, sysctls):
-        """One more namespace, with these settings."""
+        """Add a namespace with these settings."""
         namespace = Netns(f"ipvs-{name}")
         self.namespaces.append(namespace)
         for path, value in sysctls.items():
@@ -141,7 +141,8 @@ class Lab:
             self.up.append(host)
 
     def settle(self):
-        """What each host has seen since the last exchange."""
+        """Return the packets that each host has seen since the last
+        exchange."""
         self.marks += 1
         marker = b"ipvs selftest marker %08d" % self.marks
         for host in self.up:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the kernel has allocated, to find what it never gives back."""
+"""The kernel's allocations, to find leaks."""
 
 import glob
 import os

@@ -42,7 +42,7 @@ class Space:
 
     @classmethod
     def new(cls):
-        """One without a name. It goes when the last of its users does."""
+        """Create one without a name. It ends with its last user."""
         here = cls("/proc/thread-self/ns/net")
         os.unshare(os.CLONE_NEWNET)
         space = cls("/proc/thread-self/ns/net")
@@ -100,7 +100,7 @@ class Netns(Space):
             file.write(str(value))
 
     def has_sysctl(self, path):
-        """Whether /proc/sys/net/<path> exists in this namespace."""
+        """Return whether /proc/sys/net/<path> exists in this namespace."""
         with self:
             return os.path.exists(f"/proc/sys/net/{path}")
 

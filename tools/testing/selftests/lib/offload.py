@@ -46,7 +46,7 @@ class About(NamedTuple):
 
 
 def about(data):
-    """What is left to do by a header's bytes, or None for nothing."""
+    """Return the work described by a header's bytes, or None."""
     flags, kind, _length, size, start, offset = HEADER.unpack(data)
     if not flags & NEEDS_CSUM:
         equal((kind, size), (0, 0), "segments to cut without a checksum")
@@ -84,7 +84,7 @@ class Work:
         return pending(self.packet) if self.partial else self.packet
 
     def about(self):
-        """What is left to do."""
+        """Return the work that is left."""
         if not self.partial:
             return None
         protocol = self.packet.l4.protocol
@@ -143,7 +143,7 @@ class OffloadHost(Host):
         self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
 
     def device(self, works):
-        """Whether this end's device does such work, or none."""
+        """Switch the offloads of this end's device on or off."""
         offload(self.ns, "eth0", works)
 
     def frame(self, packet):
@@ -157,7 +157,7 @@ class OffloadHost(Host):
 
 
 def offload(namespace, device, works):
-    """Whether a device completes checksums and cuts segments."""
+    """Switch a device's checksum and segmentation offloads on or off."""
     state = "on" if works else "off"
     namespace.run("ethtool", "-K", device,
                   *(word for name in WORK for word in (name, state)))
@@ -170,7 +170,7 @@ class OffloadLab(Lab):
     host_kind = OffloadHost
 
     def works(self, host, works):
-        """Whether the director's device towards a host does such work."""
+        """Switch the offloads of the director's device towards a host."""
         offload(self.director, host.name, works)
 
     def compare(self, seen, wanted):

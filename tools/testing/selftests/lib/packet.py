@@ -42,7 +42,7 @@ def updated_checksum(old, before, after):
 
 
 def is_ipv6(address):
-    """Whether an address is one of IPv6."""
+    """Return whether an address is an IPv6 address."""
     return ":" in address
 
 
@@ -53,13 +53,14 @@ def pack_address(address):
 
 
 def pseudo_header(src, dst, protocol, length):
-    """What a transport checksum covers of the header, of either family."""
+    """Return the pseudo header of a transport checksum, of either family."""
     return pack_address(src) + pack_address(dst) + struct.pack(
         "!IHBB", length, 0, 0, protocol)
 
 
 def pseudo_sum(src, dst, protocol, length):
-    """What is in a transport checksum that a device has to complete."""
+    """Return the value of a transport checksum that a device has to
+    complete."""
     pseudo = pseudo_header(src, dst, protocol, length)
     return fold(sum(struct.unpack(f"!{len(pseudo) // 2}H", pseudo)))
 
@@ -227,7 +228,7 @@ class Packet(Changes):
                 for a, b in zip(cuts, cuts[1:])]
 
     def matches(self, got):
-        """Whether these bytes are this packet."""
+        """Return whether these bytes are this packet."""
         want = self
         if self.id is None and len(got) >= 6:
             want = self.but(id=struct.unpack_from("!H", got, 4)[0])
@@ -269,7 +270,7 @@ class Packet6(Changes):
                 for a, b in zip(cuts, cuts[1:])]
 
     def matches(self, got):
-        """Whether these bytes are this packet."""
+        """Return whether these bytes are this packet."""
         return bytes(self) == got
 
 

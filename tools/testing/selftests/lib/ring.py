@@ -39,7 +39,7 @@ class Ring:
         self.socket.close()
 
     def lost(self):
-        """How many frames found no free slot since this was last asked."""
+        """Return the number of frames dropped since the last call."""
         return struct.unpack("=2I", self.socket.getsockopt(
             SOL_PACKET, PACKET_STATISTICS, 8))[1]
 

@@ -56,7 +56,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Arrival:
-    """Where a connection comes from and goes to; addresses as numbers."""
+    """The addresses of a connection, as numbers."""
     client: int
     port: int
     target: int
@@ -68,7 +68,7 @@ def first_least(servers, load):
 
 
 class Scheduler:
-    """What a service's scheduler knows; `servers` has the newest first."""
+    """The state of a service's scheduler; `servers` has the newest first."""
     uses_active = False
 
     def __init__(self, flags=()):

@@ -62,7 +62,7 @@ def without_rates(entry):
 
 
 class Answer(NamedTuple):
-    """What getsockopt said."""
+    """The result of getsockopt()."""
     error: str
     data: bytes
     length: int

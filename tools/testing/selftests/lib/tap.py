@@ -19,7 +19,7 @@ _tests = []
 
 
 class Skip(Exception):
-    """What the test needs is not in this kernel or in this module."""
+    """The kernel or the module lacks something that the test requires."""
 
 
 def module_under_test():
@@ -94,7 +94,8 @@ def _run(number, promise, function, *arguments):
 
 
 def _depth(error):
-    """How many frames of the library lie above the failing line of the test."""
+    """Return the number of stack frames of the library above the test's
+    failing line."""
     frames = traceback.extract_tb(error.__traceback__)
     library = os.path.dirname(os.path.abspath(__file__))
     depth = 0

@@ -16,7 +16,7 @@ class Settings:
         self.namespace = namespace
 
     def text(self, name):
-        """What is read from the file."""
+        """Return the content of the file."""
         with self.namespace, open(f"{PATH}/{name}", encoding="ascii") as file:
             return file.read()
 
@@ -49,7 +49,7 @@ class Settings:
             return set(os.listdir(PATH))
 
     def mode(self, name):
-        """Who may do what with a file."""
+        """Return the mode of a file."""
         with self.namespace:
             return os.stat(f"{PATH}/{name}").st_mode & 0o7777
 

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the running task may do.
+
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::SeqCst, //
+};
+
+static NET_ADMIN: AtomicBool = AtomicBool::new(true);
+
+pub fn net_admin() -> bool {
+    NET_ADMIN.load(SeqCst)
+}
+
+pub fn set_net_admin(may: bool) {
+    NET_ADMIN.store(may, SeqCst);
+}

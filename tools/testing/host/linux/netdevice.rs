@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Network devices. A test makes them; they stay for good.
+
+use crate::net::Net;
+use kernel::prelude::*;
+use std::{
+    marker::PhantomData,
+    sync::{
+        atomic::{
+            AtomicBool,
+            Ordering::SeqCst, //
+        },
+        Mutex,
+        PoisonError, //
+    },
+};
+
+#[derive(Debug)]
+pub struct Device {
+    pub name: &'static str,
+    is_loopback: bool,
+    running: AtomicBool,
+}
+
+impl Device {
+    pub fn make(name: &'static str, is_loopback: bool) -> &'static Self {
+        Box::leak(Box::new(Self {
+            name,
+            is_loopback,
+            running: AtomicBool::new(true),
+        }))
+    }
+
+    pub fn is_loopback(&self) -> bool {
+        self.is_loopback
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.running.load(SeqCst)
+    }
+
+    pub(crate) fn is_blackhole(&self) -> bool {
+        false
+    }
+
+    pub fn hard_header_len(&self) -> usize {
+        14
+    }
+
+    pub fn reserved_space(&self) -> usize {
+        16
+    }
+
+    /// Takes the device down and tells whoever wants to know.
+    pub fn take_down(&self, net: &Net) {
+        self.running.store(false, SeqCst);
+        let handlers = HANDLERS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for gone in handlers {
+            gone(net, self);
+        }
+    }
+}
+
+pub trait Handler: 'static {
+    fn gone(net: &Net, device: &Device);
+}
+
+type Gone = fn(&Net, &Device);
+
+static HANDLERS: Mutex<Vec<Gone>> = Mutex::new(Vec::new());
+
+pub struct Notifier<H: Handler>(PhantomData<fn() -> H>);
+
+impl<H: Handler> Notifier<H> {
+    pub fn new() -> Result<Self> {
+        HANDLERS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(H::gone);
+        Ok(Self(PhantomData))
+    }
+}
+
+impl<H: Handler> Drop for Notifier<H> {
+    fn drop(&mut self) {
+        // There is one module, with one handler.
+        HANDLERS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+    }
+}
