@@ -34,7 +34,7 @@ class LocalLab(Lab):
             self.director.ip(f"route add {ip.beyond} via {ip.rip}")
 
     def bound(self, address, port, mark=0):
-        """A UDP socket of the director."""
+        """Return a UDP socket of the director."""
         return bound(self.director, address, port, mark)
 
 
@@ -140,7 +140,8 @@ UNANSWERED = {"c": {socket.SOCK_STREAM: "EINPROGRESS", socket.SOCK_DGRAM: ""},
 
 
 def unanswered(lab, ip, vports):
-    """A client at the loopback address reaches none of these services."""
+    """Check that a client at the loopback address reaches none of these
+    services."""
     for vport in vports:
         for vip in ip.vip, ip.loopback:
             for kind, said in UNANSWERED.items():
@@ -213,8 +214,8 @@ def outward_turned_in(lab, ip):
 
 
 def marked(lab, ip, mark):
-    """Have what the client sends to ports above 6000 marked, and the marked
-    delivered locally, as transparent caches do."""
+    """Mark the packets of the client to ports 6000 to 6999, and deliver them
+    locally, as transparent caches do."""
     lab.director.run("nft", "-f", "-", stdin=f"""
         table {ip.table} cache {{ chain in {{
             type filter hook prerouting priority mangle
@@ -227,10 +228,10 @@ def marked(lab, ip, mark):
 
 
 def bypass_error(lab, ip, kind, quoted, rest=0):
-    """What the client is told of a packet that was delivered locally without
-    being for an address of the director. IPv4 takes the address that the
-    client meant as the source of an ICMP error; the director may not send
-    from it, so there is none. IPv6 takes an address of its own."""
+    """Return the errors about a packet that was delivered locally but is for
+    no address of the director. An ICMP error of IPv4 would have the packet's
+    destination as its source, which the director may not send from, so there
+    is none. IPv6 takes an address of the director."""
     return {} if ip is IPV4 else {
         lab.client: ip.error(ip.own, ip.cip, kind, quoted, rest)}
 
