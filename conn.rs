@@ -92,6 +92,8 @@ pub(crate) struct NewConn<F: Family> {
     pub(crate) protocol: Protocol,
     /// The client's first packet.
     pub(crate) flow: Flow<F::Addr>,
+    /// The flow's hash in the table of connections.
+    pub(crate) hash: u32,
     /// The server's address. One of the other family is found with the server only.
     pub(crate) daddr: Addr,
     /// The server's port.
@@ -155,12 +157,12 @@ impl<F: Family> Conn<F> {
     #[inline]
     pub(crate) fn find<'rcu>(
         table: &ConnTable<F>,
-        key: &HashKey,
+        hash: u32,
         rcu: ReadLocked<'rcu>,
         flow: &Flow<F::Addr>,
     ) -> Option<Found<'rcu, F>> {
         let mut request = None;
-        let answer = table.find(rcu, flow.hash(key), |conn, slot| {
+        let answer = table.find(rcu, hash, |conn, slot| {
             if conn.protocol.number() != flow.protocol {
                 return None;
             }
@@ -189,12 +191,12 @@ impl<F: Family> Conn<F> {
     /// Whether `flow` is an answer of any connection's virtual service, translated or not.
     pub(crate) fn is_reply_of_service(
         table: &ConnTable<F>,
-        key: &HashKey,
+        hash: u32,
         rcu: ReadLocked<'_>,
         flow: &Flow<F::Addr>,
     ) -> bool {
         table
-            .find(rcu, flow.hash(key), |conn, slot| {
+            .find(rcu, hash, |conn, slot| {
                 (slot == 0
                     && conn.protocol.number() == flow.protocol
                     && conn.is_direct_answer(flow)

@@ -264,9 +264,10 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             protocol,
             transport,
             flow,
+            hash: flow.hash(&self.state().conn_key),
         };
         let (netns, state) = (self.netns, self.state());
-        let found = Conn::find(&state.conns, &state.conn_key, self.rcu, &flow);
+        let found = Conn::find(&state.conns, packet.hash, self.rcu, &flow);
         let conn = match found {
             Some(Found::Answer(conn)) => return self.answer(skb, &packet, conn),
             Some(Found::Request(conn)) => Some(conn),

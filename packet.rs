@@ -17,6 +17,8 @@ pub(crate) struct Packet<F: Family> {
     pub(crate) protocol: Protocol,
     pub(crate) transport: Transport,
     pub(crate) flow: Flow<F::Addr>,
+    /// The flow's hash in the table of connections.
+    pub(crate) hash: u32,
 }
 
 /// An ICMP error, by where it is, and the header of the packet that it is about.

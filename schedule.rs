@@ -29,7 +29,6 @@ use ipvs_core::{
     flow::Flow,
     forward::FwdMethod,
     net::{
-        Address,
         Be16, //
     },
     proto::Protocol,
@@ -76,44 +75,64 @@ pub(crate) enum SchedTrigger {
     Server,
 }
 
+/// What is known of a packet that may get a connection.
+struct Request<'a, F: Family> {
+    protocol: Protocol,
+    flow: &'a Flow<F::Addr>,
+    /// The flow's hash in the table of connections.
+    hash: u32,
+    trigger: SchedTrigger,
+}
+
 /// Finds a service for a packet, and a server for a new connection.
 pub(crate) fn request<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
     packet: &Packet<F>,
-    cause: SchedTrigger,
+    trigger: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
     if !packet.transport.complete {
         return Scheduled::Verdict(Verdict::Drop(skb));
     }
-    let flow = &packet.flow;
     if !packet.transport.may_start(packet.protocol, &netns.settings) {
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
-    schedule(netns, skb, packet.protocol, flow, cause, rcu)
+    let request = Request {
+        protocol: packet.protocol,
+        flow: &packet.flow,
+        hash: packet.hash,
+        trigger,
+    };
+    schedule(netns, skb, &request, rcu)
 }
 
 /// The same for an ICMP error about an answer, of which only the ports are sure to be there. `flow` is
-/// that of the request.
+/// that of the request, `hash` its hash in the table of connections.
 pub(crate) fn request_of_error<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
     protocol: Protocol,
     flow: &Flow<F::Addr>,
+    hash: u32,
     rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
-    schedule(netns, skb, protocol, flow, SchedTrigger::Error, rcu)
+    let request = Request {
+        protocol,
+        flow,
+        hash,
+        trigger: SchedTrigger::Error,
+    };
+    schedule(netns, skb, &request, rcu)
 }
 
 fn schedule<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
-    protocol: Protocol,
-    flow: &Flow<F::Addr>,
-    cause: SchedTrigger,
+    request: &Request<'_, F>,
     rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
+    let &Request { flow, protocol, .. } = request;
     let (tables, state) = (netns.service_tables(), netns.state::<F>());
     let counts = &state.service_counts;
     let Some(service) = tables.find_for_packet::<F>(counts, netns.net(), skb.mark(), flow, rcu)
@@ -129,20 +148,20 @@ fn schedule<'rcu, F: Family>(
     }
     // Nor is an answer of a server on this host a request.
     let is_of_this_host = skb.device().is_none_or(|device| device.is_loopback());
-    if is_of_this_host && Conn::is_reply_of_service(&state.conns, &state.conn_key, rcu, flow) {
+    if is_of_this_host && Conn::is_reply_of_service(&state.conns, request.hash, rcu, flow) {
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
     if service.is_persistent() {
-        return persist::schedule(netns, skb, protocol, flow, service, cause, rcu);
+        return persist::schedule(netns, skb, request, service, rcu);
     }
     if service.fwmark() == 0 && service.port() != flow.dst_port {
         if service.port() == Be16::ZERO {
             log::port_zero(netns.net(), service.label());
         }
-        return leave(netns, skb, protocol, flow, service, cause, rcu);
+        return leave(netns, skb, request, service, rcu);
     }
-    let Some(dest) = service.schedule(netns.net(), &arrival(flow, cause), rcu) else {
-        return leave(netns, skb, protocol, flow, service, cause, rcu);
+    let Some(dest) = service.schedule(netns.net(), &sched_request(request), rcu) else {
+        return leave(netns, skb, request, service, rcu);
     };
 
     let Some(shared) = dest.share() else {
@@ -151,6 +170,7 @@ fn schedule<'rcu, F: Family>(
     let new = NewConn {
         protocol,
         flow: *flow,
+        hash: request.hash,
         daddr: dest.addr(),
         dport: match dest.port() {
             Be16::ZERO => flow.dst_port,
@@ -164,7 +184,7 @@ fn schedule<'rcu, F: Family>(
     if is_one_packet(&service, Some(&dest), protocol) {
         return one_packet(netns, service, skb, new, rcu);
     }
-    match connect(netns, service, new, cause, rcu) {
+    match connect(netns, service, new, request.trigger, rcu) {
         Some((conn, _)) => Scheduled::Conn(skb, conn),
         None => Scheduled::Verdict(Verdict::Drop(skb)),
     }
@@ -223,12 +243,13 @@ fn count_connection<'rcu, F: Family>(
     }
 }
 
-/// What a scheduler needs to know of a flow.
-fn arrival<A: Address>(flow: &Flow<A>, cause: SchedTrigger) -> SchedRequest {
+/// Returns what a scheduler needs to know of a packet.
+fn sched_request<F: Family>(request: &Request<'_, F>) -> SchedRequest {
+    let flow = request.flow;
     SchedRequest {
         client: flow.src.into(),
         client_port: flow.src_port,
-        target: match cause {
+        target: match request.trigger {
             // C's schedulers by destination take that of the embedded packet, which is the client.
             SchedTrigger::Error => flow.src.into(),
             _ => flow.dst.into(),
@@ -241,10 +262,10 @@ fn connect<'rcu, F: Family>(
     netns: &'rcu Netns,
     service: Borrowed<'rcu, Service>,
     new: NewConn<F>,
-    cause: SchedTrigger,
+    trigger: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
-    let (conn, is_new) = publish(netns, new, cause, rcu)?;
+    let (conn, is_new) = publish(netns, new, trigger, rcu)?;
     if is_new {
         count_connection(netns, service, conn, rcu);
     }
@@ -261,11 +282,12 @@ fn connect<'rcu, F: Family>(
 fn publish<'rcu, F: Family>(
     netns: &'rcu Netns,
     new: NewConn<F>,
-    cause: SchedTrigger,
+    trigger: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
     let state = netns.state::<F>();
     let conns = &state.conns;
+    let hash = new.hash;
     let conn = match Conn::new(conns, new, netns.conn_max()) {
         Ok(conn) => conn,
         Err(Refused::Full) => return None,
@@ -275,9 +297,9 @@ fn publish<'rcu, F: Family>(
         }
     };
     let flow = conn.request();
-    let takes_any = matches!(cause, SchedTrigger::Request | SchedTrigger::Error);
+    let takes_any = matches!(trigger, SchedTrigger::Request | SchedTrigger::Error);
     let way = (!takes_any).then(|| conn.way());
-    let published = conn.publish(rcu, |other| {
+    let published = conn.publish_hashed(rcu, hash, |other| {
         other.takes(&flow) && way.is_none_or(|way| other.way() == way)
     });
     if conns.unbalanced(rcu) {
@@ -299,13 +321,17 @@ fn publish<'rcu, F: Family>(
 fn leave<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
-    protocol: Protocol,
-    flow: &Flow<F::Addr>,
+    request: &Request<'_, F>,
     service: Borrowed<'rcu, Service>,
-    cause: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
-    if cause == SchedTrigger::Error
+    let &Request {
+        protocol,
+        flow,
+        trigger,
+        ..
+    } = request;
+    if trigger == SchedTrigger::Error
         || !netns.settings.cache_bypass.is_set()
         || service.fwmark() == 0
         || !F::is_unicast(netns.net(), flow.dst)
@@ -313,7 +339,7 @@ fn leave<'rcu, F: Family>(
         // By its address alone it may have come to a service of FTP, and be for others.
         return Scheduled::Verdict(if service.port() == FTPPORT && flow.dst_port != FTPPORT {
             Verdict::Accept(skb)
-        } else if cause == SchedTrigger::Error {
+        } else if trigger == SchedTrigger::Error {
             Verdict::Drop(skb)
         } else {
             refuse(skb, netns)
@@ -322,6 +348,7 @@ fn leave<'rcu, F: Family>(
     let new = NewConn {
         protocol,
         flow: *flow,
+        hash: request.hash,
         daddr: F::Addr::default().into(),
         dport: Be16::ZERO,
         flags: FwdMethod::Bypass.number(),
@@ -332,7 +359,7 @@ fn leave<'rcu, F: Family>(
     if is_one_packet(&service, None, protocol) {
         return one_packet(netns, service, skb, new, rcu);
     }
-    match publish(netns, new, cause, rcu) {
+    match publish(netns, new, trigger, rcu) {
         Some((conn, _)) => Scheduled::Conn(skb, conn),
         None => Scheduled::Verdict(Verdict::Drop(skb)),
     }

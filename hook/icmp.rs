@@ -143,7 +143,8 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
     let state = cx.state();
     // An error travels against the packet that it embeds.
     let flow = embedded.flow().reversed();
-    let found = Conn::find(&state.conns, &state.conn_key, cx.rcu, &flow);
+    let hash = flow.hash(&state.conn_key);
+    let found = Conn::find(&state.conns, hash, cx.rcu, &flow);
     let error = IcmpError {
         offset,
         embedded: &embedded.header,
@@ -152,7 +153,8 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
         Some(Found::Answer(conn)) => from_server(cx, skb, conn, error),
         Some(Found::Request(conn)) if takes_requests => from_client(cx, skb, conn, error),
         None if schedules => {
-            match schedule::request_of_error(cx.netns, skb, embedded.protocol, &flow, cx.rcu) {
+            match schedule::request_of_error(cx.netns, skb, embedded.protocol, &flow, hash, cx.rcu)
+            {
                 Scheduled::Conn(skb, conn) => from_client(cx, skb, conn, error),
                 Scheduled::OnePacket(skb, conn) => from_client(cx, skb, &conn, error),
                 Scheduled::Verdict(verdict) => verdict,

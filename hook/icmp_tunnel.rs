@@ -145,7 +145,8 @@ fn concerns<F: Family, I: Family>(
     // The packet in the tunnel is a request, and embedded in the direction that it travelled in.
     let flow = inner.flow();
     let state = cx.netns.state::<I>();
-    let Some(Found::Request(conn)) = Conn::find(&state.conns, &state.conn_key, cx.rcu, &flow)
+    let Some(Found::Request(conn)) =
+        Conn::find(&state.conns, flow.hash(&state.conn_key), cx.rcu, &flow)
     else {
         return Verdict::Accept(skb);
     };

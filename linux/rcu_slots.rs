@@ -74,7 +74,8 @@ impl<T: Object> Generation<T> {
     }
 }
 
-/// The number of slots that [`RcuSlots::for_each`] looks at in one read-side critical section.
+/// The number of slots that are looked at in one read-side critical section, except by `removed` of
+/// [`RcuSlots::remove`].
 const BATCH: usize = 64;
 
 /// The number of slots that are part of [`RcuSlots`].
@@ -142,17 +143,18 @@ impl<'rcu, T: Object> Slots<'_, 'rcu, T> {
         NonNull::new(object).map(|object| unsafe { Shared::from_inner(object) })
     }
 
-    /// Gives up the empty slots behind the last object. For the writer.
-    fn trim(&self) {
+    /// Gives up to [`BATCH`] empty slots behind the last object up; returns whether there may be more. For
+    /// the writer.
+    fn trim(&self) -> bool {
         let is_used = |slot: &Slot<T>| !slot.load(Relaxed).is_null();
-        let mut len = self.len.load(Relaxed);
-        while let Some(last) = len.checked_sub(1) {
-            if self.slots.get(last).is_some_and(is_used) {
-                break;
-            }
-            len = last;
-        }
-        self.len.store(len, Release);
+        let len = self.len.load(Relaxed);
+        let start = len.saturating_sub(BATCH);
+        let used = (start..len)
+            .rev()
+            .find(|&slot| self.slots.get(slot).is_some_and(is_used));
+        let kept = used.map_or(start, |slot| slot.wrapping_add(1));
+        self.len.store(kept, Release);
+        used.is_none() && start != 0
     }
 }
 
@@ -325,19 +327,41 @@ impl<T: Object> RcuSlots<T> {
         removed: impl FnOnce(&Slots<'_, '_, T>, usize),
     ) -> Option<Shared<T>> {
         let _writer = self.writer.lock();
+        let slot = self.slot_of(object)?;
         let found = crate::rcu::read(|rcu| {
             let view = self.view(rcu);
-            let slot = (0..view.len()).rev().find(|&slot| {
-                view.get(slot)
-                    .is_some_and(|other| core::ptr::eq(other.get(), object))
-            })?;
             let found = view.take(slot);
             removed(&view, slot);
-            view.trim();
             found
         })?;
+        while crate::rcu::read(|rcu| self.view(rcu).trim()) {
+            cond_resched();
+        }
         self.count.store(self.count().saturating_sub(1), Relaxed);
         Some(found)
+    }
+
+    /// Returns the slot of `object`, if it is there. For the writer.
+    fn slot_of(&self, object: &T) -> Option<usize> {
+        let mut end = usize::MAX;
+        while end != 0 {
+            let (found, start) = crate::rcu::read(|rcu| {
+                let view = self.view(rcu);
+                let end = end.min(view.len());
+                let start = end.saturating_sub(BATCH);
+                let is = |other: Borrowed<'_, T>| core::ptr::eq(other.get(), object);
+                let found = (start..end)
+                    .rev()
+                    .find(|&slot| view.get(slot).is_some_and(is));
+                (found, start)
+            });
+            if found.is_some() {
+                return found;
+            }
+            end = start;
+            cond_resched();
+        }
+        None
     }
 
     /// Removes all objects, the last one added first, and calls `removed` with each; it must not sleep.
@@ -356,7 +380,7 @@ impl<T: Object> RcuSlots<T> {
                 for object in (start..end).rev().filter_map(|slot| view.take(slot)) {
                     removed(object);
                 }
-                view.trim();
+                view.len.store(start, Release);
                 start
             });
             cond_resched();

@@ -27,6 +27,9 @@ pub enum Next {
     Done,
     /// After so many ticks, unless it is cancelled meanwhile.
     After(usize),
+    /// After so many ticks, unless it is cancelled meanwhile; [`Work::hurry`] does not make it sooner. For
+    /// work that has failed, and would fail again at once.
+    Retry(usize),
 }
 
 /// The function of a work item.
@@ -52,7 +55,7 @@ pub struct Work<T: Run> {
 struct Inner<T> {
     #[pin]
     work: Opaque<bindings::delayed_work>,
-    /// Set if the work is to run at once, and has not run since.
+    /// Set if the work is to run at once, or a retry is pending, and it has not run since.
     hurried: Atomic<bool>,
     run: T,
 }
@@ -104,7 +107,8 @@ impl<T: Run> Work<T> {
         self.inner.schedule(delay);
     }
 
-    /// Runs the work at once, also if it waits to run later. Any context.
+    /// Runs the work at once, also if it waits to run later, unless it waits to try again
+    /// ([`Next::Retry`]). Any context.
     ///
     /// Of those who are in a hurry before it runs, the first one queues it; what the others have done
     /// before is seen by the same run.
@@ -165,7 +169,14 @@ unsafe extern "C" fn callback<T: Run>(work: *mut bindings::work_struct) {
     // SAFETY: The item is in an `Inner<T>`, and its owner waits for this call before it is freed.
     let inner = unsafe { &*kernel::container_of!(delayed, Inner<T>, work) };
     inner.hurried.xchg(false, Full);
-    if let Next::After(delay) = inner.run.run() {
-        inner.schedule(delay);
+    match inner.run.run() {
+        Next::Done => {}
+        Next::After(delay) => inner.schedule(delay),
+        Next::Retry(delay) => {
+            // Before the work is queued, so that it is cleared by the run that this leads to. If
+            // somebody was in a hurry meanwhile, the work is queued already, and runs at once.
+            inner.hurried.xchg(true, Full);
+            inner.schedule(delay);
+        }
     }
 }

@@ -105,9 +105,12 @@ impl<F: Family> Run for ConnResize<F> {
     fn run(&self) -> Next {
         self.take_load_factor();
         let Tables { conns, templates } = &self.tables;
-        // Without memory a table stays as it is, longer chains and all.
-        let _ = conns.resize();
-        let _ = templates.resize();
+        // Without memory a table stays as it is, longer chains and all, until the next try. C waits as
+        // long, but tries for each new connection too.
+        let resized = [conns.resize(), templates.resize()];
+        if resized.iter().any(Result::is_err) {
+            return Next::Retry(1);
+        }
         let unbalanced = rcu::read(|rcu| conns.unbalanced(rcu) || templates.unbalanced(rcu));
         if self.tables.count() == 0 && !unbalanced {
             return Next::Done;

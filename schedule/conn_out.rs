@@ -86,6 +86,7 @@ pub(crate) fn of_server<'rcu, F: Family>(
     let new = NewConn {
         protocol: packet.protocol,
         flow: request,
+        hash: request.hash(&netns.state::<F>().conn_key),
         daddr: dest.addr(),
         dport: src_port,
         flags: dest.conn_flags(),

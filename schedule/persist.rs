@@ -4,12 +4,12 @@
 //! `ip_vs_sched_persist()`.
 
 use super::{
-    arrival,
     connect,
     is_one_packet,
     leave,
     one_packet,
-    SchedTrigger,
+    sched_request,
+    Request,
     Scheduled,
     INITIAL_TIMEOUT, //
 };
@@ -40,7 +40,6 @@ use ipvs_core::{
         Address,
         Be16, //
     },
-    proto::Protocol, //
 };
 use linux::{
     expiring::Refused,
@@ -65,15 +64,14 @@ enum Missing {
 pub(super) fn schedule<'rcu, F: Family>(
     netns: &'rcu Netns,
     mut skb: Skb,
-    protocol: Protocol,
-    flow: &Flow<F::Addr>,
+    request: &Request<'_, F>,
     service: Borrowed<'rcu, Service>,
-    cause: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Scheduled<'rcu, F> {
-    let template = match template(netns, &mut skb, service.get(), flow, cause, rcu) {
+    let &Request { protocol, flow, .. } = request;
+    let template = match template(netns, &mut skb, service.get(), request, rcu) {
         Ok(template) => template,
-        Err(Missing::NoServer) => return leave(netns, skb, protocol, flow, service, cause, rcu),
+        Err(Missing::NoServer) => return leave(netns, skb, request, service, rcu),
         Err(Missing::Refused) => return Scheduled::Verdict(Verdict::Drop(skb)),
     };
     template.restart();
@@ -81,6 +79,7 @@ pub(super) fn schedule<'rcu, F: Family>(
     let new = NewConn {
         protocol,
         flow: *flow,
+        hash: request.hash,
         daddr: dest.addr(),
         dport: match dest.port() {
             Be16::ZERO => flow.dst_port,
@@ -100,7 +99,7 @@ pub(super) fn schedule<'rcu, F: Family>(
         control: Some(Control::new(template.get())),
         ..new
     };
-    match connect(netns, service, new, cause, rcu) {
+    match connect(netns, service, new, request.trigger, rcu) {
         Some((conn, is_new)) => {
             if is_new {
                 template.hand_over();
@@ -148,10 +147,10 @@ fn template<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: &mut Skb,
     service: &Service,
-    flow: &Flow<F::Addr>,
-    cause: SchedTrigger,
+    request: &Request<'_, F>,
     rcu: ReadLocked<'rcu>,
 ) -> Result<TemplateRef<'rcu, F>, Missing> {
+    let flow = request.flow;
     let key = key::<F>(service, flow);
     let pe = pe_data::<F>(service, skb)?;
     if let Some(template) = Template::find(&netns.state::<F>().templates, rcu, &key, pe.as_ref()) {
@@ -159,9 +158,8 @@ fn template<'rcu, F: Family>(
             return Ok(template);
         }
     }
-    let arrival = arrival(flow, cause);
     let dest = service
-        .schedule(netns.net(), &arrival, rcu)
+        .schedule(netns.net(), &sched_request(request), rcu)
         .ok_or(Missing::NoServer)?;
     let dport = if is_for_its_port(service, flow) {
         dest.port()

@@ -84,6 +84,27 @@ impl<T: Entry> New<'_, T> {
         rcu: ReadLocked<'rcu>,
         same: impl Fn(&T) -> bool,
     ) -> Result<&'rcu Expiring<T>, &'rcu Expiring<T>> {
+        self.publish_at(rcu, None, same)
+    }
+
+    /// Does the same as [`Self::publish`] for a caller who knows the hash of the first chain. With a
+    /// wrong one, the object never leaves the table.
+    pub fn publish_hashed<'rcu>(
+        self,
+        rcu: ReadLocked<'rcu>,
+        hash: u32,
+        same: impl Fn(&T) -> bool,
+    ) -> Result<&'rcu Expiring<T>, &'rcu Expiring<T>> {
+        self.publish_at(rcu, Some(hash), same)
+    }
+
+    #[inline]
+    fn publish_at<'rcu>(
+        self,
+        rcu: ReadLocked<'rcu>,
+        hash: Option<u32>,
+        same: impl Fn(&T) -> bool,
+    ) -> Result<&'rcu Expiring<T>, &'rcu Expiring<T>> {
         let entry_ptr = ManuallyDrop::new(self).entry;
         // SAFETY: Initialised in `Table::alloc`; once readers can see it, RCU keeps it for `'rcu`.
         let entry: &'rcu Expiring<T> = unsafe { entry_ptr.as_ref() };
@@ -97,7 +118,8 @@ impl<T: Entry> New<'_, T> {
             // SAFETY: The object stays valid until a grace period after it was unlinked.
             let _ = unsafe { chains.link(rcu, entry_ptr, 1, hash, |_, _| false) };
         }
-        if let Some(hash) = entry.value.hash(0, chains.seed()) {
+        if let Some(hash) = hash.or_else(|| entry.value.hash(0, chains.seed())) {
+            debug_assert_eq!(entry.value.hash(0, chains.seed()), Some(hash));
             // SAFETY: As above.
             let linked = unsafe {
                 chains.link(rcu, entry_ptr, 0, hash, |other, slot| {

@@ -9,15 +9,27 @@ from .module import run
 from .tap import Skip
 
 TRACING = "/sys/kernel/tracing"
-# PROCESS-PID [CPU] FLAGS TIME: PROBE: (PLACE)
-LINE = re.compile(r"\s*(.*)-(\d+)\s+\[\d+\].*: (\w+): \(")
+# PROCESS-PID [CPU] FLAGS TIME: PROBE: …
+LINE = re.compile(r"\s*(.*)-(\d+)\s+\[\d+\]\s+(\S+) .*?: (\w+): ")
 
 
 class Call(NamedTuple):
-    """A call, or the end of one: who made it, and the probe's name."""
+    """A call, or the end of one: who made it, the probe's name, and flags as the
+    kernel's Documentation/trace/ftrace.rst has them."""
     process: str
     pid: int
     name: str
+    flags: str = "....."
+
+    @property
+    def without_bh(self):
+        """Whether bottom halves were off."""
+        return self.flags[0] in "bD"
+
+    @property
+    def interrupts(self):
+        """Whether it was made by what interrupted the process, not by itself."""
+        return self.flags[2] != "."
 
 
 def _write(path, text, mode="w"):
@@ -27,9 +39,11 @@ def _write(path, text, mode="w"):
 
 class Calls:
     """Watches functions until it is left. Takes a probe's name and a place for
-    each: "p FUNCTION" for its beginning, "r FUNCTION" for its end."""
+    each: "p FUNCTION" for its beginning, "r FUNCTION" for its end; and names of
+    the kernel's own events (GROUP/NAME) to be seen among them."""
 
-    def __init__(self, **probes):
+    def __init__(self, *events, **probes):
+        self.events = ("selftest", *events)
         self.probes = probes
 
     @staticmethod
@@ -46,18 +60,23 @@ class Calls:
             f"{place.split()[0]}:selftest/{name} {place.split()[1]}\n"
             for name, place in self.probes.items()))
         _write("trace", "")
-        _write("events/selftest/enable", "1")
+        for event in self.events:
+            _write(f"events/{event}/enable", "1")
         return self
 
     def __exit__(self, *_error):
-        _write("events/selftest/enable", "0")
+        for event in self.events:
+            _write(f"events/{event}/enable", "0")
         _write("kprobe_events", "")
         _write("trace", "")
 
     def seen(self):
         """All calls so far, the first one first."""
+        # Who reads makes calls, too.
+        _write("tracing_on", "0")
         with open(f"{TRACING}/trace", encoding="ascii") as file:
             matches = [LINE.match(line) for line in file
                        if not line.startswith("#")]
-        return [Call(match[1], int(match[2]), match[3])
+        _write("tracing_on", "1")
+        return [Call(match[1], int(match[2]), match[4], match[3])
                 for match in matches if match]

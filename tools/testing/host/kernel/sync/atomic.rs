@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Atomic variables with the kernel's interface. Each operation is ordered with all others.
+//! Atomic variables with the kernel's names. All orderings are the strongest one: nothing runs
+//! concurrently here.
 
-use ordering::Ordering;
 use std::{
     cell::UnsafeCell,
     sync::atomic::{
@@ -17,11 +17,12 @@ use std::{
 };
 
 pub mod ordering {
+    #[derive(Clone, Copy, PartialEq, Eq)]
     pub enum OrderingType {
-        Relaxed,
+        Full,
         Acquire,
         Release,
-        Full,
+        Relaxed,
     }
 
     pub trait Ordering {
@@ -31,22 +32,27 @@ pub mod ordering {
     pub trait AcquireOrRelaxed: Ordering {}
     pub trait ReleaseOrRelaxed: Ordering {}
 
-    macro_rules! ordering {
-        ($name:ident $(, $also:ident)*) => {
-            pub struct $name;
+    macro_rules! orderings {
+        ($($name:ident: $($also:ident)*;)*) => {
+            $(
+                #[derive(Clone, Copy)]
+                pub struct $name;
 
-            impl Ordering for $name {
-                const TYPE: OrderingType = OrderingType::$name;
-            }
+                impl Ordering for $name {
+                    const TYPE: OrderingType = OrderingType::$name;
+                }
 
-            $(impl $also for $name {})*
+                $(impl $also for $name {})*
+            )*
         };
     }
 
-    ordering!(Relaxed, AcquireOrRelaxed, ReleaseOrRelaxed);
-    ordering!(Acquire, AcquireOrRelaxed);
-    ordering!(Release, ReleaseOrRelaxed);
-    ordering!(Full);
+    orderings! {
+        Full: ;
+        Acquire: AcquireOrRelaxed;
+        Release: ReleaseOrRelaxed;
+        Relaxed: AcquireOrRelaxed ReleaseOrRelaxed;
+    }
 }
 
 pub use ordering::{
@@ -56,14 +62,21 @@ pub use ordering::{
     Release, //
 };
 
+use ordering::Ordering;
+
 #[repr(transparent)]
 pub struct Atomic<T>(UnsafeCell<T>);
+
+// SAFETY: All accesses are atomic.
+unsafe impl<T: Send> Send for Atomic<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send> Sync for Atomic<T> {}
 
 impl<T> Atomic<T> {
     /// # Safety
     ///
-    /// `ptr` must be valid for `'a`, and all accesses to it atomic.
-    pub unsafe fn from_ptr<'a>(ptr: *mut T) -> &'a Self {
+    /// `ptr` is valid for `'a`, and accessed by atomic operations only.
+    pub const unsafe fn from_ptr<'a>(ptr: *mut T) -> &'a Self {
         // SAFETY: By the safety requirement.
         unsafe { &*ptr.cast() }
     }
@@ -73,7 +86,7 @@ macro_rules! exchange {
     ([$($t:ident)?] $value:ty, $std:ty) => {
         impl $(<$t>)? Atomic<$value> {
             fn std(&self) -> &$std {
-                // SAFETY: All accesses are atomic, by the requirement of `from_ptr`.
+                // SAFETY: By the requirement of `from_ptr`.
                 unsafe { <$std>::from_ptr(self.0.get()) }
             }
 
@@ -94,11 +107,9 @@ macro_rules! exchange {
 }
 
 macro_rules! arithmetic {
-    ($value:ty, $std:ty) => {
-        exchange!([] $value, $std);
-
+    ($value:ty) => {
         impl Atomic<$value> {
-            pub fn add(&self, v: $value, _: Relaxed) {
+            pub fn add<O: Ordering>(&self, v: $value, _: O) {
                 self.std().fetch_add(v, SeqCst);
             }
 
@@ -114,28 +125,13 @@ macro_rules! arithmetic {
 }
 
 exchange!([] bool, AtomicBool);
+exchange!([] i32, AtomicI32);
+exchange!([] u32, AtomicU32);
+exchange!([] u64, AtomicU64);
+exchange!([] usize, AtomicUsize);
 exchange!([T] *mut T, AtomicPtr<T>);
-arithmetic!(i32, AtomicI32);
-arithmetic!(u32, AtomicU32);
-arithmetic!(u64, AtomicU64);
-arithmetic!(usize, AtomicUsize);
 
-/// A count of references, which must not be used once it is 0.
-pub struct Refcount(AtomicI32);
-
-impl Refcount {
-    pub fn new(value: i32) -> Self {
-        Self(AtomicI32::new(value))
-    }
-
-    pub fn inc(&self) {
-        assert!(self.0.fetch_add(1, SeqCst) > 0, "counted up from 0");
-    }
-
-    #[must_use]
-    pub fn dec_and_test(&self) -> bool {
-        let old = self.0.fetch_sub(1, SeqCst);
-        assert!(old > 0, "counted below 0");
-        old == 1
-    }
-}
+arithmetic!(i32);
+arithmetic!(u32);
+arithmetic!(u64);
+arithmetic!(usize);
