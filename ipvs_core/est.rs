@@ -181,7 +181,7 @@ mod tests {
             *part(&mut now) = 1000;
             let mut estimator = Estimator::new(Counters::ZERO);
             estimator.update(&now);
-            assert!(!estimator.is_at_rest());
+            assert!(!estimator.rates_are_zero());
         }
     }
 

@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn sizes_and_times_are_those_of_the_c_module() {
-        assert_eq!((ENTRIES, MAX_ENTRIES), (16_384, 24_576));
+        assert_eq!((SOFT_LIMIT, MAX_ENTRIES), (16_384, 24_576));
         assert_eq!((SWEEP_SECS, STALE_SECS, EXPIRATION_SECS), (60, 360, 86_400));
     }
 
