@@ -108,6 +108,10 @@ fault-injection: $(if $(filter c,$(M)),,module-debug) ## each allocation fails o
 fuzz: ## search for bytes that ipvs_core can't take; FUZZ_ARGS='--seconds 60 ipv4': how long, what
 	@tools/testing/fuzz/fuzz $(FUZZ_ARGS)
 
+.PHONY: mutants
+mutants: ## change ipvs_core in one place after another: do its tests notice? MUTANTS_ARGS='--since main'
+	@tools/testing/mutants/mutants $(MUTANTS_ARGS)
+
 .PHONY: bench
 bench: module ## measure it against the kernel's own module
 	@tools/testing/bench/bench $(BENCH_ARGS)

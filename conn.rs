@@ -11,12 +11,8 @@ pub(crate) mod template;
 pub(crate) use bits::Bits;
 
 use crate::{
-    family::{
-        Family,
-        V4,
-        V6, //
-    },
-    service::dest::Dest,
+    family::Family,
+    service::dest::Dest, //
 };
 use bits::{
     AtomicBits,
@@ -451,6 +447,11 @@ impl<F: Family> expiring::Entry for Conn<F> {
 // Two cache lines for IPv4 and three for IPv6, less than half of the C module's size. Lock
 // debugging enlarges the timer.
 #[cfg(not(CONFIG_LOCKDEP))]
-const _: () = assert!(size_of::<PublishedConn<V4>>() <= 128);
-#[cfg(not(CONFIG_LOCKDEP))]
-const _: () = assert!(size_of::<PublishedConn<V6>>() <= 192);
+const _: () = {
+    use crate::family::{
+        V4,
+        V6, //
+    };
+    assert!(size_of::<PublishedConn<V4>>() <= 128);
+    assert!(size_of::<PublishedConn<V6>>() <= 192);
+};

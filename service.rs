@@ -39,6 +39,7 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
+    active_list,
     atomic::{
         Atomic,
         InlineAtomic,
@@ -52,6 +53,7 @@ use linux::{
     },
     rcu_slots::RcuSlots,
     table::{
+        self,
         Hashed,
         Seed, //
     },
@@ -85,6 +87,10 @@ pub(crate) struct Service {
     /// Statistics, which include the packets of its servers.
     #[pin]
     stats: Stats,
+}
+
+impl linux::rcu::Object for Service {
+    type Links = (table::Links, active_list::Link);
 }
 
 impl Hashed for Service {

@@ -27,7 +27,7 @@ use linux::{
     },
     sched::cond_resched,
     table::{
-        Hashed,
+        Linked,
         Table, //
     },
 };
@@ -53,7 +53,7 @@ pub(crate) trait Walked {
     ) -> usize;
 }
 
-impl<T: Hashed> Walked for Table<T> {
+impl<T: Linked> Walked for Table<T> {
     type Entry = T;
     type Seen<'rcu> = Borrowed<'rcu, T>;
 
@@ -199,7 +199,7 @@ impl Cursor {
 
 /// Visits all objects of a table outside of RCU, so that `visit` may sleep. Ends early if it
 /// breaks.
-pub(crate) fn for_each_shared<T: Hashed>(
+pub(crate) fn for_each_shared<T: Linked>(
     table: &Table<T>,
     mut visit: impl FnMut(&Shared<T>) -> ControlFlow<()>,
 ) {

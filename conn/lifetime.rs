@@ -47,11 +47,14 @@ impl PacketCount {
 pub(super) struct Deadline(InlineAtomic<usize>);
 
 impl Deadline {
+    /// Returns the tick that is `timeout` ticks away.
+    #[inline]
     fn tick(timeout: u32) -> usize {
         jiffies::now().wrapping_add(timeout as usize)
     }
 
     /// Makes a deadline `timeout` ticks from now.
+    #[inline]
     pub(super) fn after(timeout: u32) -> Self {
         Self(InlineAtomic::new(Self::tick(timeout)))
     }

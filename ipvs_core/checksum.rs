@@ -83,8 +83,8 @@ impl Sum {
     #[inline]
     pub const fn fold(self) -> Be16 {
         let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
+        // At most 0x1_ffff_fffe, so that the next sum is at most 0x1_fffe, and the last one has no carry.
         let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16);
         let sum = (sum & 0xffff) + (sum >> 16);
         Be16::from_raw(sum as u16)
     }
@@ -205,6 +205,12 @@ mod tests {
             u64::MAX,
             0xffff_ffff_0000_0001,
             0xffff_0001_ffff_ffff,
+            0xffff_ffff_ffff_fffe,
+            0xffff_fffe_ffff_ffff,
+            0x1_ffff_fffe,
+            0x1_fffe_ffff,
+            0xffff_ffff,
+            0x1_ffff,
             0xffff,
         ] {
             let expected = match raw % 0xffff {

@@ -168,6 +168,24 @@ mod tests {
     }
 
     #[test]
+    fn each_average_alone_keeps_it_from_rest() {
+        let parts: [fn(&mut Counters) -> &mut u64; 5] = [
+            |counters| &mut counters.conns,
+            |counters| &mut counters.inpkts,
+            |counters| &mut counters.outpkts,
+            |counters| &mut counters.inbytes,
+            |counters| &mut counters.outbytes,
+        ];
+        for part in parts {
+            let mut now = Counters::ZERO;
+            *part(&mut now) = 1000;
+            let mut estimator = Estimator::new(Counters::ZERO);
+            estimator.update(&now);
+            assert!(!estimator.is_at_rest());
+        }
+    }
+
+    #[test]
     fn halves_are_rounded_down() {
         assert_eq!(Average::<PACKET_BITS>(0x200).rounded(), 0);
         assert_eq!(Average::<PACKET_BITS>(0x201).rounded(), 1);

@@ -474,6 +474,40 @@ mod tests {
         );
     }
 
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn an_address_is_hashed_by_siphash13_over_its_bytes() {
+        for addr in [[10, 0, 0, 1], [192, 168, 77, 254]] {
+            assert_eq!(
+                hash_addr(&HashKey::new(KEY), Be32::from_bytes(addr).into()),
+                reference(1, 3, KEY, &addr) as u32
+            );
+        }
+        let addr = Be128::new(0xfd00_0102_0304_0506_0708_090a_0b0c_0d0e);
+        assert_eq!(
+            hash_addr(&HashKey::new(KEY), addr.into()),
+            reference(1, 3, KEY, &addr.to_bytes()) as u32
+        );
+    }
+
+    #[test]
+    fn a_service_has_the_family_of_its_address_or_mark() {
+        let service = |addr| ServiceKey::Addr {
+            protocol: 6,
+            addr,
+            port: Be16::new(80),
+        };
+        assert_eq!(service(Be32::ZERO.into()).family(), AF_INET);
+        assert_eq!(service(Be128::new(0).into()).family(), AF_INET6);
+        for family in [AF_INET, AF_INET6] {
+            let mark = ServiceKey::Fwmark {
+                family: family as u8,
+                mark: 1,
+            };
+            assert_eq!(mark.family(), family);
+        }
+    }
+
     #[test]
     fn reversing_twice_changes_nothing() {
         let flow = flow(3);

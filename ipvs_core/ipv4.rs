@@ -281,6 +281,15 @@ mod tests {
     }
 
     #[test]
+    fn options_are_what_is_beyond_twenty_bytes() {
+        for words in 5..=15 {
+            let mut packet = sample();
+            packet[0] = 0x40 | words;
+            assert_eq!(has_options(packet.first_chunk().unwrap()), words > 5);
+        }
+    }
+
+    #[test]
     fn address_changes_keep_the_checksum_right() {
         let mut packet = sample();
         assert!(checksum_is_valid(&packet));

@@ -176,6 +176,7 @@ mod tests {
 
     #[test]
     fn limits_hold() {
+        assert_eq!(LOAD_FACTORS, -8..=8);
         for load_factor in LOAD_FACTORS {
             assert_eq!(LIMITS.resize(0, 8, load_factor.max(-7)), None);
             assert_eq!(LIMITS.resize(u64::MAX, 27, load_factor), None);

@@ -405,6 +405,32 @@ mod tests {
     }
 
     #[test]
+    fn protocols_and_forwarding_methods_have_the_names_of_the_c_module() {
+        for (protocol, name) in [
+            (0, "IP"),
+            (1, "ICMP"),
+            (6, "TCP"),
+            (17, "UDP"),
+            (47, "IP_47"),
+            (58, "ICMPv6"),
+            (132, "SCTP"),
+            (300, "IP_300"),
+        ] {
+            assert_eq!(ProtocolName(protocol).to_string(), name);
+        }
+        for (method, name) in [
+            (0, "Masq"),
+            (FWD_LOCALNODE, "Local"),
+            (FWD_TUNNEL, "Tunnel"),
+            (FWD_DROUTE, "Route"),
+            (4, "Masq"),
+        ] {
+            assert_eq!(forward_name(method), name);
+            assert_eq!(forward_name(method | !FWD_MASK), name);
+        }
+    }
+
+    #[test]
     fn connections_look_as_ever() {
         let line = ConnLine {
             protocol: 6,

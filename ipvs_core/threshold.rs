@@ -141,4 +141,18 @@ mod tests {
         assert!(thresholds.after_set(60, true));
         assert!(!thresholds.after_set(59, true));
     }
+
+    #[test]
+    fn what_has_changed_before_the_lock_was_taken_counts() {
+        let thresholds = Thresholds::new(100, 60);
+        assert!(thresholds.after_add(100));
+        assert!(thresholds.after_add(60));
+        assert!(!thresholds.after_add(59));
+        assert!(!thresholds.after_remove(59));
+        assert!(!thresholds.after_remove(99));
+        assert!(thresholds.after_remove(100));
+        // Without upper threshold a lower one alone does nothing.
+        let none = Thresholds::new(0, 60);
+        assert!(!none.after_add(60) && !none.after_remove(60));
+    }
 }

@@ -317,6 +317,7 @@ mod tests {
         assert!(header.flags.syn() && header.flags.ack());
         assert!(!header.flags.fin() && !header.flags.rst());
         assert_eq!(header.flags, TcpFlags::SYN.with(TcpFlags::ACK));
+        assert_eq!(header.flags.with(TcpFlags::ACK), header.flags);
         assert_eq!(TcpHeader::parse(&segment[..19]), None);
         assert_eq!(Ports::parse(&segment[..4]), Some(header.ports));
         assert_eq!(Ports::parse(&segment[..3]), None);

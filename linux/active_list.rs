@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects that want to be visited, again and again until there is nothing more to do for them.
+//! A list of objects that have changed and are to be visited periodically, until they are at rest.
 //!
-//! Who changes an object enrols it: any context, no lock, and a look at one word if it is enrolled
-//! already. One visitor at a time goes through all that are enrolled, so that those at rest cost
-//! nothing. What is enrolled is kept.
+//! A context that changes an object activates it. That takes no lock, and reads one word if the object
+//! is active already. One visitor at a time walks over the active objects, so objects at rest cost
+//! nothing. The list holds a reference to each of its objects.
 //!
-//! # Leaving
+//! # Leaving the list
 //!
-//! A visitor that has nothing to do for an object lets it leave, and must not miss a change that was
-//! made by somebody who still found it enrolled. Such a look was taken after the change, in a
-//! read-side critical section, so after a grace period the visitor sees the change. Who finds the object leaving enrols it again,
-//! and the visitor finds that.
+//! A visitor takes objects that have not changed off the list. It must not miss a change by a context
+//! that still found the object active. That context looked at the state after the change, in a
+//! read-side critical section, so after a grace period the visitor sees the change. A context that
+//! finds the object leaving activates it again, which the visitor notices.
 
 use crate::{
     atomic::{
@@ -23,6 +23,8 @@ use crate::{
     rcu::{
         self,
         Borrowed,
+        Links,
+        Object,
         ReadLocked,
         Shared,
         SharedInner, //
@@ -39,21 +41,22 @@ use kernel::{
     sync::Mutex, //
 };
 
-/// In no roll: who takes it out of this state may write its link.
+/// In no list. The context that takes it out of this state may write its link.
 const OUT: u32 = 0;
+/// In a list.
 const ACTIVE: u32 = 1;
-/// The visitor has it, and will let it go.
+/// Held by the visitor, which is about to take it off the list.
 const LEAVING: u32 = 2;
 
-/// What a roll keeps of an object, which can be in one at a time.
-pub(crate) struct Place<T: 'static> {
+/// The link of an object that may be in an [`ActiveList`], in one at a time.
+pub struct Link {
     state: Atomic<u32>,
-    next: Atomic<*mut SharedInner<T>>,
+    /// The [`SharedInner`] of the next object.
+    next: Atomic<*mut ()>,
 }
 
-impl<T: 'static> Place<T> {
-    /// In no roll.
-    pub(crate) const fn new() -> Self {
+impl Links for Link {
+    fn new() -> Self {
         Self {
             state: Atomic::new(OUT),
             next: Atomic::new(ptr::null_mut()),
@@ -61,18 +64,55 @@ impl<T: 'static> Place<T> {
     }
 }
 
-/// Objects in a row.
+/// [`Links`] with a [`Link`].
+///
+/// # Safety
+///
+/// `link` must return the same part of `self` each time.
+pub unsafe trait HasLink: Links {
+    /// Returns the link.
+    #[doc(hidden)]
+    fn link(&self) -> &Link;
+}
+
+// SAFETY: All of it.
+unsafe impl HasLink for Link {
+    #[inline]
+    fn link(&self) -> &Link {
+        self
+    }
+}
+
+// SAFETY: A field.
+unsafe impl<L: Links> HasLink for (L, Link) {
+    #[inline]
+    fn link(&self) -> &Link {
+        &self.1
+    }
+}
+
+/// An object that can be in an [`ActiveList`].
+pub trait Activatable: Object<Links: HasLink> {}
+
+impl<T: Object<Links: HasLink>> Activatable for T {}
+
+/// Returns the link of an object.
+fn link_of<T: Activatable>(object: &Shared<T>) -> &Link {
+    object.memory().links.link()
+}
+
+/// A singly linked list.
 ///
 /// # Invariants
 ///
-/// Null, or the first of some objects that lead to each other by `next`. The list alone uses their
-/// links, and has a reference to each.
-struct List<T: Send + Sync + 'static>(*mut SharedInner<T>);
+/// The pointer is null, or leads to the first of some objects that are linked by `next`. This list
+/// alone uses their links, and it owns a reference to each.
+struct List<T: Activatable>(*mut SharedInner<T>);
 
 // SAFETY: It gives out only references that could be sent themselves.
-unsafe impl<T: Send + Sync> Send for List<T> {}
+unsafe impl<T: Activatable> Send for List<T> {}
 
-impl<T: Send + Sync> List<T> {
+impl<T: Activatable> List<T> {
     const fn empty() -> Self {
         // INVARIANT: Null.
         Self(ptr::null_mut())
@@ -84,7 +124,7 @@ impl<T: Send + Sync> List<T> {
 
     /// Adds an object that is in no list, and whose link nobody else uses.
     fn push(&mut self, object: Shared<T>) {
-        object.memory().place.next.store(self.0, Relaxed);
+        link_of(&object).next.store(self.0.cast(), Relaxed);
         // INVARIANT: The reference moves into the list.
         self.0 = object.into_inner().as_ptr();
     }
@@ -94,36 +134,36 @@ impl<T: Send + Sync> List<T> {
         // SAFETY: The list's reference, which is given up.
         let object = unsafe { Shared::from_inner(first) };
         // INVARIANT: The rest.
-        self.0 = object.memory().place.next.load(Relaxed);
+        self.0 = link_of(&object).next.load(Relaxed).cast();
         Some(object)
     }
 }
 
-impl<T: Send + Sync> Drop for List<T> {
+impl<T: Activatable> Drop for List<T> {
     fn drop(&mut self) {
         while let Some(object) = self.pop() {
-            object.memory().place.state.store(OUT, Release);
+            link_of(&object).state.store(OUT, Release);
         }
     }
 }
 
-/// The roll.
+/// A list of active objects.
 ///
 /// # Invariants
 ///
-/// `arrived` is a [`List`], which who swaps in null takes over.
+/// `arrived` is a [`List`]. The context that exchanges it for null owns it.
 #[pin_data(PinnedDrop)]
-pub struct ActiveList<T: Send + Sync + 'static> {
-    /// Those that were enrolled since the last visit.
+pub struct ActiveList<T: Activatable> {
+    /// The objects that were activated since the last visit.
     arrived: Atomic<*mut SharedInner<T>>,
     open: Atomic<bool>,
-    /// The other ones.
+    /// The other objects.
     #[pin]
     known: Mutex<List<T>>,
 }
 
-impl<T: Send + Sync> ActiveList<T> {
-    /// An empty roll, which is closed.
+impl<T: Activatable> ActiveList<T> {
+    /// Returns an initialiser of an empty list, which is closed.
     pub fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // INVARIANT: Empty.
@@ -133,11 +173,14 @@ impl<T: Send + Sync> ActiveList<T> {
         }? Error)
     }
 
-    /// Has an object visited from now on, unless the roll is closed. To be called after the change, in
-    /// a read-side critical section. Any context.
+    /// Adds an object that has just been changed, unless the list is closed.
+    ///
+    /// # Context
+    ///
+    /// Any, in the read-side critical section in which the object was found.
     #[inline]
     pub fn activate(&self, object: Borrowed<'_, T>, _rcu: ReadLocked<'_>) {
-        if object.memory().place.state.load(Relaxed) != ACTIVE {
+        if object.memory().links.link().state.load(Relaxed) != ACTIVE {
             self.activate_slow(object);
         }
     }
@@ -147,12 +190,12 @@ impl<T: Send + Sync> ActiveList<T> {
         if !self.open.load(Relaxed) {
             return;
         }
-        let place = &object.memory().place;
-        let mut state = place.state.load(Relaxed);
+        let link = object.memory().links.link();
+        let mut state = link.state.load(Relaxed);
         while state != ACTIVE {
-            match place.state.cmpxchg(state, ACTIVE, Acquire) {
+            match link.state.cmpxchg(state, ACTIVE, Acquire) {
                 Ok(OUT) => break,
-                // The visitor has it still, and will keep it.
+                // The visitor still has it, and will put it back.
                 Ok(_) => return,
                 Err(now) => state = now,
             }
@@ -160,14 +203,14 @@ impl<T: Send + Sync> ActiveList<T> {
         if state == ACTIVE {
             return;
         }
-        // If nobody holds it any more it needs no visit.
+        // If the last reference is gone it needs no visit.
         let Some(object) = object.share() else {
             return;
         };
         let object = object.into_inner();
         let mut first = self.arrived.load(Relaxed);
         loop {
-            place.next.store(first, Relaxed);
+            link.next.store(first.cast(), Relaxed);
             // INVARIANT: The reference moves into the list.
             match self.arrived.cmpxchg(first, object.as_ptr(), Release) {
                 Ok(_) => return,
@@ -176,15 +219,21 @@ impl<T: Send + Sync> ActiveList<T> {
         }
     }
 
+    /// Takes the objects that were activated since the last visit.
     fn arrived(&self) -> List<T> {
         // INVARIANT: By that of `ActiveList`.
         List(self.arrived.xchg(ptr::null_mut(), Acquire))
     }
 
-    /// Visits all that are enrolled, until `stop` says to. `visit` says whether the object wants to
-    /// be visited again, whatever happens; if not, and it has not `changed` since, it leaves. What
-    /// only the roll has a reference to leaves without a visit: nobody is left to ask for what a
-    /// visit finds. Sleeps.
+    /// Visits all active objects, until `stop` returns `true`.
+    ///
+    /// `visit` returns whether the object is to stay in the list in any case. If not, it leaves the list
+    /// unless `changed` returns `true` a grace period later. An object that only the list has a
+    /// reference to leaves without a visit: nobody can ask for the result.
+    ///
+    /// # Context
+    ///
+    /// Process context. Sleeps.
     pub fn visit(
         &self,
         mut visit: impl FnMut(&T) -> bool,
@@ -201,7 +250,7 @@ impl<T: Send + Sync> ActiveList<T> {
                 if stop() || object.references() != 1 && visit(&object) {
                     known.push(object);
                 } else {
-                    let state = &object.memory().place.state;
+                    let state = &link_of(&object).state;
                     state.store(LEAVING, Relaxed);
                     leaving.push(object);
                 }
@@ -213,8 +262,8 @@ impl<T: Send + Sync> ActiveList<T> {
         }
         rcu::synchronize();
         while let Some(object) = leaving.pop() {
-            // A reader that has taken a reference since then, and changed it, is seen now.
-            let state = &object.memory().place.state;
+            // If a reader has taken a reference since then and changed the object, that is seen now.
+            let state = &link_of(&object).state;
             let leaves = (object.references() == 1 || !changed(&object))
                 && state.cmpxchg(LEAVING, OUT, Release).is_ok();
             if !leaves {
@@ -224,28 +273,29 @@ impl<T: Send + Sync> ActiveList<T> {
         }
     }
 
-    /// Lets objects be enrolled. What has changed before is not.
+    /// Opens the list. Objects that have changed before are not added.
     pub fn open(&self) {
         self.open.store(true, Relaxed);
     }
 
-    /// Lets all leave, and no others be enrolled. Waits for a grace period.
+    /// Closes the list and removes all objects. Waits for a grace period.
     pub fn close(&self) {
         self.open.store(false, Relaxed);
-        // Who has found it open enrols before this returns.
+        // A context that has found the list open has added its object when this returns.
         rcu::synchronize();
         self.clear();
     }
 
-    /// Does the same without waiting, when nobody enrols objects any more. What somebody enrols
-    /// nevertheless is kept until the roll is opened again or dropped. Sleeps.
+    /// Does what [`Self::close`] does without waiting, for when no more objects are activated. An object
+    /// that is activated nevertheless stays in the list until that is opened again or dropped. Sleeps.
     pub fn close_unused(&self) {
         self.open.store(false, Relaxed);
         self.clear();
     }
 
+    /// Removes all objects.
     fn clear(&self) {
-        // A visitor, too, has both at a time.
+        // Under the lock for both parts, as a visitor has them.
         let mut known = self.known.lock();
         drop(core::mem::replace(&mut *known, List::empty()));
         drop(self.arrived());
@@ -253,7 +303,7 @@ impl<T: Send + Sync> ActiveList<T> {
 }
 
 #[pinned_drop]
-impl<T: Send + Sync> PinnedDrop for ActiveList<T> {
+impl<T: Activatable> PinnedDrop for ActiveList<T> {
     fn drop(self: Pin<&mut Self>) {
         drop(self.arrived());
     }

@@ -29,8 +29,8 @@ unsafe impl Send for Cpus {}
 unsafe impl Sync for Cpus {}
 
 impl Cpus {
-    /// Those that a text lists and that the current process may run on. It ends at a NUL, if there
-    /// is one. C: `cpulist_parse()`. Process context; may sleep.
+    /// Parses a list of CPUs and returns those that the current process may run on. The text ends
+    /// at a NUL, if it has one. Process context; may sleep. C counterpart: `cpulist_parse()`.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl Deref for Cpus {
     }
 }
 
-/// The CPUs that the machine has for kernel threads.
+/// Returns the CPUs that the machine has for kernel threads.
 pub fn housekeeping(_rcu: ReadLocked<'_>) -> &Cpumask {
     // SAFETY: The mask is valid within the read-side critical section.
     unsafe { Cpumask::from_raw(bindings::linux_housekeeping_kthread_mask()) }

@@ -42,7 +42,7 @@ use kernel::{
     ModuleMetadata, //
 };
 
-/// How the core checks one top-level attribute before a handler sees it.
+/// A rule by which the core checks one top-level attribute before a handler sees it.
 #[repr(transparent)]
 pub struct Policy(bindings::nla_policy);
 
@@ -64,14 +64,14 @@ impl Policy {
     }
 }
 
-/// What a family answers to.
+/// The requests and dumps that a family answers.
 ///
 /// Methods run in process context and may sleep. They run in parallel: the core takes no lock.
 pub trait Handler: Sized + 'static {
-    /// What the module keeps for each network namespace, on which requests work.
+    /// The module's state of a network namespace, on which requests work.
     type PerNet: PerNet;
 
-    /// Where a dump goes on. All zero is the beginning. At most 48 bytes.
+    /// The position at which a dump continues. All zero is the beginning. At most 48 bytes.
     type Position: Zeroable + Copy;
 
     /// The name under which clients find the family.
@@ -99,7 +99,7 @@ pub trait Handler: Sized + 'static {
     fn dump(cmd: u8, request: &Request<'_>, dump: &mut Dump<'_, Self::Position>) -> Result;
 }
 
-/// One command of a family. Each needs `CAP_NET_ADMIN` in the initial user namespace.
+/// A command of a family. Each needs `CAP_NET_ADMIN` in the initial user namespace.
 ///
 /// Attributes are validated leniently: unknown ones and trailing bytes are ignored, and a dump
 /// request is not validated before its handler is called.
@@ -107,17 +107,17 @@ pub trait Handler: Sized + 'static {
 pub struct Op<T: Handler>(bindings::genl_small_ops, PhantomData<fn(T)>);
 
 impl<T: Handler> Op<T> {
-    /// A command that answers requests.
+    /// Creates a command that answers requests.
     pub const fn request(cmd: u8) -> Self {
         Self::new(cmd, true, false)
     }
 
-    /// A command that answers dumps.
+    /// Creates a command that answers dumps.
     pub const fn dump(cmd: u8) -> Self {
         Self::new(cmd, false, true)
     }
 
-    /// A command that answers requests and dumps.
+    /// Creates a command that answers requests and dumps.
     pub const fn request_and_dump(cmd: u8) -> Self {
         Self::new(cmd, true, true)
     }

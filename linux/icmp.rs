@@ -12,7 +12,7 @@ use crate::{
     skb::Skb, //
 };
 
-/// What is wrong with a packet.
+/// An error that a packet is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// Nobody listens at its port.
@@ -95,8 +95,8 @@ pub fn link_failure(skb: &mut Skb) {
     unsafe { bindings::linux_dst_link_failure(skb.as_ptr()) };
 }
 
-/// Lets routing know what an ICMP "fragmentation needed" or "packet too big" says of a packet that
-/// this host sent.
+/// Tells routing the MTU that an ICMP "fragmentation needed" or "packet too big" reports for a
+/// packet that this host sent.
 ///
 /// The packet must start with the header of the one that the ICMP message embeds. Any context.
 pub fn update_pmtu(skb: &mut Skb, net: &Net, mtu: u32, protocol: u8) {

@@ -9,20 +9,21 @@ use crate::bindings;
 /// Ticks per second.
 pub const HZ: u32 = bindings::LINUX_HZ;
 
-/// The tick counter, now; wraps around.
+/// Returns the tick counter, which wraps around.
 #[inline]
 pub fn now() -> usize {
     // SAFETY: `jiffies` is always mapped; it is volatile in C, since interrupts advance it.
     unsafe { core::ptr::read_volatile(&raw const bindings::jiffies) }
 }
 
-/// Whether the point in time `a` is later than `b`, across a wrap of the counter.
+/// Returns whether tick `a` is later than tick `b`, across a wrap of the counter. C counterpart:
+/// `time_after()`.
 #[inline]
 pub const fn after(a: usize, b: usize) -> bool {
     (b.wrapping_sub(a) as isize) < 0
 }
 
-/// The tick by which a timer fires that is armed `delta` ticks before `expires`.
+/// Returns the latest tick at which a timer fires that is armed `delta` ticks before `expires`.
 ///
 /// The kernel's timer wheel has levels of 64 places, each level eight times as coarse as the one
 /// before, and fires a timer with the end of its place: up to an eighth of `delta` late. C:
@@ -46,7 +47,7 @@ const _: () = {
     assert!(fires_by(usize::MAX, 5) == 0);
 };
 
-/// The ticks that are left until `point`, 0 if it has passed.
+/// Returns the ticks that are left until `point`, 0 if it has passed.
 #[inline]
 pub fn left_until(point: usize) -> usize {
     let left = point.wrapping_sub(now());
@@ -57,7 +58,7 @@ pub fn left_until(point: usize) -> usize {
     }
 }
 
-/// The seconds that `ticks` last, rounded down.
+/// Converts ticks to seconds, rounded down.
 #[inline]
 pub const fn to_secs(ticks: usize) -> usize {
     ticks / HZ as usize

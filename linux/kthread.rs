@@ -44,7 +44,7 @@ use kernel::{
 /// The nice values that there are.
 pub const NICE: RangeInclusive<i32> = bindings::MIN_NICE..=bindings::MAX_NICE as i32;
 
-/// What a thread does.
+/// The main function of a thread.
 pub trait Main: Send + Sync + 'static {
     /// Does it, once. May sleep. It should return soon after `this` says that it is to stop, since
     /// someone waits for that; it may return sooner.
@@ -54,13 +54,13 @@ pub trait Main: Send + Sync + 'static {
 /// The thread that runs. It stays with it.
 pub struct This(PhantomData<*mut ()>);
 
-/// How the kernel schedules a thread.
+/// How a thread is scheduled.
 #[derive(Clone, Copy, Default)]
 pub struct Settings<'a> {
     /// Its nice value, one of [`NICE`].
     pub nice: i32,
-    /// The CPUs that it runs on, as far as the machine has them for such threads; the machine
-    /// chooses, if there is none of those.
+    /// The CPUs that the thread may run on. If the machine has none of them for such threads, or
+    /// for `None`, the kernel chooses.
     pub cpus: Option<&'a Cpumask>,
 }
 
@@ -136,7 +136,7 @@ impl<T: Main> Drop for Thread<T> {
 }
 
 impl This {
-    /// Whether someone wants this thread to stop.
+    /// Returns whether this thread was asked to stop. C counterpart: `kthread_should_stop()`.
     pub fn should_stop(&self) -> bool {
         // SAFETY: A `This` is only in kernel threads.
         unsafe { bindings::kthread_should_stop() }

@@ -6,8 +6,8 @@
 
 use crate::bindings;
 
-/// How many pages are free, or hold copies of block devices, of which they can be freed. Any
-/// context.
+/// Returns the number of pages that are free, or could be freed because they cache block devices.
+/// Any context.
 pub fn available_pages() -> usize {
     let mut info = bindings::sysinfo::default();
     // SAFETY: `info` is ours to write.

@@ -28,7 +28,7 @@ unsafe impl Send for Net {}
 unsafe impl Sync for Net {}
 
 impl Net {
-    /// The namespace behind a pointer from C.
+    /// Wraps a pointer from C.
     ///
     /// # Safety
     ///
@@ -39,26 +39,26 @@ impl Net {
         unsafe { &*ptr.cast() }
     }
 
-    /// The namespace for C.
+    /// Returns the pointer for C.
     #[inline]
     pub(crate) fn as_ptr(&self) -> *mut bindings::net {
         self.0.get()
     }
 
-    /// The namespace that the machine started with.
+    /// Returns the initial namespace (C: `init_net`).
     pub fn init() -> &'static Self {
         // SAFETY: It is static.
         unsafe { Self::from_raw(&raw mut bindings::init_net) }
     }
 
-    /// Whether it belongs to the user namespace that the machine started with.
+    /// Returns whether it belongs to the initial user namespace.
     pub fn is_of_init_user_ns(&self) -> bool {
         // SAFETY: The field is constant once the namespace is set up.
         let user_ns = unsafe { (*self.as_ptr()).user_ns };
         core::ptr::eq(user_ns, &raw const bindings::init_user_ns)
     }
 
-    /// The first port that needs no privilege: 1024, unless its users set another.
+    /// Returns the first port that needs no privilege: 1024, unless its users have set another.
     #[inline]
     pub fn first_unprivileged_port(&self) -> u16 {
         // SAFETY: The field may change at any time, as a whole.
@@ -68,7 +68,7 @@ impl Net {
         port as u16
     }
 
-    /// Whether this is the namespace that the machine started with.
+    /// Returns whether this is the initial namespace.
     pub fn is_init(&self) -> bool {
         core::ptr::eq(self.as_ptr(), &raw const bindings::init_net)
     }

@@ -23,7 +23,7 @@ use kernel::{
 pub struct Device(Opaque<bindings::net_device>);
 
 impl Device {
-    /// The device behind a pointer from C, unless it is null.
+    /// Wraps a pointer from C, unless it is null.
     ///
     /// # Safety
     ///
@@ -34,7 +34,7 @@ impl Device {
         unsafe { ptr.cast::<Self>().as_ref() }
     }
 
-    /// The device for C.
+    /// Returns the pointer for C.
     #[inline]
     pub(crate) fn as_ptr(&self) -> *mut bindings::net_device {
         self.0.get()
@@ -52,7 +52,7 @@ impl Device {
         unsafe { ptr::read_volatile(self.as_ptr().byte_add(offset).cast::<T>()) }
     }
 
-    /// Whether the device connects this host with itself.
+    /// Returns whether the device is a loopback device (C: `IFF_LOOPBACK`).
     #[inline]
     pub fn is_loopback(&self) -> bool {
         // SAFETY: The field is an `unsigned int`.
@@ -60,7 +60,7 @@ impl Device {
         flags & bindings::net_device_flags_IFF_LOOPBACK != 0
     }
 
-    /// Whether the device is up.
+    /// Returns whether the device is up.
     #[inline]
     pub fn is_running(&self) -> bool {
         // SAFETY: The field is an `unsigned long`.
@@ -74,14 +74,15 @@ impl Device {
         unsafe { self.field(bindings::LINUX_NET_DEVICE_IFINDEX) }
     }
 
-    /// Whether it is the device that stands in a route for one that has gone.
+    /// Returns whether it is the device that takes the place of one that has gone in routes (C:
+    /// `blackhole_netdev`).
     #[inline]
     pub(crate) fn is_blackhole(&self) -> bool {
         // SAFETY: The pointer is set at boot and constant from then on.
         ptr::eq(self.as_ptr(), unsafe { bindings::blackhole_netdev })
     }
 
-    /// Bytes that the device's link header needs.
+    /// Returns the length of the device's link header, in bytes.
     #[inline]
     pub fn hard_header_len(&self) -> usize {
         // SAFETY: The field is an `unsigned short`.
@@ -89,8 +90,8 @@ impl Device {
         usize::from(len)
     }
 
-    /// Bytes that the device wants before a packet, its link header included, rounded up
-    /// (C: `LL_RESERVED_SPACE()`).
+    /// Returns the number of bytes that the device wants in front of a packet, its link header
+    /// included, rounded up (C: `LL_RESERVED_SPACE()`).
     #[inline]
     pub fn reserved_space(&self) -> usize {
         // SAFETY: The field is an `unsigned short`.
@@ -101,7 +102,7 @@ impl Device {
     }
 }
 
-/// What happens to devices, and whom it concerns.
+/// Callbacks for events of devices.
 pub trait Handler: 'static {
     /// The device went down or leaves the namespace: whoever keeps a reference to it, or to what
     /// refers to it, gives that back. Called with the RTNL held; may sleep.
@@ -132,8 +133,8 @@ impl Turn {
         event as usize
     }
 
-    /// The highest comes first. Those who take routes away have [`ADDRCONF_NOTIFY_PRIORITY`] or up
-    /// to 10 less.
+    /// Returns the priority; the highest is called first. Notifiers that take routes away have
+    /// [`ADDRCONF_NOTIFY_PRIORITY`] or up to 10 less.
     ///
     /// [`ADDRCONF_NOTIFY_PRIORITY`]: srctree/include/net/addrconf.h
     const fn priority(self) -> c_int {

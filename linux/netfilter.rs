@@ -67,7 +67,7 @@ impl Protocol {
         raw as u8
     }
 
-    /// The same as the link layer has it.
+    /// Returns the number that the link layer has for it.
     const fn ethertype(self) -> u16 {
         let raw = match self {
             Self::Ipv4 => bindings::ETH_P_IP,
@@ -77,7 +77,7 @@ impl Protocol {
     }
 }
 
-/// What is to become of a packet.
+/// The verdict of a hook on a packet.
 #[must_use = "the packet is freed if nobody passes it on"]
 pub enum Verdict {
     /// It goes on.
@@ -100,13 +100,13 @@ pub struct HookState<'rcu> {
 }
 
 impl<'rcu> HookState<'rcu> {
-    /// The namespace that the packet is in.
+    /// Returns the namespace that the packet is in.
     #[inline]
     pub fn net(&self) -> &'rcu Net {
         self.net
     }
 
-    /// Where on its way the packet is.
+    /// Returns the hook that the packet passes.
     #[inline]
     pub fn hook(&self) -> HookNum {
         self.hook
@@ -115,11 +115,11 @@ impl<'rcu> HookState<'rcu> {
 
 /// A function that packets pass.
 pub trait Hook: 'static {
-    /// What it needs to know of the namespace.
+    /// The state of a namespace that it works on.
     type Context: PerNet;
-    /// Whose packets pass it.
+    /// The protocol whose packets pass it.
     const PROTOCOL: Protocol;
-    /// Where on their way packets pass it.
+    /// The hook at which packets pass it.
     const HOOK: HookNum;
     /// When they do so there; the lowest comes first.
     const PRIORITY: i32;
@@ -137,7 +137,7 @@ pub trait Hook: 'static {
 /// [`Verdict::Refuse`], as C has it: the error is in the upper half.
 const REFUSED: c_uint = bindings::NF_DROP | bindings::ECONNREFUSED << bindings::NF_VERDICT_QBITS;
 
-/// What the kernel calls for `H`.
+/// Calls `H` for netfilter.
 ///
 /// # Safety
 ///
@@ -214,7 +214,7 @@ pub struct HookOps<C> {
 unsafe impl<C> Sync for HookOps<C> {}
 
 impl<C: PerNet> HookOps<C> {
-    /// The hook `H`.
+    /// Describes the hook `H`.
     pub const fn new<H: Hook<Context = C>>() -> Self {
         // SAFETY: All bits zero are a valid `nf_hook_ops`: pointers and numbers.
         let mut ops: bindings::nf_hook_ops = unsafe { core::mem::zeroed() };
@@ -249,7 +249,7 @@ unsafe impl Send for Registration {}
 unsafe impl Sync for Registration {}
 
 impl Registration {
-    /// Lets the packets of `net` pass `hooks`. May sleep.
+    /// Registers `hooks` for the packets of `net`. May sleep.
     ///
     /// # Errors
     ///
@@ -315,7 +315,7 @@ pub fn ip_local_out(skb: Skb, net: &Net) {
     }
 }
 
-/// Whether this kernel was started with IPv6.
+/// Returns whether this kernel was started with IPv6.
 pub fn has_ipv6() -> bool {
     // SAFETY: It only reads a setting.
     unsafe { bindings::linux_ipv6_mod_enabled() }
@@ -348,7 +348,7 @@ impl Drop for Defrag6 {
     }
 }
 
-/// Who puts fragments together; those of one do not mix with those of another.
+/// The user that reassembles fragments. Fragments of different users do not mix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefragUser {
     /// IPVS on LOCAL_IN (C: `IP_DEFRAG_VS_IN`).
@@ -384,14 +384,15 @@ pub fn defrag(skb: Skb, net: &Net, user: DefragUser) -> Option<Skb> {
 }
 
 impl Skb {
-    /// What connection tracking knows of the packet: a pointer, and a state in its lowest bits.
+    /// Returns the conntrack word of the packet: a pointer, with a state in its lowest bits (C:
+    /// `_nfct`).
     #[inline]
     fn conntrack(&self) -> usize {
         // SAFETY: By the type invariants.
         unsafe { (*self.as_ptr())._nfct }
     }
 
-    /// Whether the packet belongs to a connection that connection tracking has confirmed.
+    /// Returns whether the packet belongs to a connection that connection tracking has confirmed.
     pub fn has_confirmed_conntrack(&self) -> bool {
         self.conntrack() & bindings::NFCT_PTRMASK as usize != 0
             // SAFETY: By the type invariants.

@@ -41,7 +41,7 @@ impl<T: Zeroable + Sync> PerCpu<T> {
         Ok(Self { ptr: ptr.cast() })
     }
 
-    /// The copy of each possible CPU, with the number of that CPU.
+    /// Iterates over the copies, with the numbers of their CPUs.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         possible_cpus().map(move |cpu| {
             // SAFETY: By the type invariant and since `cpu` is possible, the copy is there for as
@@ -60,7 +60,7 @@ impl<T: Zeroable + Sync> Drop for PerCpu<T> {
     }
 }
 
-/// The numbers of the CPUs that the machine may have.
+/// Iterates over the numbers of all possible CPUs. C counterpart: `for_each_possible_cpu()`.
 pub fn possible_cpus() -> impl Iterator<Item = u32> {
     let mut cpu = -1;
     core::iter::from_fn(move || {
@@ -99,7 +99,7 @@ impl Section {
         }
     }
 
-    /// This CPU's copy.
+    /// Returns this CPU's copy. C counterpart: `this_cpu_ptr()`.
     #[inline]
     pub fn get<'a, T: Zeroable + Sync>(&'a self, percpu: &'a PerCpu<T>) -> &'a T {
         // SAFETY: By the type invariants, the copy of the running CPU lies `offset` bytes behind
@@ -131,7 +131,7 @@ impl Counter {
         self.0.store(sum, Relaxed);
     }
 
-    /// The value; any CPU may ask.
+    /// Returns the value. Any CPU may ask.
     #[inline]
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)

@@ -12,7 +12,7 @@ pub fn fill(buf: &mut [u8]) {
     unsafe { bindings::get_random_bytes(buf.as_mut_ptr().cast(), buf.len()) };
 }
 
-/// A random number below `bound`, each as probable as the others; 0 if `bound` is 0. Any context.
+/// Returns a random number below `bound`, evenly distributed; 0 if `bound` is 0. Any context.
 pub fn below(bound: u64) -> u64 {
     loop {
         // SAFETY: No requirement.

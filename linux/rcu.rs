@@ -5,7 +5,6 @@
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
 use crate::{
-    active_list::Place,
     atomic::{
         Acquire,
         Atomic,
@@ -14,8 +13,7 @@ use crate::{
         Relaxed,
         Release, //
     },
-    bindings,
-    table::AtomicChained, //
+    bindings, //
 };
 use core::{
     marker::PhantomData,
@@ -28,7 +26,7 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Evidence, at no cost, that an RCU read-side critical section encloses `'rcu`.
+/// Proves at no cost that an RCU read-side critical section encloses `'rcu`.
 ///
 /// Code that netfilter or a softirq calls already runs in such a section; taking `rcu_read_lock()`
 /// once more, as [`kernel::sync::rcu::Guard`] does, would cost two calls for nothing there.
@@ -60,14 +58,16 @@ pub fn read<R>(f: impl for<'rcu> FnOnce(ReadLocked<'rcu>) -> R) -> R {
     f(unsafe { ReadLocked::assume() })
 }
 
-/// Waits until every read-side critical section that is open now has ended. May sleep.
+/// Waits until every read-side critical section that is open now has ended. Sleeps.
+///
+/// C counterpart: `synchronize_rcu()`.
 pub fn synchronize() {
     // SAFETY: No requirement but a context that may sleep, which is the caller's duty as for any
     // function that sleeps.
     unsafe { bindings::synchronize_rcu() };
 }
 
-/// How many callbacks of [`call`] have not come to their end.
+/// The number of callbacks of [`call`] that have not ended.
 static PENDING: Atomic<usize> = Atomic::new(0);
 
 /// Calls `callback` after a grace period, in softirq context; its last step is to call [`called`].
@@ -114,19 +114,42 @@ fn barrier() {
     unsafe { bindings::rcu_barrier() };
 }
 
+/// A type that can be shared by [`Shared`].
+pub trait Object: Send + Sync + 'static {
+    /// Links that the memory of an object has beside the object itself.
+    ///
+    /// `()` if no structure chains the object; [`crate::table::Links`] to be in a
+    /// [`crate::table::Table`]; [`crate::active_list::Link`] to be in a
+    /// [`crate::active_list::ActiveList`]; the pair of these two, in this order, for both.
+    type Links: Links;
+}
+
+/// Links of an [`Object`].
+pub trait Links: Send + Sync + 'static {
+    /// Returns the links of an object that is in no structure.
+    #[doc(hidden)]
+    fn new() -> Self;
+}
+
+impl Links for () {
+    #[inline]
+    fn new() -> Self {}
+}
+
+impl<A: Links, B: Links> Links for (A, B) {
+    fn new() -> Self {
+        (A::new(), B::new())
+    }
+}
+
 /// The memory behind a [`Shared`].
 #[pin_data]
 #[repr(C)]
-pub(crate) struct SharedInner<T: 'static> {
+pub(crate) struct SharedInner<T: Object> {
     /// Used once the last reference is gone.
     rcu: Opaque<bindings::callback_head>,
-    /// The next entries of the hash chains that the object is in; see [`crate::table`].
-    pub(crate) links: [Atomic<usize>; 2],
+    pub(crate) links: T::Links,
     refs: InlineAtomic<u32>,
-    /// Which of those it is in.
-    pub(crate) chained: AtomicChained,
-    /// The object's place in a roll; see [`crate::active_list`].
-    pub(crate) place: Place<T>,
     #[pin]
     pub(crate) value: T,
 }
@@ -139,16 +162,16 @@ pub(crate) struct SharedInner<T: 'static> {
 /// # Invariants
 ///
 /// The pointer is to a valid, pinned [`SharedInner`], and owns one of its references.
-pub struct Shared<T: Send + Sync + 'static> {
+pub struct Shared<T: Object> {
     inner: NonNull<SharedInner<T>>,
 }
 
 // SAFETY: A `Shared` gives out only `&T`, and may drop `T` on another CPU.
-unsafe impl<T: Send + Sync> Send for Shared<T> {}
+unsafe impl<T: Object> Send for Shared<T> {}
 // SAFETY: As above.
-unsafe impl<T: Send + Sync> Sync for Shared<T> {}
+unsafe impl<T: Object> Sync for Shared<T> {}
 
-impl<T: Send + Sync> Shared<T> {
+impl<T: Object> Shared<T> {
     /// Allocates an object and initialises it in place, with one reference.
     pub fn pin_init<E>(init: impl PinInit<T, E>, flags: Flags) -> Result<Self>
     where
@@ -157,10 +180,8 @@ impl<T: Send + Sync> Shared<T> {
         let inner = KBox::try_pin_init::<Error>(
             try_pin_init!(SharedInner {
                 rcu: Opaque::uninit(),
-                links: [const { Atomic::new(0) }; 2],
+                links: T::Links::new(),
                 refs: InlineAtomic::new(1),
-                chained: AtomicChained::new(),
-                place: Place::new(),
                 value <- init,
             }? Error),
             flags,
@@ -173,13 +194,13 @@ impl<T: Send + Sync> Shared<T> {
         })
     }
 
-    /// How many references there are. A reader may take one at any time, unless readers can no
+    /// Returns the number of references. A reader may take one at any time, unless readers can no
     /// longer reach the object.
     pub fn references(&self) -> u32 {
         self.memory().refs.load(Acquire)
     }
 
-    /// The object as a reader sees it.
+    /// Borrows the object as a reader does.
     #[inline]
     pub fn borrow<'rcu>(&self, rcu: ReadLocked<'rcu>) -> Borrowed<'rcu, T> {
         // SAFETY: By the type invariant; should this reference go, and be the last, the object is
@@ -187,18 +208,18 @@ impl<T: Send + Sync> Shared<T> {
         Borrowed::new(unsafe { self.inner.as_ref() }, rcu)
     }
 
-    /// Whether both are references to one object.
+    /// Returns whether this is a reference to `other`.
     #[inline]
     pub fn same(&self, other: &T) -> bool {
         core::ptr::eq::<T>(&**self, other)
     }
 
-    /// Gives up the reference without releasing it.
+    /// Gives up the reference without dropping it.
     pub(crate) fn into_inner(self) -> NonNull<SharedInner<T>> {
         core::mem::ManuallyDrop::new(self).inner
     }
 
-    /// Takes over a reference.
+    /// Takes a reference over.
     ///
     /// # Safety
     ///
@@ -215,7 +236,7 @@ impl<T: Send + Sync> Shared<T> {
     }
 }
 
-impl<T: Send + Sync> Deref for Shared<T> {
+impl<T: Object> Deref for Shared<T> {
     type Target = T;
 
     #[inline]
@@ -224,7 +245,7 @@ impl<T: Send + Sync> Deref for Shared<T> {
     }
 }
 
-impl<T: Send + Sync> Clone for Shared<T> {
+impl<T: Object> Clone for Shared<T> {
     fn clone(&self) -> Self {
         // One reference exists, so the count can't be zero; 2^32 of them do not fit in memory.
         self.memory().refs.fetch_add(1, Relaxed);
@@ -233,7 +254,7 @@ impl<T: Send + Sync> Clone for Shared<T> {
     }
 }
 
-impl<T: Send + Sync> Drop for Shared<T> {
+impl<T: Object> Drop for Shared<T> {
     #[inline]
     fn drop(&mut self) {
         if self.memory().refs.fetch_sub(1, Full) == 1 {
@@ -242,8 +263,8 @@ impl<T: Send + Sync> Drop for Shared<T> {
     }
 }
 
-impl<T: Send + Sync> Shared<T> {
-    /// Has the object freed after a grace period. The last reference is gone.
+impl<T: Object> Shared<T> {
+    /// Frees the object after a grace period. The last reference is gone.
     #[cold]
     #[inline(never)]
     fn retire(&self) {
@@ -259,7 +280,7 @@ impl<T: Send + Sync> Shared<T> {
 /// # Safety
 ///
 /// `rcu` must be the first field of a `SharedInner<T>` that nobody can reach any more.
-unsafe extern "C" fn free<T: 'static>(rcu: *mut bindings::callback_head) {
+unsafe extern "C" fn free<T: Object>(rcu: *mut bindings::callback_head) {
     // SAFETY: The memory came from a `KBox` in `Shared::pin_init`; by the safety requirement it is
     // ours alone.
     drop(unsafe { KBox::from_raw(rcu.cast::<SharedInner<T>>()) });
@@ -272,21 +293,21 @@ unsafe extern "C" fn free<T: 'static>(rcu: *mut bindings::callback_head) {
 /// # Invariants
 ///
 /// `inner` is valid for `'rcu`.
-pub struct Borrowed<'rcu, T: Send + Sync + 'static> {
+pub struct Borrowed<'rcu, T: Object> {
     inner: &'rcu SharedInner<T>,
 }
 
-impl<T: Send + Sync> Clone for Borrowed<'_, T> {
+impl<T: Object> Clone for Borrowed<'_, T> {
     #[inline]
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T: Send + Sync> Copy for Borrowed<'_, T> {}
+impl<T: Object> Copy for Borrowed<'_, T> {}
 
-impl<'rcu, T: Send + Sync> Borrowed<'rcu, T> {
-    /// What a reader found in a structure that holds a reference.
+impl<'rcu, T: Object> Borrowed<'rcu, T> {
+    /// Wraps an object that a reader found in a structure that holds a reference.
     #[inline]
     pub(crate) fn new(inner: &'rcu SharedInner<T>, _rcu: ReadLocked<'rcu>) -> Self {
         Self { inner }
@@ -297,19 +318,21 @@ impl<'rcu, T: Send + Sync> Borrowed<'rcu, T> {
         self.inner
     }
 
-    /// The address of the object's memory.
+    /// Returns the address of the object's memory.
     pub(crate) fn as_inner(self) -> NonNull<SharedInner<T>> {
         NonNull::from(self.inner)
     }
 
-    /// The object, for the whole read-side critical section.
+    /// Returns the object, for the whole read-side critical section.
     #[inline]
     pub fn get(self) -> &'rcu T {
         &self.inner.value
     }
 
-    /// A counted reference, or `None` if the last one is gone and the object only waits for the
-    /// end of its grace period.
+    /// Takes a counted reference. Returns `None` if the last one is gone and the object only waits for
+    /// the end of its grace period.
+    ///
+    /// C counterpart: `refcount_inc_not_zero()`.
     pub fn share(self) -> Option<Shared<T>> {
         let refs = &self.inner.refs;
         let mut count = refs.load(Relaxed);
@@ -328,7 +351,7 @@ impl<'rcu, T: Send + Sync> Borrowed<'rcu, T> {
     }
 }
 
-impl<T: Send + Sync> Deref for Borrowed<'_, T> {
+impl<T: Object> Deref for Borrowed<'_, T> {
     type Target = T;
 
     #[inline]
@@ -337,17 +360,19 @@ impl<T: Send + Sync> Deref for Borrowed<'_, T> {
     }
 }
 
-/// A place for a [`Shared`] that readers look at while writers exchange it.
+/// A pointer to a [`Shared`] object, or none, that readers follow while writers exchange it.
+///
+/// C counterpart: a pointer marked `__rcu`.
 ///
 /// # Invariants
 ///
 /// The pointer is null, or owns a reference.
-pub struct SharedCell<T: Send + Sync + 'static> {
+pub struct SharedCell<T: Object> {
     inner: Atomic<*mut SharedInner<T>>,
 }
 
-impl<T: Send + Sync> SharedCell<T> {
-    /// A place with `object` in it.
+impl<T: Object> SharedCell<T> {
+    /// Creates a cell with `object` in it.
     pub fn new(object: Shared<T>) -> Self {
         // INVARIANT: The reference moves into the cell.
         Self {
@@ -355,7 +380,7 @@ impl<T: Send + Sync> SharedCell<T> {
         }
     }
 
-    /// A place with nothing in it.
+    /// Creates a cell with nothing in it.
     pub const fn empty() -> Self {
         // INVARIANT: Null.
         Self {
@@ -363,19 +388,21 @@ impl<T: Send + Sync> SharedCell<T> {
         }
     }
 
-    /// What is there.
+    /// Returns the object.
+    ///
+    /// C counterpart: `rcu_dereference()`.
     #[inline]
     pub fn get<'rcu>(&self, rcu: ReadLocked<'rcu>) -> Option<Borrowed<'rcu, T>> {
         // SAFETY: By the type invariant; an exchanged object is dropped after a grace period.
         unsafe { self.inner.load(Acquire).as_ref() }.map(|inner| Borrowed::new(inner, rcu))
     }
 
-    /// Puts `object` there; what was there before.
+    /// Puts `object` into the cell and returns the one before.
     pub fn replace(&self, object: Shared<T>) -> Option<Shared<T>> {
         self.exchange(Some(object))
     }
 
-    /// Puts `object` there, or nothing; what was there before.
+    /// Puts `object`, or nothing, into the cell and returns the one before.
     pub fn exchange(&self, object: Option<Shared<T>>) -> Option<Shared<T>> {
         let new = object.map_or(core::ptr::null_mut(), |object| object.into_inner().as_ptr());
         // INVARIANT: One reference moves in, the other one out.
@@ -385,7 +412,7 @@ impl<T: Send + Sync> SharedCell<T> {
     }
 }
 
-impl<T: Send + Sync> Drop for SharedCell<T> {
+impl<T: Object> Drop for SharedCell<T> {
     fn drop(&mut self) {
         if let Some(inner) = NonNull::new(*self.inner.get_mut()) {
             // SAFETY: The cell's reference.

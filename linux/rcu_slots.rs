@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A list of shared objects that readers index under RCU while one writer at a time changes it.
+//! An array of shared objects that readers index under RCU while one writer at a time changes it.
 //!
-//! Objects take slots in the order in which they are added; a removed one leaves an empty slot.
-//! Adding costs the same however many there are: only when all slots are in use are the objects
-//! moved, to twice as many, with the empty slots closed up.
+//! Objects take slots in the order in which they are added; a removed object leaves an empty slot.
+//! Adding takes constant time on average: when all slots are in use, the objects move to an array of
+//! twice their number, without the empty slots.
 
 use crate::{
     atomic::{
@@ -16,6 +16,7 @@ use crate::{
     },
     rcu::{
         Borrowed,
+        Object,
         ReadLocked,
         Shared,
         SharedInner, //
@@ -33,16 +34,20 @@ use kernel::{
     }, //
 };
 
-/// Reserved for one object: null, or an object that is valid for as long as readers may see it.
+/// A slot: null, or an object that is valid for as long as readers may see it.
 type Slot<T> = Atomic<*mut SharedInner<T>>;
 
-/// A generation of slots with memory of its own.
-struct Slots<T: Send + Sync + 'static> {
+/// Slots with memory of their own.
+struct Generation<T: Object> {
     len: Atomic<usize>,
     slots: KVVec<Slot<T>>,
 }
 
-impl<T: Send + Sync> Slots<T> {
+impl<T: Object> Object for Generation<T> {
+    type Links = ();
+}
+
+impl<T: Object> Generation<T> {
     fn new(size: usize) -> Result<Shared<Self>> {
         let mut slots = KVVec::with_capacity(size, GFP_KERNEL)?;
         for slot in 0..size {
@@ -60,8 +65,8 @@ impl<T: Send + Sync> Slots<T> {
         )
     }
 
-    fn view<'a, 'rcu: 'a>(&'a self, rcu: ReadLocked<'rcu>) -> View<'a, 'rcu, T> {
-        View {
+    fn view<'a, 'rcu: 'a>(&'a self, rcu: ReadLocked<'rcu>) -> Slots<'a, 'rcu, T> {
+        Slots {
             len: &self.len,
             slots: &self.slots,
             rcu,
@@ -69,52 +74,51 @@ impl<T: Send + Sync> Slots<T> {
     }
 }
 
-/// How many slots are looked at under RCU at a time, but for those that `removed` of
-/// [`RcuSlots::remove`] looks at.
+/// The number of slots that are looked at in one read-side critical section, but for those that
+/// `removed` of [`RcuSlots::remove`] looks at.
 const BATCH: usize = 64;
 
-/// So many slots are part of the list.
+/// The number of slots that are part of [`RcuSlots`].
 const FEW: usize = 8;
 
-/// The list.
+/// An array of shared objects.
 ///
 /// # Invariants
 ///
-/// `slots` is null, or points to a generation that this list holds a reference to; until then, `few`
-/// is the generation. Each object in a slot of it is held by one reference that the slot owns. `slots`
-/// and `count` change under `writer` only.
+/// `slots` is null, and `few` has the slots; or it points to a [`Generation`] which has them, and owns
+/// a reference to that. Each slot owns a reference to its object. `slots` and `count` change under
+/// `writer` only.
 #[pin_data(PinnedDrop)]
-pub struct RcuSlots<T: Send + Sync + 'static> {
-    slots: Atomic<*mut SharedInner<Slots<T>>>,
+pub struct RcuSlots<T: Object> {
+    slots: Atomic<*mut SharedInner<Generation<T>>>,
     few_len: Atomic<usize>,
     few: [Slot<T>; FEW],
-    /// How many objects there are.
+    /// The number of objects.
     count: Atomic<usize>,
     #[pin]
     writer: Mutex<()>,
 }
 
-/// The slots of a [`RcuSlots`] as a reader sees them: one generation, of which the first `len` slots
-/// were used.
-pub struct View<'a, 'rcu, T: Send + Sync + 'static> {
+/// The slots of an [`RcuSlots`] as a reader sees them, of which the first `len` are in use or empty.
+pub struct Slots<'a, 'rcu, T: Object> {
     len: &'a Atomic<usize>,
     slots: &'a [Slot<T>],
     rcu: ReadLocked<'rcu>,
 }
 
-impl<'rcu, T: Send + Sync> View<'_, 'rcu, T> {
-    /// How many slots there are, empty ones included.
+impl<'rcu, T: Object> Slots<'_, 'rcu, T> {
+    /// Returns the number of slots, empty ones included.
     #[inline]
     pub fn len(&self) -> usize {
         self.len.load(Acquire)
     }
 
-    /// Whether there is no slot.
+    /// Returns whether there is no slot.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The object in `slot`; `None` if it is empty or beyond the last.
+    /// Returns the object in `slot`, or `None` if that is empty or beyond the last.
     #[inline]
     pub fn get(&self, slot: usize) -> Option<Borrowed<'rcu, T>> {
         let object = self.slots.get(slot)?.load(Acquire);
@@ -123,7 +127,7 @@ impl<'rcu, T: Send + Sync> View<'_, 'rcu, T> {
     }
 
     /// Puts an object into the slot behind the last used one. For the writer, who has made sure that
-    /// there is one.
+    /// there is such a slot.
     fn push(&self, object: NonNull<SharedInner<T>>) {
         let len = self.len.load(Relaxed);
         if let Some(slot) = self.slots.get(len) {
@@ -132,15 +136,15 @@ impl<'rcu, T: Send + Sync> View<'_, 'rcu, T> {
         }
     }
 
-    /// Empties a slot. For the writer, who gets the reference.
+    /// Empties a slot and returns its reference. For the writer.
     fn take(&self, slot: usize) -> Option<Shared<T>> {
         let object = self.slots.get(slot)?.xchg(core::ptr::null_mut(), Full);
         // SAFETY: The slot's reference; the slot is empty now.
         NonNull::new(object).map(|object| unsafe { Shared::from_inner(object) })
     }
 
-    /// Lets up to [`BATCH`] empty slots behind the last object be used again; returns whether there
-    /// may be more. For the writer.
+    /// Gives up to [`BATCH`] empty slots behind the last object back, and returns whether there may be
+    /// more. For the writer.
     fn trim(&self) -> bool {
         let is_used = |slot: &Slot<T>| !slot.load(Relaxed).is_null();
         let len = self.len.load(Relaxed);
@@ -154,18 +158,22 @@ impl<'rcu, T: Send + Sync> View<'_, 'rcu, T> {
     }
 }
 
-/// Reserved for one more object in a list that has no other writer.
-pub struct Reserved<'a, T: Send + Sync + 'static> {
+/// A reservation for one more object. Keeps other writers out.
+pub struct Reserved<'a, T: Object> {
     rcu_slots: &'a RcuSlots<T>,
-    /// If all slots are in use.
-    new: Option<Shared<Slots<T>>>,
+    /// The slots that take the place of the present ones, if all of those are in use.
+    new: Option<Shared<Generation<T>>>,
     _writer: MutexGuard<'a, ()>,
 }
 
-impl<T: Send + Sync> Reserved<'_, T> {
-    /// Adds `object`, whose reference the list keeps. `moved`, which must not sleep, is called with
-    /// the former slots if the objects are about to move. Sleeps.
-    pub fn push(self, object: Shared<T>, moved: impl FnOnce(&View<'_, '_, T>)) {
+impl<T: Object> Reserved<'_, T> {
+    /// Adds `object`. If the objects are about to move to other slots, calls `moved` with the former
+    /// ones; it must not sleep.
+    ///
+    /// # Context
+    ///
+    /// Process context. Sleeps.
+    pub fn push(self, object: Shared<T>, moved: impl FnOnce(&Slots<'_, '_, T>)) {
         let Self {
             rcu_slots,
             new,
@@ -180,8 +188,8 @@ impl<T: Send + Sync> Reserved<'_, T> {
     }
 }
 
-impl<T: Send + Sync> RcuSlots<T> {
-    /// An empty list.
+impl<T: Object> RcuSlots<T> {
+    /// Returns an initialiser of an empty array.
     pub fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // INVARIANT: Null; no object is in `few`.
@@ -193,14 +201,14 @@ impl<T: Send + Sync> RcuSlots<T> {
         }? Error)
     }
 
-    /// The objects, for a reader.
+    /// Returns the slots.
     #[inline]
-    pub fn view<'a, 'rcu: 'a>(&'a self, rcu: ReadLocked<'rcu>) -> View<'a, 'rcu, T> {
+    pub fn view<'a, 'rcu: 'a>(&'a self, rcu: ReadLocked<'rcu>) -> Slots<'a, 'rcu, T> {
         // SAFETY: Null or, by the type invariant, valid; a replaced generation is dropped after a
         // grace period.
         match unsafe { self.slots.load(Acquire).as_ref() } {
             Some(slots) => slots.value.view(rcu),
-            None => View {
+            None => Slots {
                 len: &self.few_len,
                 slots: &self.few,
                 rcu,
@@ -208,13 +216,13 @@ impl<T: Send + Sync> RcuSlots<T> {
         }
     }
 
-    /// Lets `new` take the place of the slots, with the objects that there are, and `object` behind
-    /// them. For the writer.
+    /// Replaces the slots by `new`, with the objects that there are and `object` behind them. For the
+    /// writer.
     fn move_to(
         &self,
-        new: Shared<Slots<T>>,
+        new: Shared<Generation<T>>,
         object: Shared<T>,
-        moved: impl FnOnce(&View<'_, '_, T>),
+        moved: impl FnOnce(&Slots<'_, '_, T>),
     ) {
         let mut copied = 0usize;
         let mut done = false;
@@ -237,16 +245,19 @@ impl<T: Send + Sync> RcuSlots<T> {
         // INVARIANT: The references of the former slots have gone over to the new ones.
         let old = self.slots.xchg(new.into_inner().as_ptr(), Full);
         if let Some(old) = NonNull::new(old) {
-            // SAFETY: The list's own reference.
+            // SAFETY: The array's own reference.
             drop(unsafe { Shared::from_inner(old) });
         }
     }
 
-    /// Visits the objects with their slots, the last one added first, some at a time under RCU, and
-    /// gives way in between. Sleeps.
+    /// Visits the objects with their slots, the last one added first.
     ///
-    /// What is there all the time is visited, if others are added and removed meanwhile; once, unless
-    /// the objects move.
+    /// An object that is there all the time is visited even if others are added or removed meanwhile:
+    /// once, or more often if the objects move. `visit` must not sleep.
+    ///
+    /// # Context
+    ///
+    /// Process context. Sleeps.
     pub fn for_each(
         &self,
         mut visit: impl for<'rcu> FnMut(usize, Borrowed<'rcu, T>, ReadLocked<'rcu>),
@@ -270,13 +281,13 @@ impl<T: Send + Sync> RcuSlots<T> {
         }
     }
 
-    /// How many slots there is room for.
+    /// Returns the number of slots that there is memory for.
     pub fn room(&self) -> usize {
         crate::rcu::read(|rcu| self.view(rcu).slots.len())
     }
 
-    /// How many slots there will be room for after the next object, if that makes the others move.
-    /// Exact if nothing is added or removed meanwhile.
+    /// Returns the number of slots that there will be memory for after the next object, if that makes
+    /// the others move. Exact unless objects are added or removed meanwhile.
     pub fn room_after_move(&self) -> Option<usize> {
         let full = crate::rcu::read(|rcu| {
             let view = self.view(rcu);
@@ -285,12 +296,18 @@ impl<T: Send + Sync> RcuSlots<T> {
         full.then(|| self.count().saturating_mul(2).max(FEW))
     }
 
-    /// Makes room for one more object, and keeps other writers out until it is there. Sleeps.
+    /// Reserves a slot for one more object, and keeps other writers out until that is used.
     ///
-    /// Errors: `ENOMEM`.
+    /// # Context
+    ///
+    /// Process context. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub fn reserve(&self) -> Result<Reserved<'_, T>> {
         let writer = self.writer.lock();
-        let new = self.room_after_move().map(Slots::new).transpose()?;
+        let new = self.room_after_move().map(Generation::new).transpose()?;
         Ok(Reserved {
             rcu_slots: self,
             new,
@@ -298,12 +315,16 @@ impl<T: Send + Sync> RcuSlots<T> {
         })
     }
 
-    /// Removes `object`: the list's reference to it and its slot, if it was there. `removed` is
-    /// called with what is left. Sleeps.
+    /// Removes `object` and returns the array's reference to it, if it was there. Calls `removed` with
+    /// the slots that are left and the number of the one that was emptied.
+    ///
+    /// # Context
+    ///
+    /// Process context. Sleeps.
     pub fn remove(
         &self,
         object: &T,
-        removed: impl FnOnce(&View<'_, '_, T>, usize),
+        removed: impl FnOnce(&Slots<'_, '_, T>, usize),
     ) -> Option<Shared<T>> {
         let _writer = self.writer.lock();
         let slot = self.slot_of(object)?;
@@ -320,7 +341,7 @@ impl<T: Send + Sync> RcuSlots<T> {
         Some(found)
     }
 
-    /// The slot of `object`, if it is there. For the writer.
+    /// Returns the slot of `object`, if it is there. For the writer.
     fn slot_of(&self, object: &T) -> Option<usize> {
         let mut end = usize::MAX;
         while end != 0 {
@@ -343,8 +364,11 @@ impl<T: Send + Sync> RcuSlots<T> {
         None
     }
 
-    /// Removes all objects, the last one added first, and gives each to `removed`, which must not
-    /// sleep. Sleeps.
+    /// Removes all objects, the last one added first, and calls `removed` with each; it must not sleep.
+    ///
+    /// # Context
+    ///
+    /// Process context. Sleeps.
     pub fn clear(&self, mut removed: impl FnMut(Shared<T>)) {
         let _writer = self.writer.lock();
         let mut end = usize::MAX;
@@ -364,22 +388,22 @@ impl<T: Send + Sync> RcuSlots<T> {
         self.count.store(0, Relaxed);
     }
 
-    /// How many objects there are. Any context.
+    /// Returns the number of objects. Any context.
     pub fn count(&self) -> usize {
         self.count.load(Relaxed)
     }
 }
 
 #[pinned_drop]
-impl<T: Send + Sync> PinnedDrop for RcuSlots<T> {
+impl<T: Object> PinnedDrop for RcuSlots<T> {
     fn drop(self: Pin<&mut Self>) {
-        // Nobody reads the list any more.
+        // No reader is left.
         crate::rcu::read(|rcu| {
             let view = self.view(rcu);
             (0..view.len()).for_each(|slot| drop(view.take(slot)));
         });
         if let Some(slots) = NonNull::new(self.slots.load(Relaxed)) {
-            // SAFETY: The list's own reference.
+            // SAFETY: The array's own reference.
             drop(unsafe { Shared::from_inner(slots) });
         }
     }

@@ -56,7 +56,7 @@ use kernel::{
 pub struct Dst(Opaque<bindings::dst_entry>);
 
 impl Dst {
-    /// The route behind a pointer from C, unless it is null.
+    /// Wraps a pointer from C, unless it is null.
     ///
     /// # Safety
     ///
@@ -67,27 +67,27 @@ impl Dst {
         unsafe { ptr.cast::<Self>().as_ref() }
     }
 
-    /// The route for C.
+    /// Returns the pointer for C.
     #[inline]
     pub(crate) fn as_ptr(&self) -> *mut bindings::dst_entry {
         self.0.get()
     }
 
-    /// The family that it is of.
+    /// Returns its address family.
     #[inline]
     fn family(&self) -> u32 {
         // SAFETY: `&self` keeps the route valid; its operations are constant.
         u32::from(unsafe { (*(*self.as_ptr()).ops).family })
     }
 
-    /// The route, if it is one of IPv4.
+    /// Returns the route as one of IPv4, if it is one.
     #[inline]
     fn as_rtable(&self) -> Option<&Rtable> {
         // SAFETY: Routes with the operations of IPv4 are `rtable`s, or begin with one.
         (self.family() == bindings::AF_INET).then(|| unsafe { &*self.as_ptr().cast() })
     }
 
-    /// Whether it is one of the family of `R`.
+    /// Returns whether it is of the family of `R`.
     pub(crate) fn is_of<R: Route>(&self) -> bool {
         self.family()
             == if R::IS_IPV6 {
@@ -97,7 +97,7 @@ impl Dst {
             }
     }
 
-    /// Whether it leads to this host.
+    /// Returns whether it leads to this host.
     #[inline]
     pub fn is_local(&self, rcu: ReadLocked<'_>) -> bool {
         match self.as_rtable() {
@@ -106,12 +106,12 @@ impl Dst {
         }
     }
 
-    /// Whether it is one of IPv4 that was looked up for a packet that came in.
+    /// Returns whether it is of IPv4 and was looked up for an incoming packet.
     pub fn is_ipv4_input(&self) -> bool {
         self.as_rtable().is_some_and(Rtable::is_input)
     }
 
-    /// The device that it goes out by.
+    /// Returns the device that packets leave by.
     #[inline]
     fn device_ptr(&self) -> *mut bindings::net_device {
         // SAFETY: `&self` keeps the route valid; the device may be exchanged at any time. Both
@@ -119,7 +119,7 @@ impl Dst {
         unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).__bindgen_anon_1.dev) }
     }
 
-    /// The device that it goes out by.
+    /// Returns the device that packets leave by.
     #[inline]
     pub fn device<'rcu>(&self, _rcu: ReadLocked<'rcu>) -> Option<&'rcu Device> {
         // SAFETY: A route drops its device, and a device is freed, a grace period after nobody can
@@ -127,7 +127,7 @@ impl Dst {
         unsafe { Device::from_ptr(self.device_ptr()) }
     }
 
-    /// The device that the route of a packet goes out by.
+    /// Returns the device that a packet with this route leaves by.
     #[inline]
     pub(crate) fn device_of_skb(&self) -> Option<&Device> {
         // SAFETY: As in `device`: a packet lives in a read-side critical section, and `&self` was
@@ -135,21 +135,21 @@ impl Dst {
         unsafe { Device::from_ptr(self.device_ptr()) }
     }
 
-    /// Whether IPsec policies don't apply to it.
+    /// Returns whether it is exempt from IPsec policies.
     pub(crate) fn is_exempt(&self) -> bool {
         // SAFETY: `&self` keeps the route valid; another flag may be set at any time.
         let flags = unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).flags) };
         u32::from(flags) & bindings::DST_NOXFRM != 0
     }
 
-    /// Whether packets that take it are transformed by IPsec.
+    /// Returns whether packets that take it are transformed by IPsec.
     pub(crate) fn is_bundle(&self) -> bool {
         // SAFETY: `&self` keeps the route valid.
         unsafe { bindings::linux_dst_is_bundle(self.as_ptr()) }
     }
 
-    /// Whether the device connects this host with itself. A reference to the route is not enough to
-    /// look at its device, which may be exchanged, and freed a grace period later.
+    /// Returns whether the device is a loopback device. A reference to the route does not keep its
+    /// device, which may be exchanged, and freed a grace period later.
     #[inline]
     fn goes_to_loopback(&self, rcu: ReadLocked<'_>) -> bool {
         self.device(rcu).is_some_and(Device::is_loopback)
@@ -167,22 +167,23 @@ pub trait Route: Deref<Target = Dst> + sealed::Sealed + Sync + 'static {
     /// An address.
     type Addr: Copy + Send + Sync + 'static;
 
-    /// Whether it is one of IPv6.
+    /// Set for IPv6.
     const IS_IPV6: bool;
 
-    /// Whether it leads to this host.
+    /// Returns whether it leads to this host.
     fn is_local(&self, rcu: ReadLocked<'_>) -> bool;
 
-    /// Whether it refers to `device`: goes out by it, or is that of an address of it.
+    /// Returns whether it refers to `device`: packets leave by it, or the route is that of one of
+    /// its addresses.
     fn uses(&self, device: &Device, rcu: ReadLocked<'_>) -> bool;
 
-    /// Bytes that may be sent in one packet, as far as it is known.
+    /// Returns the path MTU as far as it is known, in bytes.
     fn mtu(&self) -> u32;
 
-    /// What [`Route::is_current`] needs to know of the moment at which the route was looked up.
+    /// Returns the cookie that [`Route::is_current`] needs, at the moment of the look-up.
     fn cookie(&self) -> u32;
 
-    /// Whether routing would still give this route, in `net`, which it was looked up in.
+    /// Returns whether routing in `net`, in which it was looked up, would still give this route.
     fn is_current(&self, net: &Net, cookie: u32) -> bool;
 }
 
@@ -199,8 +200,8 @@ unsafe impl<R: Route> Send for Owned<R> {}
 unsafe impl<R: Route> Sync for Owned<R> {}
 
 impl<R: Route> Owned<R> {
-    /// One more reference to a route. `None` if nobody has any left: it is valid only until the
-    /// section ends in which it was found.
+    /// Takes a reference to a route that was found under RCU. Returns `None` if the last one is
+    /// gone.
     pub fn of(rt: &R) -> Option<Self> {
         // SAFETY: `&R` keeps the route valid.
         if unsafe { bindings::linux_dst_hold_safe(rt.as_ptr()) } {

@@ -6,7 +6,7 @@
 
 use crate::bindings;
 
-/// Lets others run, if it is their turn. To be called now and then by what takes its time.
+/// Gives way if another task is due. To be called now and then by long loops.
 ///
 /// # Context
 ///

@@ -84,7 +84,7 @@ impl Skb {
         }
     }
 
-    /// The protocol of a packet that is still C's, in network byte order.
+    /// Returns the protocol of a packet that still belongs to C, in network byte order.
     ///
     /// # Safety
     ///
@@ -104,7 +104,7 @@ impl Skb {
         ManuallyDrop::new(self).ptr.as_ptr()
     }
 
-    /// The packet for C.
+    /// Returns the pointer for C.
     #[inline]
     pub(crate) fn as_ptr(&self) -> *mut bindings::sk_buff {
         self.ptr.as_ptr()
@@ -138,7 +138,7 @@ impl Skb {
         unsafe { bindings::consume_skb(self.into_raw()) };
     }
 
-    /// Whether it is an IPv6 packet, not one of IPv4.
+    /// Returns whether it is an IPv6 packet; if not, it is one of IPv4.
     #[inline]
     pub fn is_ipv6(&self) -> bool {
         const IPV6: u16 = (bindings::ETH_P_IPV6 as u16).to_be();
@@ -146,7 +146,7 @@ impl Skb {
         unsafe { (*self.headers()).protocol == IPV6 }
     }
 
-    /// Bytes of the packet, from the network header on.
+    /// Returns the length of the packet in bytes, from the network header on.
     #[inline]
     #[expect(clippy::len_without_is_empty, reason = "no IP packet is empty")]
     pub fn len(&self) -> usize {
@@ -154,21 +154,21 @@ impl Skb {
         unsafe { (*self.as_ptr()).len as usize }
     }
 
-    /// The firewall mark.
+    /// Returns the firewall mark.
     #[inline]
     pub fn mark(&self) -> u32 {
         // SAFETY: By the type invariants; each variant of the union is plain data.
         unsafe { (*self.headers()).__bindgen_anon_4.mark }
     }
 
-    /// Whom the link layer addressed the packet to. Not set yet on LOCAL_OUT.
+    /// Returns whether the link layer addressed the packet to this host. Not set yet on LOCAL_OUT.
     #[inline]
     pub fn is_for_this_host(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { u32::from(Headers::pkt_type_raw(self.headers())) == bindings::PACKET_HOST }
     }
 
-    /// Whether IPVS has handled the packet already.
+    /// Returns whether IPVS has handled the packet already.
     #[inline]
     pub fn ipvs_property(&self) -> bool {
         // SAFETY: By the type invariants.
@@ -182,14 +182,14 @@ impl Skb {
         unsafe { Headers::set_ipvs_property_raw(self.headers(), 1) };
     }
 
-    /// Lets the packet be fragmented on this host in spite of its DF bit.
+    /// Allows this host to fragment the packet in spite of its DF bit.
     #[inline]
     pub fn set_ignore_df(&mut self) {
         // SAFETY: By the type invariants, and the packet is ours alone.
         unsafe { Headers::set_ignore_df_raw(self.headers(), 1) };
     }
 
-    /// Whether [`Skb::set_ignore_df`] was called, by whomever.
+    /// Returns whether [`Skb::set_ignore_df`], or C, has allowed that.
     #[inline]
     pub fn ignore_df(&self) -> bool {
         // SAFETY: By the type invariants.
@@ -205,7 +205,7 @@ impl Skb {
         }
     }
 
-    /// The device that the packet came in by; `None` on LOCAL_OUT.
+    /// Returns the device that the packet came in by; `None` on LOCAL_OUT.
     #[inline]
     pub fn device(&self) -> Option<&Device> {
         // SAFETY: By the type invariants.
@@ -233,7 +233,7 @@ impl Skb {
         unsafe { *self.dev() = device };
     }
 
-    /// Whether a full socket sent the packet, one that has more than a `sock_common`.
+    /// Returns whether a full socket sent the packet, one that has more than a `sock_common`.
     #[inline]
     pub fn has_full_socket(&self) -> bool {
         // SAFETY: By the type invariants.
@@ -242,14 +242,14 @@ impl Skb {
         !sk.is_null() && unsafe { bindings::linux_sk_fullsock(sk) }
     }
 
-    /// Whether the packet has any socket, early demultiplexing included.
+    /// Returns whether the packet has any socket, be it by early demultiplexing.
     #[inline]
     pub fn has_socket(&self) -> bool {
         // SAFETY: By the type invariants.
         !unsafe { (*self.as_ptr()).sk }.is_null()
     }
 
-    /// Whether the socket that sent the packet asks for it not to be defragmented
+    /// Returns whether the socket that sent the packet asks for it not to be defragmented
     /// (`IP_NODEFRAG`, of raw sockets).
     #[inline]
     pub fn is_nodefrag(&self) -> bool {
@@ -285,7 +285,7 @@ impl Skb {
         }
     }
 
-    /// Whether the buffer, and so every byte of the packet, is shared with a clone.
+    /// Returns whether the buffer, and so every byte of the packet, is shared with a clone.
     #[inline]
     pub fn is_cloned(&self) -> bool {
         // SAFETY: By the type invariants.
@@ -299,14 +299,14 @@ impl Skb {
         dataref.load(Acquire) & bindings::SKB_DATAREF_MASK != 1
     }
 
-    /// Whether the packet stands for several, which are cut from it further down.
+    /// Returns whether the packet stands for several, which are segmented further down (GSO).
     #[inline]
     pub fn is_gso(&self) -> bool {
         // SAFETY: By the type invariants.
         unsafe { (*self.shared_info()).gso_size != 0 }
     }
 
-    /// Whether the packet, or each that will be cut from it, fits into `mtu` bytes.
+    /// Returns whether the packet, or each segment of it, fits into `mtu` bytes.
     #[inline]
     pub fn fits(&self, mtu: u32) -> bool {
         self.len() <= mtu as usize
@@ -315,7 +315,8 @@ impl Skb {
                 && unsafe { bindings::skb_gso_validate_network_len(self.as_ptr(), mtu) }
     }
 
-    /// The longest fragment that an IPv6 packet was put together from, 0 if it came as a whole.
+    /// Returns the length in bytes of the longest fragment that an IPv6 packet was reassembled
+    /// from, 0 if it came as a whole.
     #[inline]
     pub fn ipv6_frag_max_size(&self) -> u32 {
         if !self.is_ipv6() {
@@ -339,7 +340,7 @@ impl Skb {
         }
     }
 
-    /// The route that the packet takes.
+    /// Returns the route that the packet takes.
     #[inline]
     pub fn route(&self) -> Option<&Dst> {
         // SAFETY: By the type invariants.
@@ -397,22 +398,22 @@ impl Skb {
         self.put_route(rt.as_ptr() as usize | bindings::SKB_DST_NOREF as usize);
     }
 
-    /// The route as C has it, to be compared.
+    /// Returns the route as C has it, for comparison.
     #[inline]
     pub(crate) fn raw_route(&self) -> usize {
         // SAFETY: By the type invariants.
         unsafe { *self.refdst() }
     }
 
-    /// Whether the packet has a route by a reference.
+    /// Returns whether the packet has a counted reference to its route.
     #[inline]
     pub(crate) fn has_own_route(&self) -> bool {
         let refdst = self.raw_route();
         refdst != 0 && refdst & bindings::SKB_DST_NOREF as usize == 0
     }
 
-    /// Lets the route of the packet outlive the read-side critical section; whether there is one by
-    /// then.
+    /// Keeps the route of the packet beyond the read-side critical section. Returns whether there
+    /// still is one.
     #[cold]
     pub(crate) fn hold_route(&mut self) -> bool {
         // SAFETY: By the type invariants, in the section that protects the route.

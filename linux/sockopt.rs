@@ -43,13 +43,13 @@ use kernel::{
     ModuleMetadata, //
 };
 
-/// What a row of socket options does.
+/// The operations of a range of socket options.
 ///
 /// Methods run in process context and may sleep. They run in parallel, for callers with
 /// `CAP_NET_ADMIN` in the user namespace that owns the socket's network namespace; for others the
 /// answer is `EPERM`.
 pub trait Handler: Sized + 'static {
-    /// What the module keeps for each network namespace, on which options work.
+    /// The module's state of a network namespace, on which options work.
     type PerNet: PerNet;
 
     /// The numbers of the options that can be set.
@@ -65,7 +65,7 @@ pub trait Handler: Sized + 'static {
     fn get(option: c_int, answer: &mut Answer<'_>, value: Pin<&Self::PerNet>) -> Result;
 }
 
-/// What a caller of `setsockopt` passes.
+/// The argument of a `setsockopt()`.
 pub struct Argument<'a> {
     from: bindings::sockptr_t,
     len: usize,
@@ -73,17 +73,17 @@ pub struct Argument<'a> {
 }
 
 impl Argument<'_> {
-    /// How long it is, in bytes.
+    /// Returns its length in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is nothing in it.
+    /// Returns whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// All of it, for an option whose argument has this length.
+    /// Reads all of it, for an option whose argument has this length.
     ///
     /// # Errors
     ///
@@ -112,17 +112,17 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// How long it is, in bytes, as the caller says; it may say a negative number.
+    /// Returns its length in bytes, as the caller says; that may be negative.
     pub fn len(&self) -> c_int {
         *self.len
     }
 
-    /// Whether there is no room in it.
+    /// Returns whether nothing fits into it.
     pub fn is_empty(&self) -> bool {
         *self.len <= 0
     }
 
-    /// What is asked: the first bytes.
+    /// Reads its first bytes, which say what is asked for.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl Answer<'_> {
         Ok(bytes)
     }
 
-    /// Answers: writes `bytes`, `offset` bytes from the beginning.
+    /// Writes `bytes` of the answer, `offset` bytes from its beginning.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ use kernel::{
 /// A spinlock that process context and softirqs share.
 pub type SpinLockBh<T> = Lock<T, SpinLockBhBackend>;
 
-/// What holds a [`SpinLockBh`] locked.
+/// The guard that keeps a [`SpinLockBh`] locked.
 pub type SpinLockBhGuard<'a, T> = Guard<'a, T, SpinLockBhBackend>;
 
 /// The backend of [`SpinLockBh`]: `spin_lock_bh()` and `spin_unlock_bh()`.

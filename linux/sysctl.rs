@@ -37,18 +37,18 @@ use kernel::{
 pub struct Int(Atomic<i32>);
 
 impl Int {
-    /// With this number to begin with.
+    /// Creates a setting with this value.
     pub const fn new(number: i32) -> Self {
         Self(Atomic::new(number))
     }
 
-    /// The number.
+    /// Returns the value.
     #[inline]
     pub fn get(&self) -> i32 {
         self.0.load(Relaxed)
     }
 
-    /// Whether it is anything but 0.
+    /// Returns whether it is not 0.
     #[inline]
     pub fn is_set(&self) -> bool {
         self.get() != 0
@@ -68,7 +68,7 @@ pub struct Entry<T: 'static> {
     is_private: bool,
 }
 
-/// What a setting is.
+/// The kind of a setting.
 enum Kind<T: 'static> {
     /// A number.
     Int(fn(&T) -> &Int),
@@ -87,7 +87,7 @@ enum Kind<T: 'static> {
 }
 
 impl<T> Entry<T> {
-    /// A setting that may be any number.
+    /// Describes a setting that may be any number.
     pub const fn int(name: &'static CStr, number: fn(&T) -> &Int) -> Self {
         Self {
             name,
@@ -97,7 +97,7 @@ impl<T> Entry<T> {
         }
     }
 
-    /// A setting that is a time, in ticks; users see and set it in seconds.
+    /// Describes a setting that is a time in ticks, which users see and set in seconds.
     ///
     /// C: `proc_dointvec_jiffies()`.
     pub const fn ticks(name: &'static CStr, number: fn(&T) -> &Int) -> Self {
@@ -109,8 +109,8 @@ impl<T> Entry<T> {
         }
     }
 
-    /// A setting that `set` sets, or refuses with an errno that the user sees. `set` is called by
-    /// who writes to the file, and may sleep.
+    /// Describes a setting that `set` sets, or refuses with an errno that the user sees. `set` runs
+    /// in the process that writes to the file, and may sleep.
     pub const fn checked(
         name: &'static CStr,
         number: fn(&T) -> &Int,
@@ -124,7 +124,7 @@ impl<T> Entry<T> {
         }
     }
 
-    /// A setting that is a line of text.
+    /// Describes a setting that is a line of text.
     ///
     /// `show` writes it into a buffer, as far as there is room for it and a NUL, and returns its
     /// length without one. `set` gets all that was written at once, or refuses it with an errno
@@ -142,8 +142,8 @@ impl<T> Entry<T> {
         }
     }
 
-    /// For a setting that concerns the whole machine: it is read-only in network namespaces that do
-    /// not belong to the initial user namespace.
+    /// Makes the setting read-only in network namespaces that do not belong to the initial user
+    /// namespace, since it concerns the whole machine.
     pub const fn for_init_user_ns(self) -> Self {
         Self {
             is_limit: true,
@@ -151,7 +151,7 @@ impl<T> Entry<T> {
         }
     }
 
-    /// For a setting that is not there at all in such namespaces.
+    /// Leaves the setting out of such namespaces.
     pub const fn in_init_user_ns_only(self) -> Self {
         Self {
             is_private: true,
@@ -160,7 +160,8 @@ impl<T> Entry<T> {
     }
 }
 
-/// The files of one namespace's settings; removed when dropped, which waits for their users.
+/// The settings' files of one namespace. They are removed when this is dropped, which waits for
+/// their users.
 ///
 /// # Invariants
 ///
@@ -254,7 +255,7 @@ type Handler = unsafe extern "C" fn(
     *mut bindings::loff_t,
 ) -> c_int;
 
-/// The entry of a row, and the value that the setting is in.
+/// Returns the entry of a row, and the value that the setting is in.
 ///
 /// # Safety
 ///
@@ -269,7 +270,7 @@ unsafe fn origin<'a, T>(row: *const bindings::ctl_table) -> (&'a Entry<T>, &'a T
     }
 }
 
-/// The handler of a setting that is checked.
+/// Handles reads and writes of a setting that is checked.
 ///
 /// # Safety
 ///
@@ -320,8 +321,8 @@ unsafe extern "C" fn checked<T: 'static>(
     }
 }
 
-/// The handler of a setting that is text. All of it is read or written at once: what comes later
-/// through the same file is the end, or is ignored.
+/// Handles reads and writes of a setting that is text. All of it is read or written at once; later
+/// parts through the same file are the end, or ignored.
 ///
 /// # Safety
 ///

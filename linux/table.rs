@@ -3,8 +3,8 @@
 //! Hash tables that readers search under RCU and that grow and shrink with what they hold.
 //!
 //! Entries are chained through links of their own, so adding one allocates nothing. A chain ends in
-//! a mark that names its bucket; a reader whose entry is moved to another bucket under its eyes
-//! arrives at a wrong mark and starts over, so it never misses an entry.
+//! a mark that names its bucket. A reader whose entry is moved to another bucket meanwhile arrives at
+//! a wrong mark and starts over, so it never misses an entry.
 //!
 //! # Locks
 //!
@@ -32,6 +32,7 @@ use crate::{
     rcu::{
         self,
         Borrowed,
+        Object,
         ReadLocked,
         Shared,
         SharedInner, //
@@ -43,11 +44,12 @@ use kernel::prelude::*;
 /// The secret that hashes are keyed with.
 pub type Seed = [u64; 2];
 
-/// What tables are made of.
+/// An object with hashes, for tables.
 pub trait Hashed: Send + Sync + 'static {
-    /// The hash of the key for chain `slot`, or `None` if the object is in no such chain. Must not
-    /// change while the object is in a table. If it does, the object can't be removed any more: it is
-    /// never freed, and a table that has it can't be dropped. No chain leads to freed memory.
+    /// Returns the hash of the key for chain `slot`, or `None` if the object is in no such chain.
+    ///
+    /// Must not change while the object is in a table. If it does, the object can't be removed any
+    /// more: it is never freed, and the table can't be dropped. No chain leads to freed memory, though.
     fn hash(&self, slot: usize, seed: &Seed) -> Option<u32>;
 }
 
@@ -64,52 +66,101 @@ enum Chained {
 }
 
 /// [`Chained`] of an object that several may want to insert.
-pub(crate) struct AtomicChained(Atomic<u32>);
+struct AtomicChained(Atomic<u32>);
 
 impl AtomicChained {
-    /// In no table.
-    pub(crate) const fn new() -> Self {
+    /// Creates the state of an object in no table.
+    const fn new() -> Self {
         Self(Atomic::new(Chained::None as u32))
     }
 
-    /// It is going to be in these chains, unless it is in a table already.
+    /// Claims the object for these chains; returns `false` if it is in a table already.
     fn begin(&self, chains: Chained) -> bool {
         self.0
             .cmpxchg(Chained::None as u32, chains as u32, Acquire)
             .is_ok()
     }
 
-    /// Whether it is in these, as the one knows who takes it out.
+    /// Returns whether the object is in these chains. For the context that takes it out.
     fn is(&self, chains: Chained) -> bool {
         self.0.load(Relaxed) == chains as u32
     }
 
-    /// It is in no chain any more.
+    /// Releases the object, which is in no chain any more.
     fn end(&self) {
         self.0.store(Chained::None as u32, Release);
     }
 }
 
-/// How large a table is, as powers of two. It has never fewer buckets than at the start, or than 64
-/// if that is less.
+/// The size of a table, as powers of two. It never has fewer buckets than initially, or than 64 if
+/// that is less.
 #[derive(Clone, Copy)]
 pub struct Sizing {
     /// The size at the start.
     pub initial_bits: u32,
-    /// The size for so many objects, if it isn't the present one, with this load factor: 0, unless
-    /// the table's user has set one. Without a present size, the table is to be sized anew, since
-    /// the load factor is another one.
+    /// Returns the size for `objects` objects, or `None` to keep the present one. `load_factor` is
+    /// 0 unless the table's user has set one; without `bits`, it was changed, and the size is to be
+    /// computed anew.
     pub wanted: fn(objects: usize, bits: Option<u32>, load_factor: i32) -> Option<u32>,
 }
 
+/// The links of an object that may be in a [`Table`], in one at a time.
+pub struct Links {
+    /// The next entries of the chains.
+    next: [Atomic<usize>; 2],
+    /// The chains that the object is in.
+    chained: AtomicChained,
+}
+
+impl rcu::Links for Links {
+    fn new() -> Self {
+        Self {
+            next: [const { Atomic::new(0) }; 2],
+            chained: AtomicChained::new(),
+        }
+    }
+}
+
+/// Links of an object among which there are [`Links`].
+///
+/// # Safety
+///
+/// `links` must return the same part of `self` each time.
+pub unsafe trait HasLinks: rcu::Links {
+    /// Returns the links.
+    #[doc(hidden)]
+    fn links(&self) -> &Links;
+}
+
+// SAFETY: All of it.
+unsafe impl HasLinks for Links {
+    #[inline]
+    fn links(&self) -> &Links {
+        self
+    }
+}
+
+// SAFETY: A field.
+unsafe impl<L: rcu::Links> HasLinks for (Links, L) {
+    #[inline]
+    fn links(&self) -> &Links {
+        &self.0
+    }
+}
+
+/// An object that can be in a [`Table`].
+pub trait Linked: Hashed + Object<Links: HasLinks> {}
+
+impl<T: Hashed + Object<Links: HasLinks>> Linked for T {}
+
 // SAFETY: Two slots, two words.
-unsafe impl<T: Hashed> Node for SharedInner<T> {
+unsafe impl<T: Linked> Node for SharedInner<T> {
     type Value = T;
 
     #[inline]
     fn link(&self, slot: usize) -> &Atomic<usize> {
         // Links carry one bit for the slot, so that the index is in range.
-        &self.links[slot & 1]
+        &self.links.links().next[slot & 1]
     }
 
     #[inline]
@@ -121,36 +172,36 @@ unsafe impl<T: Hashed> Node for SharedInner<T> {
 /// A table that holds a reference to each of its objects. It may be dropped in softirq context, for
 /// instance as part of a [`Shared`] object; a large one is to be cleared before, which sleeps.
 #[pin_data(PinnedDrop)]
-pub struct Table<T: Hashed> {
+pub struct Table<T: Linked> {
     #[pin]
     chains: Chains<SharedInner<T>>,
 }
 
-impl<T: Hashed> Table<T> {
-    /// An empty table.
+impl<T: Linked> Table<T> {
+    /// Returns an initialiser of an empty table.
     pub fn new(sizing: Sizing) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             chains <- Chains::new(sizing),
         }? Error)
     }
 
-    /// The secret to hash a key with that is looked for.
+    /// Returns the secret to hash keys with.
     #[inline]
     pub fn seed(&self) -> &Seed {
         self.chains.seed()
     }
 
-    /// How many objects there are.
+    /// Returns the number of objects.
     pub fn count(&self) -> usize {
         self.chains.count()
     }
 
-    /// How many buckets there are.
+    /// Returns the number of buckets.
     pub fn size(&self) -> usize {
         self.chains.size()
     }
 
-    /// The object with this hash that `is` accepts, which gets the chain's slot too.
+    /// Returns the object with this hash that `is` accepts. `is` also gets the slot of the chain.
     #[inline]
     pub fn find<'rcu>(
         &self,
@@ -163,8 +214,11 @@ impl<T: Hashed> Table<T> {
         })
     }
 
-    /// Adds `object`, unless there is one that `same` accepts, or the object is in a table already:
-    /// then it is given back.
+    /// Adds `object`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `object` if the table has one that `same` accepts, or if it is in a table already.
     pub fn insert(&self, object: Shared<T>, same: impl Fn(&T) -> bool) -> Result<(), Shared<T>> {
         let Some(hash) = object.hash(0, self.seed()) else {
             return Err(object);
@@ -175,7 +229,7 @@ impl<T: Hashed> Table<T> {
             None => Chained::First,
         };
         // It has one link for each slot.
-        if !object.memory().chained.begin(chained) {
+        if !object.memory().links.links().chained.begin(chained) {
             return Err(object);
         }
         let node = object.into_inner();
@@ -200,7 +254,7 @@ impl<T: Hashed> Table<T> {
         })
     }
 
-    /// Removes `object`; the table's reference to it, if it was there.
+    /// Removes `object` and returns the table's reference to it, if it was there.
     pub fn remove(&self, object: &Shared<T>) -> Option<Shared<T>> {
         let node = object.memory();
         rcu::read(|rcu| {
@@ -209,28 +263,28 @@ impl<T: Hashed> Table<T> {
         })
     }
 
-    /// Takes an object out of its second chain, if it is in one; the table's reference. To be called
-    /// by the one who has taken it out of the first one, or has not put it there.
+    /// Takes an object out of its second chain, if it is in one, and returns the table's reference.
+    /// For the context that has taken it out of the first chain, or has not put it there.
     fn leave_second(&self, rcu: ReadLocked<'_>, node: &SharedInner<T>) -> Shared<T> {
         // SAFETY: The chain's reference, given up in `insert`; one caller alone comes here.
         let object = unsafe { Shared::from_inner(NonNull::from(node)) };
-        if node.chained.is(Chained::Both) && !self.chains.unlink(rcu, node, 1) {
+        if node.links.links().chained.is(Chained::Both) && !self.chains.unlink(rcu, node, 1) {
             // Its hash has changed, and the chain still leads to it: that has a reference for good.
             core::mem::forget(object.clone());
         } else {
-            node.chained.end();
+            node.links.links().chained.end();
         }
         object
     }
 
-    /// Whether [`Table::resize`] has something to do: a look at a counter.
+    /// Returns whether [`Table::resize`] has something to do. Reads a counter only.
     #[inline]
     pub fn unbalanced(&self, rcu: ReadLocked<'_>) -> bool {
         self.chains.unbalanced(rcu)
     }
 
-    /// Removes all objects, and gives each to `removed`, which may sleep, but not resize the table.
-    /// Objects that are inserted meanwhile may stay. Sleeps.
+    /// Removes all objects and calls `removed` with each; it may sleep, but must not resize the
+    /// table. Objects that are added meanwhile may stay. Sleeps.
     pub fn clear(&self, mut removed: impl FnMut(Shared<T>)) {
         self.chains.clear(|node| {
             // SAFETY: The chain's reference, given up in `insert`, keeps it valid.
@@ -239,7 +293,8 @@ impl<T: Hashed> Table<T> {
         });
     }
 
-    /// Visits the objects of one bucket; see the cursor's rules at [`crate::expiring::Table::scan`].
+    /// Visits the objects of one bucket and returns the cursor of the next one; see
+    /// [`crate::expiring::Table::scan`] for the rules.
     pub fn scan<'rcu>(
         &self,
         rcu: ReadLocked<'rcu>,
@@ -250,25 +305,25 @@ impl<T: Hashed> Table<T> {
             .scan(rcu, cursor, |node| visit(Borrowed::new(node, rcu)))
     }
 
-    /// How many buckets have chains of each length; the last number stands for longer ones too. May
-    /// sleep. What is resized meanwhile is counted as it is by then.
+    /// Counts the buckets by the lengths of their chains; the last number includes longer ones. If
+    /// the table is resized meanwhile, some buckets are counted before and some after. May sleep.
     pub fn chain_lengths<const L: usize>(&self) -> [usize; L] {
         self.chains.chain_lengths()
     }
 
-    /// Has the next resize go by that load factor.
+    /// Sets the load factor that the next resize gets, see [`Sizing::wanted`].
     pub fn set_load_factor(&self, load_factor: i32) {
         self.chains.set_load_factor(load_factor);
     }
 
-    /// Grows or shrinks the table if its load asks for it. Sleeps.
+    /// Grows or shrinks the table if its load asks for that. Sleeps.
     pub fn resize(&self) -> Result {
         self.chains.resize()
     }
 }
 
 #[pinned_drop]
-impl<T: Hashed> PinnedDrop for Table<T> {
+impl<T: Linked> PinnedDrop for Table<T> {
     fn drop(self: Pin<&mut Self>) {
         let mut cursor = 0;
         // Nobody else changes it any more, and a table that was cleared has not to be walked over.

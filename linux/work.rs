@@ -21,7 +21,7 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Whether work runs again.
+/// The time at which work runs again.
 pub enum Next {
     /// Not before someone schedules it.
     Done,
@@ -32,7 +32,7 @@ pub enum Next {
     Retry(usize),
 }
 
-/// What is to be done.
+/// The function of a work item.
 pub trait Run: Send + Sync + 'static {
     /// Does it. May sleep, and take its time: it runs on the queue for long work.
     ///
@@ -55,7 +55,7 @@ pub struct Work<T: Run> {
 struct Inner<T> {
     #[pin]
     work: Opaque<bindings::delayed_work>,
-    /// Whether somebody is in a hurry, or a retry is pending, and the work has not run since.
+    /// Set if the work is to run at once, or a retry is pending, and it has not run since.
     hurried: Atomic<bool>,
     run: T,
 }

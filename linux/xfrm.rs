@@ -31,7 +31,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// What a packet will be when it leaves this host, if that is not what it is now.
+/// The packet that leaves this host, if it is not the present one.
 #[derive(Clone, Copy, Debug)]
 pub enum Sent {
     /// The same.
@@ -59,8 +59,8 @@ pub enum Sent {
     },
 }
 
-/// Whether packets that leave `net` may meet a policy: there is one for output, be it that of a
-/// socket, or what meets none is refused. Without that, [`lookup`] and [`forward`] change nothing.
+/// Returns whether packets that leave `net` may meet a policy: there is one for output, be it that of a
+/// socket, or packets that meet none are refused. If not, [`lookup`] and [`forward`] change nothing.
 /// Any context.
 #[inline]
 pub fn has_output_policies(net: &Net) -> bool {
@@ -202,7 +202,7 @@ pub fn forward(skb: &mut Skb) -> Result {
     }
 }
 
-/// What policies are searched by.
+/// The key that policies are searched by.
 ///
 /// # Invariants
 ///
@@ -213,7 +213,7 @@ struct Flow {
 }
 
 impl Flow {
-    /// That of a packet as it is.
+    /// Returns the flow of a packet as it is.
     fn of(net: &Net, skb: &Skb) -> Result<Self> {
         let is_ipv6 = skb.is_ipv6();
         // INVARIANT: The default is all zeros, and C leaves nothing uninitialised.
@@ -230,7 +230,7 @@ impl Flow {
         Ok(Self { flow, is_ipv6 })
     }
 
-    /// That of a packet around the packet of `inner`, whose mark and security label it has.
+    /// Returns the flow of a packet around that of `inner`, whose mark and security label it has.
     fn around(mut inner: Self, src: IpAddr, dst: IpAddr, protocol: u8, tos: u8) -> Self {
         let inner = *inner.common();
         // INVARIANT: The default is all zeros.
@@ -251,13 +251,13 @@ impl Flow {
         outer
     }
 
-    /// What flows of both families have.
+    /// Returns the part that flows of both families have.
     fn common(&mut self) -> &mut bindings::flowi_common {
         // SAFETY: By the type invariant; each variant of the union begins with it.
         unsafe { &mut self.flow.u.__fl_common }
     }
 
-    /// The ports, of a flow with ports.
+    /// Returns the ports, of a flow that has ports.
     fn ports(&mut self) -> &mut bindings::flowi_uli__bindgen_ty_1 {
         // SAFETY: By the type invariant, each variant of the unions is initialised plain data.
         unsafe {

@@ -35,6 +35,7 @@ use ipvs_core::{
 };
 use kernel::prelude::*;
 use linux::{
+    active_list,
     atomic::{
         Atomic,
         Full,
@@ -53,6 +54,7 @@ use linux::{
     },
     spinlock::SpinLockBh,
     table::{
+        self,
         Hashed,
         Seed,
         Table, //
@@ -143,6 +145,10 @@ fn tunnel_hash(addr: Addr, port: Be16, seed: &Seed) -> u32 {
 
 fn masq_hash(addr: Addr, port: Be16, seed: &Seed) -> u32 {
     hash_endpoint(&HashKey::new(*seed), addr, port, 0)
+}
+
+impl linux::rcu::Object for Dest {
+    type Links = (table::Links, active_list::Link);
 }
 
 impl Hashed for Dest {

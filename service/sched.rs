@@ -53,7 +53,7 @@ use linux::{
     },
     rcu_slots::{
         RcuSlots,
-        View, //
+        Slots, //
     },
 };
 use server_tree::ServerTree;
@@ -206,7 +206,7 @@ impl Scheduler {
 
     /// Updates the scheduler after a server was removed. `view` are the remaining ones, `slot` is
     /// the slot that is empty now. [`Self::changed`] must be called afterwards.
-    pub(crate) fn removed(&self, view: &View<'_, '_, Dest>, slot: usize) {
+    pub(crate) fn removed(&self, view: &Slots<'_, '_, Dest>, slot: usize) {
         let Some(current) = self.current() else {
             return;
         };
@@ -239,7 +239,7 @@ impl Scheduler {
 
     /// Updates the scheduler before the servers move to other slots. `view` are the servers before
     /// that. [`Self::added`] must be called afterwards.
-    pub(crate) fn closing_up(&self, view: &View<'_, '_, Dest>) {
+    pub(crate) fn closing_up(&self, view: &Slots<'_, '_, Dest>) {
         let Some(current) = self.current() else {
             return;
         };

@@ -27,8 +27,6 @@ impl Errno {
     pub const INVAL: Self = Self(22);
     /// `ERANGE`.
     pub const RANGE: Self = Self(34);
-    /// `EMSGSIZE`.
-    pub const MSGSIZE: Self = Self(90);
     /// `EAFNOSUPPORT`.
     pub const AFNOSUPPORT: Self = Self(97);
 }

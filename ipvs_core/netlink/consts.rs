@@ -3,8 +3,6 @@
 //! Constants of the generic netlink family, from `include/uapi/linux/ip_vs.h`. Numbers in
 //! attributes are in host byte order unless said otherwise.
 
-/// The name of the family (C: `IPVS_GENL_NAME`).
-pub const FAMILY_NAME: &str = "IPVS";
 /// The version of the family.
 pub const FAMILY_VERSION: u8 = 1;
 /// The version of IPVS, 1.2.1 (C: `IP_VS_VERSION_CODE`).

@@ -361,6 +361,7 @@ mod tests {
         let errno = |spec: DestSpec| spec.check().map_err(|error| error.errno);
         assert_eq!(errno(good), Ok(()));
         assert_eq!(errno(DestSpec { lower: 100, ..good }), Ok(()));
+        assert_eq!(errno(DestSpec { weight: 0, ..good }), Ok(()));
         let weight = DestSpec {
             weight: -1,
             lower: 101,

@@ -267,6 +267,15 @@ pub(super) mod testing {
     }
 
     #[test]
+    fn a_table_depends_on_weights_if_it_says_so() {
+        for kind in [ByHash::Dh, ByHash::Sh, ByHash::Mh] {
+            let even = table(kind, &members(&[1, 1, 1]));
+            let uneven = table(kind, &members(&[1, 1, 5]));
+            assert_eq!(even != uneven, kind.is_weighted(), "{kind:?}");
+        }
+    }
+
+    #[test]
     fn the_port_counts_if_asked_to() {
         for kind in [ByHash::Sh, ByHash::Mh] {
             let table = table(kind, &members(&[1; 7]));
@@ -296,6 +305,7 @@ pub(super) mod testing {
             fold(Addr::V6(Be128::from_bytes(bytes.try_into().unwrap())))
         };
         assert_eq!(addr([1, 2, 4, 8]), 15);
+        assert_eq!(addr([0x11, 0x33, 0x55, 0xff]), 0x88);
         assert_eq!(addr([0x2001_0db8, 0, 0, 1]), 0x2001_0db9);
         assert_eq!(
             fold(Addr::V4(Be32::from_bytes([192, 0, 2, 1]))),

@@ -196,4 +196,11 @@ mod tests {
         });
         assert_eq!(taken.into_inner(), 20_000);
     }
+
+    #[test]
+    fn a_word_of_the_second_layer_is_for_64_of_the_first() {
+        let words = DirtyBits::<Vec<AtomicU64>>::words_for;
+        assert_eq!((words(0), words(1), words(64), words(65)), (0, 2, 2, 3));
+        assert_eq!((words(64 * 64), words(64 * 64 + 1)), (64 + 1, 65 + 2));
+    }
 }

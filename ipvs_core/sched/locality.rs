@@ -146,4 +146,19 @@ mod tests {
         assert_eq!(sweeps.due(SOFT_LIMIT + 300), Sweep::Stale(400));
         assert_eq!(sweeps.due(MAX_ENTRIES), Sweep::Stale(SOFT_LIMIT / 2));
     }
+
+    #[test]
+    fn sizes_and_times_are_those_of_the_c_module() {
+        assert_eq!((ENTRIES, MAX_ENTRIES), (16_384, 24_576));
+        assert_eq!((SWEEP_SECS, STALE_SECS, EXPIRATION_SECS), (60, 360, 86_400));
+    }
+
+    #[test]
+    fn the_entry_of_an_address_is_where_nobody_without_the_key_knows() {
+        let addr = |n| Addr::V4(crate::net::Be32::new(n));
+        let [one, other] = [[1, 2], [3, 4]].map(HashKey::new);
+        assert_eq!(hash(addr(1), &one), hash_addr(&one, addr(1)));
+        assert_ne!(hash(addr(1), &one), hash(addr(2), &one));
+        assert_ne!(hash(addr(1), &one), hash(addr(1), &other));
+    }
 }

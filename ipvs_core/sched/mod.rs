@@ -387,4 +387,59 @@ mod tests {
         };
         assert_eq!(server.overhead(), u64::from(u32::MAX) * 258);
     }
+
+    #[test]
+    fn a_reference_is_the_server_that_it_refers_to() {
+        fn seen(server: impl Server) -> (i32, u32, u32, bool, bool) {
+            (
+                server.weight(),
+                server.active(),
+                server.inactive(),
+                server.overloaded(),
+                server.in_service(),
+            )
+        }
+        for (overloaded, removed) in [(false, true), (true, false)] {
+            let server = Fake {
+                weight: 7,
+                active: 8,
+                inactive: 9,
+                overloaded,
+                removed,
+                ..Fake::default()
+            };
+            assert_eq!(seen(&server), (7, 8, 9, overloaded, !removed));
+        }
+    }
+
+    #[test]
+    fn a_server_that_does_not_say_otherwise_is_in_service() {
+        struct Plain;
+
+        impl Server for Plain {
+            fn weight(&self) -> i32 {
+                1
+            }
+
+            fn active(&self) -> u32 {
+                0
+            }
+
+            fn inactive(&self) -> u32 {
+                0
+            }
+
+            fn overloaded(&self) -> bool {
+                false
+            }
+        }
+        assert!(Plain.in_service() && Plain.available());
+    }
+
+    #[test]
+    fn there_are_slots_even_if_all_are_empty() {
+        let none: &[Option<Fake>] = &[];
+        assert!(Servers::is_empty(none));
+        assert!(!Servers::is_empty(&[None::<Fake>][..]));
+    }
 }

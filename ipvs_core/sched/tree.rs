@@ -210,6 +210,7 @@ mod tests {
         ] {
             assert_eq!(below(end, bar), wanted, "{end} {bar}");
         }
+        assert_eq!(tree.highest_below(0, |_| true), None);
     }
 
     #[test]
@@ -228,5 +229,37 @@ mod tests {
         assert_eq!(tree.root(), WeightSum(0));
         assert_eq!(tree.walk(|_| true), None);
         assert_eq!(tree.highest_below(1, |_| true), None);
+    }
+
+    thread_local! {
+        static JOINS: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
+    }
+
+    /// A node that counts what trees cost.
+    #[derive(Clone, Copy, PartialEq)]
+    struct Counted(u32);
+
+    impl Node for Counted {
+        const EMPTY: Self = Self(0);
+
+        fn join(lower: Self, higher: Self) -> Self {
+            JOINS.set(JOINS.get() + 1);
+            Self(lower.0.max(higher.0))
+        }
+    }
+
+    #[test]
+    fn a_change_goes_up_no_further_than_it_changes_something() {
+        let mut tree = Tree::new(vec![Counted::EMPTY; 16]);
+        let mut joins = |slot, weight| {
+            JOINS.set(0);
+            tree.set(slot, Counted(weight));
+            JOINS.get()
+        };
+        assert_eq!(joins(5, 7), 3);
+        assert_eq!(joins(5, 7), 0);
+        // Its neighbour is heavier.
+        assert_eq!(joins(4, 3), 1);
+        assert_eq!(joins(6, 5), 2);
     }
 }

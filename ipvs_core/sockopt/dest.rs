@@ -127,6 +127,9 @@ mod tests {
         );
         assert_eq!((spec.weight, spec.upper, spec.lower), (-1, 100, 50));
         assert_eq!((spec.tun_type, spec.tun_flags), (TUNNEL_IPIP, 0));
+        put(&mut bytes, 52, (!0x1_2000u32).to_ne_bytes());
+        let Dest { spec, conntrack } = Dest::parse(&bytes);
+        assert_eq!((spec.one_packet, conntrack), (false, false));
     }
 
     #[test]

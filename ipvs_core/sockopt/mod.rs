@@ -212,6 +212,47 @@ mod tests {
     use super::*;
 
     #[test]
+    fn options_have_the_numbers_of_the_c_module() {
+        assert_eq!(set::ALL, 1152..1168);
+        let set = [
+            (set::ADD, 1154),
+            (set::EDIT, 1155),
+            (set::DEL, 1156),
+            (set::FLUSH, 1157),
+            (set::ADDDEST, 1159),
+            (set::DELDEST, 1160),
+            (set::EDITDEST, 1161),
+            (set::TIMEOUT, 1162),
+            (set::STARTDAEMON, 1163),
+            (set::STOPDAEMON, 1164),
+            (set::ZERO, 1167),
+        ];
+        assert_eq!(get::ALL, 1152..1160);
+        let get = [
+            (get::VERSION, 1152),
+            (get::INFO, 1153),
+            (get::SERVICES, 1154),
+            (get::SERVICE, 1155),
+            (get::DESTS, 1156),
+            (get::TIMEOUT, 1158),
+            (get::DAEMON, 1159),
+        ];
+        for (option, number) in set.into_iter().chain(get) {
+            assert_eq!(option, number);
+        }
+    }
+
+    #[test]
+    fn the_head_says_how_many_entries_there_is_room_for() {
+        let mut services = [0xff; SERVICES_LEN];
+        put(&mut services, 0, 0x1234_5678u32.to_ne_bytes());
+        assert_eq!(services_wanted(&services), 0x1234_5678);
+        let mut dests = [0xff; DESTS_LEN];
+        put(&mut dests, 16, 0x1234_5678u32.to_ne_bytes());
+        assert_eq!(dests_wanted(&dests), 0x1234_5678);
+    }
+
+    #[test]
     fn there_has_to_be_room_for_each_entry() {
         assert_eq!(answer_len(SERVICES_LEN, 0, SERVICE_ENTRY_LEN), 8);
         assert_eq!(answer_len(SERVICES_LEN, 2, SERVICE_ENTRY_LEN), 8 + 2 * 104);

@@ -176,6 +176,12 @@ mod tests {
         put(&mut bytes, 31, [0]);
         assert_eq!(Service::parse(&bytes).spec().unwrap().sched_name.len(), 15);
         assert!(Service::parse(&[0; SERVICE_LEN]).is_unnamed());
+        // Address, port or firewall mark alone name one.
+        for place in [4, 8, 12] {
+            let mut named = [0; SERVICE_LEN];
+            put(&mut named, place, [1]);
+            assert!(!Service::parse(&named).is_unnamed(), "{place}");
+        }
         assert!(!Service::parse(&[0; SERVICE_LEN]).has_protocol());
         put(&mut bytes, 0, 132u16.to_ne_bytes());
         assert!(Service::parse(&bytes).has_protocol());

@@ -67,7 +67,7 @@ impl Message<'_> {
         result
     }
 
-    /// The bytes that are in the buffer.
+    /// Returns the number of bytes in the buffer.
     fn len(&self) -> usize {
         // SAFETY: `skb` is valid by the type invariant.
         (unsafe { (*self.skb).len }) as usize
@@ -148,14 +148,14 @@ impl<'a, P: Zeroable + Copy> Dump<'a, P> {
         }
     }
 
-    /// The words that are for the family.
+    /// Returns the words that are for the family.
     fn words(&self) -> *mut P {
         const { assert!(size_of::<P>() <= size_of::<bindings::netlink_callback__bindgen_ty_1>()) };
         // SAFETY: By the type invariant.
         (unsafe { &raw mut (*self.cb).__bindgen_anon_1 }).cast()
     }
 
-    /// Where the part before this one ended; all zero at first.
+    /// Returns the position at which the part before this one ended; all zero at first.
     pub fn position(&self) -> P {
         // SAFETY: By the type invariant.
         unsafe { self.words().read_unaligned() }

@@ -28,7 +28,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Where in the message its attributes begin, behind both headers.
+    /// The offset of the attributes in the message, behind both headers, in bytes.
     pub const ATTRS_OFFSET: usize =
         size_of::<bindings::nlmsghdr>() + size_of::<bindings::genlmsghdr>();
 
@@ -51,20 +51,20 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The command.
+    /// Returns the command.
     pub fn cmd(&self) -> u8 {
         // SAFETY: By the type invariant.
         unsafe { (*(*self.info).genlhdr).cmd }
     }
 
-    /// The network namespace that the request is about.
+    /// Returns the network namespace that the request is about.
     pub fn net(&self) -> &'a Net {
         // SAFETY: By the type invariant; the client's socket keeps its namespace for `'a`.
         unsafe { Net::from_raw(bindings::linux_genl_info_net(self.info)) }
     }
 
-    /// The attributes, from [`Self::ATTRS_OFFSET`] on. Those of a request have passed the family's
-    /// policy, those of a dump have not.
+    /// Returns the attributes, which begin at [`Self::ATTRS_OFFSET`]. Those of a request have
+    /// passed the family's policy, those of a dump have not.
     pub fn attrs(&self) -> &'a [u8] {
         self.bytes.get(Self::ATTRS_OFFSET..).unwrap_or_default()
     }
@@ -103,7 +103,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The attribute that begins at `offset`, if that is inside of the message.
+    /// Returns the attribute that begins at `offset`, if that is inside of the message.
     fn attr(&self, offset: usize) -> Option<*const bindings::nlattr> {
         let header = self.bytes.get(offset..)?.get(..NLA_HDRLEN)?;
         Some(header.as_ptr().cast())
@@ -133,13 +133,13 @@ impl<'a> Request<'a> {
         to_result(unsafe { bindings::linux_genlmsg_reply(skb, self.info) })
     }
 
-    /// The client's port and the request's sequence number, for the header of an answer.
+    /// Returns the client's port and the request's sequence number, for the header of an answer.
     pub(super) fn sender(&self) -> (u32, u32) {
         // SAFETY: By the type invariant.
         unsafe { ((*self.info).snd_portid, (*self.info).snd_seq) }
     }
 
-    /// The family that was asked.
+    /// Returns the family that was asked.
     pub(super) fn family(&self) -> *const bindings::genl_family {
         // SAFETY: By the type invariant.
         unsafe { (*self.info).family }

@@ -29,7 +29,7 @@ pub(crate) struct Slot<T: 'static> {
 }
 
 impl<T: 'static> Slot<T> {
-    /// An empty slot.
+    /// Creates an empty slot.
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
         // INVARIANT: Null.
@@ -39,7 +39,7 @@ impl<T: 'static> Slot<T> {
         }
     }
 
-    /// Lets readers see `value`. The slot is empty.
+    /// Publishes `value` to readers. The slot must be empty.
     pub(crate) fn publish(&self, value: Pin<KBox<T>>) {
         // SAFETY: It stays where it is: `take` pins it again.
         let value = KBox::into_raw(unsafe { Pin::into_inner_unchecked(value) });
@@ -49,7 +49,7 @@ impl<T: 'static> Slot<T> {
         self.visible.store(value, Release);
     }
 
-    /// The value, unless it was not published yet or was withdrawn.
+    /// Returns the value, unless it was not published yet or was withdrawn.
     #[inline]
     pub(crate) fn get<'rcu>(&self, _rcu: ReadLocked<'rcu>) -> Option<Pin<&'rcu T>> {
         // SAFETY: By the type invariant null or pinned; a value is withdrawn a grace period before
@@ -62,7 +62,7 @@ impl<T: 'static> Slot<T> {
         }
     }
 
-    /// The value as its owner sees it, until the next [`Self::take`].
+    /// Returns the value to its owner, until the next [`Self::take`].
     pub(crate) fn owned(&self) -> Option<Pin<&T>> {
         // SAFETY: By the type invariant.
         unsafe {
@@ -73,7 +73,7 @@ impl<T: 'static> Slot<T> {
         }
     }
 
-    /// Lets no reader find the value any more. Those who have found it may still use it.
+    /// Withdraws the value from readers. Those that have found it may still use it.
     pub(crate) fn withdraw(&self) {
         self.visible.store(ptr::null_mut(), Relaxed);
     }
@@ -96,19 +96,19 @@ impl<T: 'static> Slot<T> {
     }
 }
 
-/// How many references to a namespace there are that must be gone before it is. All bytes zero is
-/// none.
+/// Counts the references to a namespace that must be gone before the namespace is. All bytes zero
+/// is a count of none.
 pub(crate) struct Users(Atomic<usize>);
 
 impl Users {
-    /// None.
+    /// Creates a count of none.
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
         Self(Atomic::new(0))
     }
 
-    /// Where the count stays once there were so many: references were forgotten, and the namespace
-    /// is kept for ever.
+    /// The value at which the count saturates: references were leaked, and the namespace is kept
+    /// for ever.
     const MANY: usize = usize::MAX / 2;
 
     /// Counts one more, while there is one or the namespace can't go yet.
@@ -124,7 +124,7 @@ impl Users {
         self.0.fetch_sub(1, Release);
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub(crate) fn none(&self) -> bool {
         self.0.load(Acquire) == 0
     }

@@ -52,19 +52,19 @@ pub struct RouteCache<R: Route> {
 pub struct CachedRoute<'rcu, R: Route> {
     /// The route.
     pub rt: &'rcu R,
-    /// The source address for packets that this host itself sends along it.
+    /// The source address of packets that this host sends along the route.
     pub source: R::Addr,
 }
 
 impl<R: Route> RouteCache<R> {
-    /// Empty.
+    /// Creates an empty cache.
     pub const fn new() -> Self {
         Self {
             entry: Atomic::new(ptr::null_mut()),
         }
     }
 
-    /// The route, if there is one that routing in `net` would still come to.
+    /// Returns the route, if there is one and routing in `net` would still give it.
     #[inline]
     pub fn get<'rcu>(&self, net: &Net, _rcu: ReadLocked<'rcu>) -> Option<CachedRoute<'rcu, R>> {
         // SAFETY: By the type invariant; the section spans `'rcu`.

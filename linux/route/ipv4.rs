@@ -48,7 +48,7 @@ impl Deref for Rtable {
 }
 
 impl Rtable {
-    /// Whether it was looked up for a packet that came in.
+    /// Returns whether it was looked up for an incoming packet.
     #[inline]
     pub fn is_input(&self) -> bool {
         // SAFETY: `&self` keeps the route valid.
@@ -82,7 +82,7 @@ impl Route for Rtable {
         0
     }
 
-    /// What `ipv4_dst_check()` says, without the indirect call to it.
+    /// Does what `ipv4_dst_check()` does, without the indirect call.
     #[inline]
     fn is_current(&self, net: &Net, _cookie: u32) -> bool {
         let rt = self.0.get();
@@ -98,14 +98,14 @@ impl Route for Rtable {
     }
 }
 
-/// How a route for packets that leave this host is looked up.
+/// The parameters of a look-up of a route for packets that leave this host.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lookup {
-    /// Whether the destination is also to be the neighbour that packets are handed to, even if
-    /// their own destination is another (C: `FLOWI_FLAG_KNOWN_NH`).
+    /// Set if the destination is also the next hop, even for packets to another address (C:
+    /// `FLOWI_FLAG_KNOWN_NH`).
     pub known_next_hop: bool,
-    /// Whether to look up again with the source address that the first look-up came to, as a
-    /// connected socket would.
+    /// Set to look up a second time with the source address that the first look-up has chosen, as a
+    /// connected socket does.
     pub bind_source: bool,
 }
 
@@ -139,7 +139,7 @@ fn output_flow(net: &Net, flow: &mut bindings::flowi4) -> Result<Owned<Rtable>> 
     NonNull::new(rt.cast()).map(Owned).ok_or(ENETUNREACH)
 }
 
-/// What an address is to this host.
+/// The type of an address, as routing sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddrType {
     /// One of its own.
@@ -150,7 +150,8 @@ pub enum AddrType {
     Other,
 }
 
-/// What `addr` is to this host, in the namespace `net`. Any context.
+/// Returns the type of `addr` in the namespace `net`. Any context. C counterpart:
+/// `inet_addr_type()`.
 pub fn addr_type(net: &Net, addr: Ipv4Addr) -> AddrType {
     // SAFETY: The namespace is valid.
     match unsafe { bindings::inet_addr_type(net.as_ptr(), addr.to_bits().to_be()) } {

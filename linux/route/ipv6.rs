@@ -49,8 +49,9 @@ impl Deref for Rt6Info {
 }
 
 impl Rt6Info {
-    /// The device whose IPv6 data the route refers to (C: `rt6i_idev`), or null. That of the route
-    /// to an address of this host is the one that has the address, not the one it goes out by.
+    /// Returns the device whose IPv6 data the route refers to (C: `rt6i_idev`), or null. For the
+    /// route to an address of this host that is the device that has the address, not the one that
+    /// packets leave by.
     fn address_device_ptr(&self, _rcu: ReadLocked<'_>) -> *mut bindings::net_device {
         let field = |of: *mut c_void, offset| of.wrapping_byte_add(offset).cast::<*mut c_void>();
         // SAFETY: `&self` keeps the route valid, and it is one of IPv6, or begins with one. Its
@@ -101,12 +102,12 @@ impl Route for Rt6Info {
     }
 }
 
-/// How an IPv6 route for packets that leave this host is looked up.
+/// The parameters of a look-up of an IPv6 route for packets that leave this host.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lookup6 {
     /// See [`super::Lookup::known_next_hop`].
     pub known_next_hop: bool,
-    /// Whether a source address is asked for; without one it is no route, then.
+    /// Set if a source address is asked for. A route without one counts as none, then.
     pub source: bool,
 }
 
@@ -123,7 +124,7 @@ fn from_c(addr: &bindings::in6_addr) -> Ipv6Addr {
     Ipv6Addr::from(unsafe { addr.in6_u.u6_addr8 })
 }
 
-/// The route for a flow. That nothing leads there, it says itself.
+/// Looks up the route for a flow. A route that leads nowhere says so itself.
 fn output_flow(net: &Net, flow: &mut bindings::flowi6) -> Result<Owned<Rt6Info>> {
     // SAFETY: Both are valid for the call, and no socket is allowed.
     let dst = unsafe { bindings::ip6_route_output_flags(net.as_ptr(), ptr::null(), flow, 0) };
@@ -165,7 +166,7 @@ pub fn output6(net: &Net, destination: Ipv6Addr, lookup: Lookup6) -> Result<Foun
     })
 }
 
-/// What an IPv6 address is, and what it is to this host.
+/// The type of an IPv6 address, as routing sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addr6Type {
     /// One of this host's own, whatever its scope.
@@ -176,18 +177,18 @@ pub enum Addr6Type {
     Other,
 }
 
-/// The `IPV6_ADDR_*` flags of an address.
+/// Returns the `IPV6_ADDR_*` flags of an address.
 fn kind_of(addr: Ipv6Addr) -> u32 {
     // SAFETY: The address is valid for the call.
     unsafe { bindings::__ipv6_addr_type(&to_c(addr)) as u32 }
 }
 
-/// Whether an address is that of one host, whatever its scope. Any context.
+/// Returns whether `addr` is a unicast address, of any scope. Any context.
 pub fn is_unicast6(addr: Ipv6Addr) -> bool {
     kind_of(addr) & bindings::IPV6_ADDR_UNICAST != 0
 }
 
-/// What `addr` is to this host, in the namespace `net`. Any context.
+/// Returns the type of `addr` in the namespace `net`. Any context.
 pub fn addr_type6(net: &Net, addr: Ipv6Addr) -> Addr6Type {
     let kind = kind_of(addr);
     if kind & bindings::IPV6_ADDR_UNICAST != 0 && kind & bindings::IPV6_ADDR_LINKLOCAL == 0 {

@@ -25,7 +25,7 @@ use kernel::{
     seq_file::SeqFile, //
 };
 
-/// Whether a file goes on after a record.
+/// The continuation of a file after a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// There may be more. What was written, if anything, is one record.
@@ -36,7 +36,7 @@ pub enum Step {
 
 /// The content of a file that is written record by record.
 pub trait Records: 'static {
-    /// Where in the file a reader is. All zero is the beginning.
+    /// The position of a reader in the file. All zero is the beginning.
     type Position: Zeroable + Copy;
 
     /// Writes the record at `position`, and moves `position` behind it.
@@ -51,7 +51,7 @@ pub trait Records: 'static {
     ) -> Step;
 }
 
-/// What an open file holds. The core allocates it zeroed, and fills in the namespace.
+/// The state of an open file. The core allocates it zeroed, and fills in the namespace.
 #[repr(C)]
 struct State<P> {
     /// First, where the core expects it.
@@ -60,19 +60,19 @@ struct State<P> {
     position: P,
     /// Of the record after that one, once it is written.
     next: P,
-    /// Whether a record is written that has not been passed yet.
+    /// Set if a record was written that has not been passed yet.
     shown: bool,
-    /// Whether `next` is the end.
+    /// Set if `next` is the end.
     ended: bool,
 }
 
-/// How much room the core has to allocate for an open file.
+/// Returns the number of bytes that the core has to allocate for an open file.
 pub(super) const fn state_size<T: Records>() -> u32 {
     const { assert!(size_of::<State<T::Position>>() <= 4096) };
     size_of::<State<T::Position>>() as u32
 }
 
-/// The operations of a file of `T`.
+/// Returns the operations of a file of `T`.
 pub(super) const fn operations<T: Records>() -> *const bindings::seq_operations {
     const {
         &bindings::seq_operations {
@@ -84,7 +84,7 @@ pub(super) const fn operations<T: Records>() -> *const bindings::seq_operations 
     }
 }
 
-/// The only record token: the record itself is told by the state.
+/// Returns the only record token. The state says which record it is.
 const fn token() -> *mut c_void {
     core::ptr::dangling_mut()
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::bindings;
 use kernel::prelude::*;
 
-/// What is known of the transport checksum (C: `ip_summed`).
+/// The state of a transport checksum (C: `ip_summed`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Summed {
     /// Nothing (`CHECKSUM_NONE`).
@@ -24,7 +24,7 @@ pub enum Summed {
 }
 
 impl Skb {
-    /// What is known of the transport checksum.
+    /// Returns the state of the transport checksum.
     #[inline]
     pub fn summed(&self) -> Summed {
         // SAFETY: By the type invariants.
@@ -65,8 +65,8 @@ impl Skb {
         }
     }
 
-    /// The one's complement sum, not folded, of the packet from `offset` on, as the integers that
-    /// its bytes form in memory. 0 if the packet ends before.
+    /// Returns the one's complement sum, not folded, of the packet from `offset` on, as the
+    /// integers that its bytes form in memory. 0 if the packet ends before.
     pub fn sum(&self, offset: usize) -> u32 {
         let Some(len) = self.len().checked_sub(offset) else {
             return 0;

@@ -20,7 +20,7 @@ impl From<NoMemory> for Error {
 }
 
 impl Skb {
-    /// Bytes that are linear, from the network header on.
+    /// Returns the number of linear bytes, from the network header on.
     #[inline]
     pub(super) fn linear_len(&self) -> usize {
         // SAFETY: By the type invariants.
@@ -28,7 +28,7 @@ impl Skb {
         len.wrapping_sub(data_len) as usize
     }
 
-    /// The linear bytes of the packet, from the network header on.
+    /// Returns the linear bytes of the packet, from the network header on.
     ///
     /// There may be more in fragments, and, of a packet that a host sent with a raw socket, there
     /// may be fewer than a header.
@@ -39,8 +39,8 @@ impl Skb {
         unsafe { core::slice::from_raw_parts((*self.as_ptr()).data, self.linear_len()) }
     }
 
-    /// `N` bytes at `offset` from the network header on, wherever they are; `None` if the packet
-    /// ends before.
+    /// Copies `N` bytes at `offset` from the network header on, linear or not. Returns `None` if
+    /// the packet ends before.
     #[inline]
     pub fn header<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         let end = offset.checked_add(N)?;
@@ -101,7 +101,7 @@ impl Skb {
         }
     }
 
-    /// Bytes before the network header that may be written.
+    /// Returns the number of writable bytes in front of the network header.
     #[inline]
     pub fn headroom(&self) -> usize {
         // SAFETY: By the type invariants both point into the same buffer.

@@ -42,7 +42,7 @@ pub enum OuterHeader {
     Ipv6([u8; IPV6_HEADER_LEN]),
 }
 
-/// What there is between the outer IP header and the packet.
+/// The headers between the outer IP header and the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encapsulation {
     /// Nothing: IP in IP.
@@ -51,15 +51,15 @@ pub enum Encapsulation {
     Gue {
         /// Destination port, in network byte order.
         port: u16,
-        /// Whether the datagram has a checksum.
+        /// Set if the datagram has a checksum.
         checksum: bool,
-        /// Whether a checksum that a device would have had to complete is left to the receiver
-        /// (remote checksum offload); the datagram has one in any case, then.
+        /// Set if a checksum that a device would have to complete is left to the receiver (remote
+        /// checksum offload). The datagram has a checksum in any case, then.
         remote_checksum: bool,
     },
     /// Generic Routing Encapsulation, version 0.
     Gre {
-        /// Whether it has a checksum.
+        /// Set if it has a checksum.
         checksum: bool,
     },
 }
@@ -80,7 +80,8 @@ const GRE_LEN: usize = 4;
 const GRE_FLAG_CHECKSUM: u16 = 0x8000;
 
 impl Encapsulation {
-    /// Bytes that it takes. `partial` says whether a device has to complete the packet's checksum.
+    /// Returns its length in bytes. `partial` says whether a device has to complete the packet's
+    /// checksum.
     #[inline]
     pub const fn len(self, partial: bool) -> usize {
         match self {
@@ -94,13 +95,13 @@ impl Encapsulation {
         }
     }
 
-    /// Whether it is none.
+    /// Returns whether there are none.
     #[inline]
     pub const fn is_empty(self) -> bool {
         matches!(self, Self::Ip)
     }
 
-    /// What has to be done for each packet that is cut from one.
+    /// Returns what has to be done to each segment of a packet (C: `SKB_GSO_*`).
     fn gso_type(self, partial: bool) -> c_int {
         match self {
             Self::Ip => 0,
@@ -221,8 +222,8 @@ impl Skb {
         unsafe { (&raw mut (*self.headers()).__bindgen_anon_1.__bindgen_anon_1).cast() }
     }
 
-    /// From where on a device has to sum up the packet, and where it has to put that, counted from
-    /// the network header on. For a packet with such a checksum.
+    /// Returns the offset from which a device has to sum up the packet and the offset at which it
+    /// has to store the sum, from the network header on, if it has to.
     fn partial_checksum(&self) -> Option<[u16; 2]> {
         // SAFETY: By the type invariants; while a device has to complete the checksum, the union
         // holds this.

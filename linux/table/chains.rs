@@ -61,7 +61,8 @@ impl Link {
     const ADDRESS: usize = !7;
     const GENERATION_BITS: u32 = 8;
 
-    /// The mark at the end of `bucket`. Generations tell a table from the one that replaces it.
+    /// Returns the mark at the end of `bucket`. Generations distinguish a table from the one that
+    /// replaces it.
     const fn end(bucket: usize, generation: u8) -> Self {
         Self((bucket << (Self::GENERATION_BITS + 1)) | ((generation as usize) << 1) | Self::END)
     }
@@ -86,17 +87,17 @@ impl Link {
     }
 }
 
-/// How far a table grows or shrinks at once, as a power of two. While it does, [`Chains::scan`] looks
-/// at all buckets, under a lock, that one bucket is moved to or from.
+/// The most that a table grows or shrinks at once, as a power of two. Meanwhile [`Chains::scan`]
+/// visits all buckets that one bucket is moved to or from, under a lock.
 const STEP_BITS: u32 = 6;
 
 /// One generation of buckets.
 struct Buckets {
-    /// What this is being replaced by, or null.
+    /// The generation that this one is being replaced by, or null.
     next: Atomic<*mut Buckets>,
     mask: usize,
     generation: u8,
-    /// What it was sized by.
+    /// The load factor that it was sized by.
     load_factor: Atomic<i32>,
     /// `mask + 1` of them.
     heads: KVVec<Atomic<usize>>,
@@ -124,7 +125,7 @@ impl Buckets {
         )?)
     }
 
-    /// The size, as a power of two.
+    /// Returns the size, as a power of two.
     #[inline]
     fn bits(&self) -> u32 {
         self.mask.wrapping_add(1).trailing_zeros()
@@ -147,8 +148,8 @@ impl Buckets {
     }
 }
 
-/// How many locks a table spreads its chains over at most. A model can be explored only if they are
-/// few.
+/// The number of locks that a table spreads its chains over at most, as a power of two. Few in
+/// models, which could not be explored otherwise.
 const LOCK_BITS: u32 = if cfg!(loom) { 1 } else { 6 };
 const LOCKS: usize = 1 << LOCK_BITS;
 
@@ -171,7 +172,7 @@ pub(crate) struct Chains<N: Node> {
     lock_mask: usize,
     #[pin]
     locks: [SpinLockBh<()>; LOCKS],
-    /// EntryRef for a resize.
+    /// Held during a resize.
     #[pin]
     resizing: Mutex<()>,
     _nodes: PhantomData<*mut N>,
@@ -210,13 +211,13 @@ impl<N: Node> Chains<N> {
         &self.seed
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     #[inline]
     pub(crate) fn count(&self) -> usize {
         self.count.load(Relaxed)
     }
 
-    /// How many buckets there are.
+    /// Returns the number of buckets.
     pub(crate) fn size(&self) -> usize {
         rcu::read(|rcu| self.current(rcu).mask.wrapping_add(1))
     }
@@ -233,15 +234,16 @@ impl<N: Node> Chains<N> {
         unsafe { buckets.next.load(Acquire).as_ref() }
     }
 
-    /// The node that `link`, which is no end, leads to.
+    /// Returns the node that `link`, which is not an end, leads to.
     #[inline]
     fn node<'rcu>(&self, link: Link, _rcu: ReadLocked<'rcu>) -> &'rcu N {
         // SAFETY: A link in a chain is the address of a node, which is valid by the type invariant.
         unsafe { &*(link.address() as *const N) }
     }
 
-    /// The first answer of `visit` for the entries that may have this hash, newest first. It may
-    /// see an entry twice, and others that only share the bucket.
+    /// Calls `visit` with the entries that may have this hash, newest first, until it returns an
+    /// answer; returns that. `visit` may get an entry twice, and entries that only share the
+    /// bucket.
     #[inline]
     pub(crate) fn find<'rcu, R>(
         &self,
@@ -278,7 +280,8 @@ impl<N: Node> Chains<N> {
         self.locks[hash as usize & self.lock_mask & (LOCKS - 1)].lock()
     }
 
-    /// Adds `node` to the chain of `slot`, unless `same` says that an entry there is its equal.
+    /// Adds `node` to the chain of `slot`. Returns an entry that `same` accepts as its equal, if
+    /// there is one, and adds nothing then.
     ///
     /// # Safety
     ///
@@ -311,8 +314,9 @@ impl<N: Node> Chains<N> {
         Ok(())
     }
 
-    /// Takes `node` out of the chain of `slot`; whether it was there. Of several that try, one wins.
-    /// If its hash is not the one that it was linked with, it is not found, and stays where it is.
+    /// Takes `node` out of the chain of `slot`; returns whether it was there. If several contexts
+    /// try, one succeeds. A node whose hash has changed since it was linked is not found, and
+    /// stays.
     pub(crate) fn unlink(&self, rcu: ReadLocked<'_>, node: &N, slot: usize) -> bool {
         let Some(hash) = node.value().hash(slot, &self.seed) else {
             return false;
@@ -341,7 +345,9 @@ impl<N: Node> Chains<N> {
         false
     }
 
-    /// Takes all entries out of their first chain, as [`Self::unlink`] does, and gives each to
+    /// Takes all entries out of their first chain, as [`Self::unlink`] does, and calls `removed`
+    /// with each; it may sleep, but must not resize. Entries that are linked meanwhile may stay.
+    /// Sleeps.
     /// `removed`, which may sleep, but not resize. Entries that are linked meanwhile may stay. Sleeps.
     pub(crate) fn clear(&self, mut removed: impl FnMut(NonNull<N>)) {
         let _resizing = self.resizing.lock();
@@ -381,9 +387,10 @@ impl<N: Node> Chains<N> {
         }
     }
 
-    /// Visits the entries of one bucket, with its chains locked if there are any, and says where to
-    /// go on: 0 after the last. Entries that are there from the first call to the last are visited at
-    /// least once, whatever is resized in between; start with 0.
+    /// Visits the entries of one bucket, with its chains locked if there are any, and returns the
+    /// cursor of the next one, 0 after the last. A walk starts with 0. Entries that are there from
+    /// the first call to the last are visited at least once, even if the table is resized in
+    /// between.
     ///
     /// The cursor counts in the high bits first, so that the buckets visited so far stay visited
     /// when a table doubles or halves.
@@ -417,7 +424,7 @@ impl<N: Node> Chains<N> {
         Self::next_place(small, cursor)
     }
 
-    /// Whether nothing is at a place, which needs no lock to be seen.
+    /// Returns whether no entry is at a place. Needs no lock.
     fn is_empty_place(buckets: &Buckets, cursor: usize) -> bool {
         let head = buckets.head(cursor).load(Acquire);
         // In this order: who sees a bucket that was moved away sees where to.
@@ -429,8 +436,8 @@ impl<N: Node> Chains<N> {
         place.reverse_bits().wrapping_add(1).reverse_bits()
     }
 
-    /// How many buckets have chains of each length; the last number stands for longer ones too. May
-    /// sleep. What is resized meanwhile is counted as it is by then.
+    /// Counts the buckets by the lengths of their chains; the last number includes longer ones. If
+    /// the table is resized meanwhile, some buckets are counted before and some after. May sleep.
     pub(crate) fn chain_lengths<const L: usize>(&self) -> [usize; L] {
         let mut counts = [0; L];
         let mut bucket = 0;
@@ -455,7 +462,7 @@ impl<N: Node> Chains<N> {
         }
     }
 
-    /// The length of a chain, up to `most`. Under the lock of the bucket.
+    /// Returns the length of a chain, up to `most`. Under the lock of the bucket.
     fn chain_length(
         &self,
         rcu: ReadLocked<'_>,
@@ -490,8 +497,8 @@ impl<N: Node> Chains<N> {
         }
     }
 
-    /// Whether the table should be resized: a look at a counter. While it is resized, whether the new
-    /// generation should be.
+    /// Returns whether the table should be resized, or, during a resize, the new generation. Reads
+    /// a counter only.
     #[inline]
     pub(crate) fn unbalanced(&self, rcu: ReadLocked<'_>) -> bool {
         let current = self.current(rcu);
@@ -500,12 +507,12 @@ impl<N: Node> Chains<N> {
             .is_some()
     }
 
-    /// What [`Sizing::wanted`] gets from now on.
+    /// Sets the load factor that [`Sizing::wanted`] gets from now on.
     pub(crate) fn set_load_factor(&self, load_factor: i32) {
         self.load_factor.store(load_factor, Relaxed);
     }
 
-    /// The size that the load asks for, if it isn't that of `buckets`.
+    /// Returns the size that the load asks for, if it is not that of `buckets`.
     #[inline]
     fn wanted_bits(&self, buckets: &Buckets, load_factor: i32) -> Option<u32> {
         let bits = buckets.bits();
@@ -562,8 +569,8 @@ impl<N: Node> Chains<N> {
         Ok(())
     }
 
-    /// The hash of a node in a bucket. If what it says now is not that of the bucket, the lock that is
-    /// held is not that of the hash either, and the bucket's number does: it has the same lock.
+    /// Returns the hash of a node in a bucket. If the node says a hash of another bucket by now,
+    /// returns the number of this one, which is under the lock that is held.
     fn hash_in(&self, node: &N, slot: usize, buckets: &Buckets, bucket: usize) -> u32 {
         match node.value().hash(slot, &self.seed) {
             Some(hash) if buckets.bucket(hash) == bucket => hash,

@@ -57,6 +57,10 @@ fn member(dest: &Dest, change: Option<Change<'_>>) -> Member {
     }
 }
 
+impl linux::rcu::Object for LookupTable {
+    type Links = ();
+}
+
 impl LookupTable {
     /// Computes the table for the servers as they will be after the change. `None` if there are too
     /// many of them. Sleeps.

@@ -9,11 +9,11 @@ use ipvs_core::sched::{
 };
 use linux::{
     rcu::Borrowed,
-    rcu_slots::View, //
+    rcu_slots::Slots, //
 };
 
 /// The servers of a service.
-pub(super) struct DestsView<'a, 'rcu>(pub(super) &'a View<'a, 'rcu, Dest>);
+pub(super) struct DestsView<'a, 'rcu>(pub(super) &'a Slots<'a, 'rcu, Dest>);
 
 /// A server.
 #[derive(Clone, Copy)]

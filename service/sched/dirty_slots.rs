@@ -51,6 +51,10 @@ pub(crate) struct DirtySlots {
     load_input: LoadInput,
 }
 
+impl linux::rcu::Object for DirtySlots {
+    type Links = ();
+}
+
 impl DirtySlots {
     /// Creates an empty set. Sleeps.
     pub(super) fn new(slots: usize, load_input: LoadInput) -> Result<Shared<Self>> {

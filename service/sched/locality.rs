@@ -66,6 +66,10 @@ struct DestSet {
     since: usize,
 }
 
+impl linux::rcu::Object for DestSet {
+    type Links = ();
+}
+
 impl DestSet {
     /// Creates a set. Any context.
     fn new(dests: impl Iterator<Item = Shared<Dest>>, len: usize) -> Option<Shared<Self>> {
@@ -124,6 +128,10 @@ impl Entry {
         let used = self.used.load(Relaxed);
         jiffies::now().wrapping_sub(used)
     }
+}
+
+impl linux::rcu::Object for Entry {
+    type Links = linux::table::Links;
 }
 
 impl Hashed for Entry {

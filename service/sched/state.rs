@@ -81,6 +81,10 @@ pub(super) struct SchedState {
     pub(super) lblc_table: Option<Pin<KBox<LblcTable>>>,
 }
 
+impl linux::rcu::Object for SchedState {
+    type Links = ();
+}
+
 impl SchedState {
     /// Creates the state of a scheduler for the present servers. Sleeps.
     ///

@@ -15,7 +15,7 @@ use linux::atomic::{
 };
 
 /// Where [`Token`]s note that they are dropped.
-pub(crate) struct NetnsStats {
+pub(crate) struct Ledger {
     /// How often each was.
     drops: KVVec<Atomic<u32>>,
     /// The numbers of those that were, in this order, as far as there is room.
@@ -25,11 +25,15 @@ pub(crate) struct NetnsStats {
 
 /// Part of an object: the ledger gets to know when it is dropped.
 pub(crate) struct Token {
-    ledger: Arc<NetnsStats>,
+    ledger: Arc<Ledger>,
     number: u32,
 }
 
-impl NetnsStats {
+impl linux::rcu::Object for Token {
+    type Links = ();
+}
+
+impl Ledger {
     /// A ledger for the objects with the numbers 0 to `objects - 1`.
     pub(crate) fn new(objects: usize) -> Result<Arc<Self>> {
         let zeroes = || -> Result<_> {

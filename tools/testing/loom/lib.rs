@@ -25,6 +25,7 @@ pub use kernel_api::*;
 
 #[path = "../../../linux"]
 #[allow(dead_code)]
+#[allow(unused_imports)]
 mod files {
     pub(crate) mod active_list;
     pub(crate) mod expiring;

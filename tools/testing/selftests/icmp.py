@@ -57,7 +57,7 @@ class IcmpLab(Lab):
                                       kind=kind)
 
     def connect(self, ip, make, vport, **more):
-        """Open a connection; the request as the client sent it."""
+        """Open a connection; return the request as the client sent it."""
         request = make(ip.cip, self.port(), ip.vip, vport, **more)
         seen = self.exchange(self.client, request)
         equal(len(seen[self.server]), 1, "packets at the server")
@@ -65,19 +65,19 @@ class IcmpLab(Lab):
 
 
 def about(ip, src, dst, quoted, error=None, **more):
-    """An ICMP error of somebody about a packet: the first of the family's
+    """Return an ICMP error about a packet: the first of the family's
     errors, if no other is given."""
     kind, code, rest = error or ERRORS[ip][0]
     return ip.router_error(src, dst, (kind, code), quoted, rest, **more)
 
 
 def as_server_sent(ip, reply):
-    """A NATed reply before it was translated, as the server remembers it."""
+    """Return a NATed reply as the server sent it."""
     return reply.sealed().but(src=ip.rip, sport=RPORT)
 
 
 def as_server_got(ip, request):
-    """A NATed request after it was translated."""
+    """Return a NATed request as the server received it."""
     return request.sealed().but(dst=ip.rip, dport=RPORT)
 
 
@@ -139,7 +139,7 @@ def others_outward(lab, ip):
 
 
 def from_tunnel(ip, request, error):
-    """What a router in the tunnel's path says about a request in it."""
+    """Return an error of a router in the tunnel's path about a request."""
     outer = ip.encapsulated(request.but(ttl=63))
     if ip is IPV4:
         outer = outer.but(id=0, df=True)

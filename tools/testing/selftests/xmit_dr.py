@@ -40,7 +40,7 @@ class DirectLab(Lab):
 
 
 def passed(request):
-    """What the real server gets."""
+    """Return the request as the real server receives it."""
     return request.but(ttl=request.ttl - 1)
 
 

@@ -16,12 +16,12 @@ WAYS = {91: GUE, 92: GUE_CSUM, 93: GUE_REMCSUM, 94: GRE, 95: GRE_CSUM}
 
 
 def port_of(way, outer):
-    """The port of the services with a server of that family."""
+    """Return the port of the services with a server of that family."""
     return way + 10 if outer is IPV6 else way
 
 
 class EncapLab(Lab):
-    """For each way a service of each family with a server of each."""
+    """Services of each family with a server of each, for each tunnel."""
 
     def build(self):
         super().build()
@@ -34,8 +34,8 @@ class EncapLab(Lab):
 
 
 def cases():
-    """The family of a client and its service, that of the server, and how the
-    packets are tunnelled."""
+    """Yield the family of a client and its service, the family of the server,
+    and the way to tunnel."""
     for ip in FAMILIES:
         for way in WAYS:
             for outer in FAMILIES:

@@ -25,29 +25,29 @@ class Way:
         return f"{self.inner} in {self.outer}"
 
     def request(self, make, cport, **more):
-        """A client's packet to the service."""
+        """Return a client's packet to the service."""
         return make(self.inner.cip, cport, self.inner.vip, self.port, **more)
 
     def tunnelled(self, request, **outer):
-        """What the server gets. IPv4 in IPv4 has the same DF outside; with it
-        nothing is ever reassembled from the packet, whose ID is 0 then, as
-        Linux has it; otherwise it may be any."""
+        """Return the packet that the server receives. Only IPv4 in IPv4 has
+        DF in the outer header, if the inner one has. Linux sends the ID 0
+        with DF, and any ID without."""
         if self.outer is IPV4 and getattr(request, "df", False):
             outer = {"df": True, "id": 0} | outer
         return self.outer.encapsulated(passed(request), **outer)
 
     def may_be_cut(self):
-        """Fields of an outer header that routers may cut the packet by."""
+        """Return the fields of an outer header without DF."""
         return {"df": False, "id": None} if self.outer is IPV4 else {}
 
     def error(self, kind, quoted, rest=0):
-        """What the client is told."""
+        """Return the ICMP error that the client receives."""
         return self.inner.error(self.inner.vip, self.inner.cip, kind, quoted,
                                 rest)
 
     def cut_outside(self, lab, request, *sent):
-        """Send the request, or what it was cut to; what comes must be the
-        outer packet, in two pieces of one ID that fill the wire's MTU."""
+        """Send the request, or the fragments `sent`, and check that the server
+        receives the outer packet in two fragments that fill the MTU."""
         seen = lab.exchange(lab.client, *sent or [request])
         packet = self.tunnelled(request).but(
             **self.may_be_cut())
@@ -76,7 +76,7 @@ class TunnelLab(Lab):
 
 
 def passed(request):
-    """The packet in the tunnel."""
+    """Return the packet inside the tunnel."""
     return request.but(ttl=request.ttl - 1)
 
 
@@ -153,8 +153,8 @@ def mtu_without_df(lab, way):
     way.cut_outside(lab, way.request(udp, lab.port(), payload=bytes(1472)))
 
 
-@test_each(WAYS, "fragments of a request are put together before they go into "
-           "the tunnel")
+@test_each(IPV4_INSIDE, "fragments of a request are put together before they "
+           "go into the tunnel")
 def fragments(lab, way):
     payload = bytes(n * 7 & 255 for n in range(2000))
     request = way.request(udp, lab.port(), payload=payload)

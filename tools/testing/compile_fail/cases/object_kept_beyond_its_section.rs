@@ -5,10 +5,17 @@
 
 use linux::rcu::{
     self,
+    Object,
     SharedCell, //
 };
 
-pub fn value(cell: &SharedCell<u32>) -> Option<u32> {
+pub struct Number(pub u32);
+
+impl Object for Number {
+    type Links = ();
+}
+
+pub fn value(cell: &SharedCell<Number>) -> Option<u32> {
     let mut kept = None;
     rcu::read(|rcu| {
         let found = cell.get(rcu);
@@ -16,5 +23,5 @@ pub fn value(cell: &SharedCell<u32>) -> Option<u32> {
         let found = found.and_then(|found| found.share());
         kept = found;
     });
-    kept.map(|found| *found)
+    kept.map(|found| found.0)
 }

@@ -3,12 +3,21 @@
 
 //! What readers share is not changed but by its own means.
 
-use linux::rcu::Shared;
+use linux::rcu::{
+    Object,
+    Shared, //
+};
 
-pub fn change(mut shared: Shared<u32>) -> Shared<u32> {
+pub struct Number(pub u32);
+
+impl Object for Number {
+    type Links = ();
+}
+
+pub fn change(mut shared: Shared<Number>) -> Shared<Number> {
     #[cfg(misuse)]
     {
-        *shared = 1;
+        shared.0 = 1;
     }
     #[cfg(not(misuse))]
     {

@@ -4,13 +4,22 @@
 //! What is shared may be used on several CPUs at once.
 
 use core::cell::Cell;
-use linux::rcu::Shared;
+use linux::rcu::{
+    Object,
+    Shared, //
+};
 
 #[cfg(misuse)]
 pub type Number = Cell<u32>;
 #[cfg(not(misuse))]
 pub type Number = u32;
 
-pub fn share(shared: Shared<Number>) -> Cell<Option<Shared<Number>>> {
+pub struct Shareable(pub Number);
+
+impl Object for Shareable {
+    type Links = ();
+}
+
+pub fn share(shared: Shared<Shareable>) -> Cell<Option<Shared<Shareable>>> {
     Cell::new(Some(shared))
 }

@@ -18,18 +18,45 @@ use std::{
         DerefMut, //
     },
     pin::Pin,
+    sync::atomic::{
+        AtomicI32,
+        Ordering::SeqCst, //
+    },
 };
 
+pub mod atomic;
+
 pub mod barrier {
+    pub use super::atomic::Full;
     use std::sync::atomic::{
         fence,
-        Ordering, //
+        Ordering::SeqCst, //
     };
 
-    pub struct Full;
-
     pub fn smp_mb(_: Full) {
-        fence(Ordering::SeqCst);
+        fence(SeqCst);
+    }
+}
+
+/// A count of references.
+pub struct Refcount(AtomicI32);
+
+impl Refcount {
+    pub const fn new(value: i32) -> Self {
+        Self(AtomicI32::new(value))
+    }
+
+    pub fn inc(&self) {
+        assert!(
+            self.0.fetch_add(1, SeqCst) > 0,
+            "a reference to what is gone"
+        );
+    }
+
+    pub fn dec_and_test(&self) -> bool {
+        let before = self.0.fetch_sub(1, SeqCst);
+        assert!(before > 0, "a reference is given back twice");
+        before == 1
     }
 }
 

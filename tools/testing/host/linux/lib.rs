@@ -35,6 +35,7 @@ pub mod xfrm;
 #[allow(dead_code, reason = "the module needs not all of it")]
 mod real {
     pub mod active_list;
+    pub mod atomic;
     pub mod expiring;
     pub mod jiffies;
     pub mod module;
@@ -47,6 +48,7 @@ mod real {
 
 pub use real::{
     active_list,
+    atomic,
     expiring,
     jiffies,
     module,

@@ -22,6 +22,8 @@ use std::sync::{
 pub enum Next {
     Done,
     After(usize),
+    /// Like `After`, but nobody can hurry it.
+    Retry(usize),
 }
 
 pub trait Run: Send + Sync + 'static {
@@ -73,8 +75,13 @@ fn schedule<T: Run>(inner: &Arc<Inner<T>>, delay: usize) {
     let call = move || {
         let Some(inner) = weak.upgrade() else { return };
         inner.hurried.store(false, SeqCst);
-        if let Next::After(delay) = inner.run.run() {
-            schedule(&inner, delay);
+        match inner.run.run() {
+            Next::Done => {}
+            Next::After(delay) => schedule(&inner, delay),
+            Next::Retry(delay) => {
+                inner.hurried.store(true, SeqCst);
+                schedule(&inner, delay);
+            }
         }
     };
     let at = jiffies::now().wrapping_add(delay);

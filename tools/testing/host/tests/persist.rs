@@ -8,6 +8,7 @@ use super::{
 };
 use kernel::memory;
 use linux::{
+    jiffies::HZ,
     netfilter::HookNum,
     printk, //
 };
@@ -85,6 +86,25 @@ fn a_template_lasts_beyond_its_connections() {
         world.wait(11);
         assert!(world.conns().is_empty(), "{:?}", world.conns());
         assert_ne!(ask(&world, ip, 1, 1000), first);
+    }
+}
+
+#[test]
+fn a_packet_before_a_late_timer_keeps_its_template() {
+    for ip in BOTH {
+        let (world, _, _) = world_with(ip, 1000);
+        let first = ask(&world, ip, 1, 1000);
+        world.wait(310);
+        assert_eq!((world.conns().len(), templates(&world)), (1, 1));
+        linux::clock::fall_behind(1000 * HZ as usize);
+        assert_eq!(ask(&world, ip, 1, 1001), first);
+        world.wait(1);
+        assert_eq!((world.conns().len(), templates(&world)), (2, 1));
+        // Without its connection it lasts as long as after any packet.
+        world.wait(990);
+        assert_eq!((world.conns().len(), templates(&world)), (1, 1));
+        world.wait(10);
+        assert!(world.conns().is_empty(), "{:?}", world.conns());
     }
 }
 

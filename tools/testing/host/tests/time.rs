@@ -10,6 +10,7 @@ use super::{
 use ipvs_core::netlink::timeout::TimeoutConfig;
 use kernel::prelude::*;
 use linux::{
+    jiffies::HZ,
     net::Net,
     percpu, //
 };
@@ -40,6 +41,28 @@ fn a_connection_of_udp_ends_after_five_silent_minutes() {
         assert_eq!(world.load_of(&service, &server), (0, 1, 0));
         world.wait(2);
         assert!(world.conns().is_empty());
+        assert_eq!(world.load_of(&service, &server), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_packet_before_a_late_timer_keeps_its_connection() {
+    for ip in BOTH {
+        let (world, service, server) = world_with(ip, UDP);
+        for _ in 0..3 {
+            world
+                .request(udp(ip.client(1), ip.vip(), b"request"))
+                .sent();
+            linux::clock::fall_behind(301 * HZ as usize);
+        }
+        // The last one is not too late, either.
+        world
+            .forward(udp(server.at, ip.client(1), b"an answer"))
+            .accepted();
+        world.wait(299);
+        assert_eq!(world.load_of(&service, &server), (0, 1, 0));
+        assert_eq!(world.counters(&service).conns, 1);
+        world.wait(2);
         assert_eq!(world.load_of(&service, &server), (0, 0, 0));
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     ledger::{
-        NetnsStats,
+        Ledger,
         Token, //
     },
     wait,
@@ -43,6 +43,10 @@ struct Item {
     visits: Atomic<u32>,
 }
 
+impl linux::rcu::Object for Item {
+    type Links = linux::active_list::Link;
+}
+
 impl Item {
     fn visit(&self) {
         let count = self.count.load(Relaxed);
@@ -65,7 +69,7 @@ impl Item {
 
 type Object = Shared<Item>;
 
-fn object(ledger: &Arc<NetnsStats>, number: u32) -> Result<Object> {
+fn object(ledger: &Arc<Ledger>, number: u32) -> Result<Object> {
     let item = try_init!(Item {
         token: ledger.token(number),
         count: Atomic::new(0),
@@ -130,13 +134,13 @@ impl Main for Packets {
     }
 }
 
-#[kunit_tests(linux_roll)]
+#[kunit_tests(linux_active_list)]
 mod cases {
     use super::*;
 
     #[test]
-    fn what_is_enrolled_is_visited_until_it_wants_no_more() -> Result {
-        let ledger = NetnsStats::new(1)?;
+    fn what_is_active_is_visited_until_it_wants_no_more() -> Result {
+        let ledger = Ledger::new(1)?;
         let (active_list, object) = (active_list()?, object(&ledger, 0)?);
         visit(&active_list, 0..1);
         assert!(object.visits() == 0);
@@ -157,7 +161,7 @@ mod cases {
     #[test]
     fn of_many_those_leave_that_want_no_more() -> Result {
         const MANY: u32 = 100;
-        let ledger = NetnsStats::new(MANY as usize)?;
+        let ledger = Ledger::new(MANY as usize)?;
         let active_list = active_list()?;
         let mut objects = KVVec::with_capacity(MANY as usize, GFP_KERNEL)?;
         for number in 0..MANY {
@@ -189,7 +193,7 @@ mod cases {
 
     #[test]
     fn what_changed_before_it_leaves_stays() -> Result {
-        let ledger = NetnsStats::new(1)?;
+        let ledger = Ledger::new(1)?;
         let (active_list, object) = (active_list()?, object(&ledger, 0)?);
         activate(&active_list, &object);
         // A change during the visit finds it active.
@@ -206,8 +210,8 @@ mod cases {
     }
 
     #[test]
-    fn what_is_enrolled_while_it_leaves_stays() -> Result {
-        let ledger = NetnsStats::new(1)?;
+    fn what_is_active_while_it_leaves_stays() -> Result {
+        let ledger = Ledger::new(1)?;
         let (active_list, object) = (active_list()?, object(&ledger, 0)?);
         activate(&active_list, &object);
         let change_too_late = |_: &Item| {
@@ -222,8 +226,8 @@ mod cases {
     }
 
     #[test]
-    fn a_visit_that_is_stopped_leaves_the_rest_enrolled() -> Result {
-        let ledger = NetnsStats::new(2)?;
+    fn a_visit_that_is_stopped_leaves_the_rest_active() -> Result {
+        let ledger = Ledger::new(2)?;
         let active_list = active_list()?;
         let objects = [object(&ledger, 0)?, object(&ledger, 1)?];
         objects
@@ -243,8 +247,8 @@ mod cases {
     }
 
     #[test]
-    fn a_closed_roll_holds_nothing() -> Result {
-        let ledger = NetnsStats::new(2)?;
+    fn a_closed_list_holds_nothing() -> Result {
+        let ledger = Ledger::new(2)?;
         let active_list = Arc::pin_init(ActiveList::new(), GFP_KERNEL)?;
         let (known, arrived) = (object(&ledger, 0)?, object(&ledger, 1)?);
         activate(&active_list, &known);
@@ -269,7 +273,7 @@ mod cases {
 
     #[test]
     fn what_nobody_else_has_leaves_without_a_visit() -> Result {
-        let ledger = NetnsStats::new(1)?;
+        let ledger = Ledger::new(1)?;
         let (active_list, object) = (active_list()?, object(&ledger, 0)?);
         count(&active_list, &object);
         drop(object);
@@ -287,8 +291,8 @@ mod cases {
     }
 
     #[test]
-    fn a_roll_that_goes_lets_go_of_all() -> Result {
-        let ledger = NetnsStats::new(3)?;
+    fn a_list_that_goes_lets_go_of_all() -> Result {
+        let ledger = Ledger::new(3)?;
         let active_list = active_list()?;
         let (known, arrived) = (object(&ledger, 0)?, object(&ledger, 1)?);
         activate(&active_list, &known);
@@ -307,7 +311,7 @@ mod cases {
 
     #[test]
     fn no_packet_is_missed_while_its_object_leaves_again_and_again() -> Result {
-        let ledger = NetnsStats::new(1)?;
+        let ledger = Ledger::new(1)?;
         let (active_list, object) = (active_list()?, object(&ledger, 0)?);
         let ended = Arc::new(Atomic::new(false), GFP_KERNEL)?;
         let packets = Packets {

@@ -7,7 +7,7 @@ use crate::{
         self,
         Keys, //
     },
-    ledger::NetnsStats,
+    ledger::Ledger,
     wait,
 };
 use kernel::{
@@ -18,7 +18,6 @@ use linux::{
     atomic::{
         Acquire,
         Atomic,
-        Full,
         Relaxed,
         Release, //
     },
@@ -59,7 +58,7 @@ struct Item {
     told: Atomic<u32>,
     /// The item must not end before its deadline.
     punctual: bool,
-    ledger: Arc<NetnsStats>,
+    ledger: Arc<Ledger>,
     events: Arc<Events>,
 }
 
@@ -113,7 +112,7 @@ const MANY: usize = 1 << 20;
 struct Stage {
     table: TableRef<Item>,
     quota: Arc<Quota>,
-    ledger: Arc<NetnsStats>,
+    ledger: Arc<Ledger>,
     events: Arc<Events>,
 }
 
@@ -125,7 +124,7 @@ impl Stage {
         Ok(Self {
             table: TableRef::new(item::SMALL, cache, quota.clone())?,
             quota,
-            ledger: NetnsStats::new(items)?,
+            ledger: Ledger::new(items)?,
             events: Arc::new(Events::default(), GFP_KERNEL)?,
         })
     }
@@ -324,11 +323,11 @@ mod cases {
         stage.publish(stage.item(0, wait::NEVER))?;
         wait::a_while();
         assert!(stage.retired() == 0);
-        let hastened = stage.with(0, 0, |item| {
+        let moved = stage.with(0, 0, |item| {
             item.set_deadline(1);
             item.mod_earlier();
         });
-        assert!(hastened.is_some());
+        assert!(moved.is_some());
         assert!(wait::until(|| stage.retired() == 1));
         assert!(stage.in_order());
         Ok(())
@@ -441,7 +440,7 @@ mod cases {
             quota: _,
         } = stage;
         drop(table);
-        assert!(events.retired.load(Ordering::Acquire) == 50);
+        assert!(events.retired.load(Acquire) == 50);
         // Only the table used the cache. Dropping it waits for readers.
         assert!(ledger.each_once());
         Ok(())

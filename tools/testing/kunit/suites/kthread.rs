@@ -4,7 +4,7 @@
 
 use crate::{
     ledger::{
-        NetnsStats,
+        Ledger,
         Token, //
     },
     wait,
@@ -80,11 +80,8 @@ impl Doings {
     }
 }
 
-fn thread(
-    pause: usize,
-    settings: Settings<'_>,
-) -> Result<(Thread<Job>, Arc<Doings>, Arc<NetnsStats>)> {
-    let ledger = NetnsStats::new(1)?;
+fn thread(pause: usize, settings: Settings<'_>) -> Result<(Thread<Job>, Arc<Doings>, Arc<Ledger>)> {
+    let ledger = Ledger::new(1)?;
     let doings = Arc::new(Doings::default(), GFP_KERNEL)?;
     doings.pause.store(pause, Relaxed);
     let job = Job {
@@ -126,7 +123,7 @@ mod cases {
             drop(thread);
             assert!(ledger.each_once());
             // It ran to its end, or did not run at all.
-            assert!(doings.started.load(Ordering::Acquire) == doings.ended());
+            assert!(doings.started.load(Acquire) == doings.ended());
         }
         Ok(())
     }

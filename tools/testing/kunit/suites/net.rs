@@ -4,7 +4,7 @@
 
 use crate::{
     ledger::{
-        NetnsStats,
+        Ledger,
         Token, //
     },
     wait, //
@@ -47,7 +47,7 @@ struct Common {
 
 /// Counts what happens to the values.
 struct Story {
-    ledger: Arc<NetnsStats>,
+    ledger: Arc<Ledger>,
     /// Creating a value fails.
     refuse: bool,
     made: Atomic<u32>,
@@ -146,7 +146,7 @@ fn story(refuse: bool) -> Result<(Arc<Story>, Common)> {
 fn story_with(refuse: bool, keep: bool) -> Result<(Arc<Story>, Common)> {
     let story = Story {
         kept: Kept::new(keep)?,
-        ledger: NetnsStats::new(64)?,
+        ledger: Ledger::new(64)?,
         refuse,
         made: Atomic::new(0),
         shut: Atomic::new(0),

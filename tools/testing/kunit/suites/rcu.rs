@@ -4,7 +4,7 @@
 
 use crate::{
     ledger::{
-        NetnsStats,
+        Ledger,
         Token, //
     },
     wait,
@@ -26,11 +26,19 @@ struct Chained {
     next: Option<Shared<Chained>>,
 }
 
+impl rcu::Object for Chained {
+    type Links = ();
+}
+
 /// An object that is larger than any allocation.
 #[pin_data]
 struct Huge {
     token: Token,
     bytes: [u8; 1 << 30],
+}
+
+impl rcu::Object for Huge {
+    type Links = ();
 }
 
 /// An object that is initialized in two steps.
@@ -40,7 +48,11 @@ struct Pair {
     second: Token,
 }
 
-fn object(ledger: &Arc<NetnsStats>, number: u32) -> Result<Shared<Token>> {
+impl rcu::Object for Pair {
+    type Links = ();
+}
+
+fn object(ledger: &Arc<Ledger>, number: u32) -> Result<Shared<Token>> {
     let token = ledger.token(number);
     Shared::pin_init::<core::convert::Infallible>(token, GFP_KERNEL)
 }
@@ -51,7 +63,7 @@ mod cases {
 
     #[test]
     fn the_last_reference_drops_the_object_once() -> Result {
-        let ledger = NetnsStats::new(1)?;
+        let ledger = Ledger::new(1)?;
         let first = object(&ledger, 0)?;
         let second = first.clone();
         let third = second.clone();
@@ -68,7 +80,7 @@ mod cases {
 
     #[test]
     fn unique_is_who_has_the_only_reference() -> Result {
-        let ledger = NetnsStats::new(2)?;
+        let ledger = Ledger::new(2)?;
         let first = object(&ledger, 0)?;
         let other = object(&ledger, 1)?;
         assert!(first.references() == 1);
@@ -85,7 +97,7 @@ mod cases {
 
     #[test]
     fn a_reader_keeps_what_lost_its_last_reference() -> Result {
-        let ledger = NetnsStats::new(1)?;
+        let ledger = Ledger::new(1)?;
         let cell = SharedCell::new(object(&ledger, 0)?);
         let (number, dropped) = rcu::read(|rcu| {
             let seen = cell.get(rcu);
@@ -102,7 +114,7 @@ mod cases {
 
     #[test]
     fn a_reader_can_share_what_has_a_reference_and_nothing_else() -> Result {
-        let ledger = NetnsStats::new(1)?;
+        let ledger = Ledger::new(1)?;
         let cell = SharedCell::new(object(&ledger, 0)?);
         let shared = rcu::read(|rcu| cell.get(rcu)?.share());
         assert!(shared
@@ -124,7 +136,7 @@ mod cases {
 
     #[test]
     fn a_cell_gives_back_what_is_replaced_and_keeps_what_is_there() -> Result {
-        let ledger = NetnsStats::new(2)?;
+        let ledger = Ledger::new(2)?;
         let cell = SharedCell::empty();
         assert!(rcu::read(|rcu| cell.get(rcu).is_none()));
         assert!(cell.replace(object(&ledger, 0)?).is_none());
@@ -144,7 +156,7 @@ mod cases {
 
     #[test]
     fn an_emptied_cell_releases_nothing_more() -> Result {
-        let ledger = NetnsStats::new(1)?;
+        let ledger = Ledger::new(1)?;
         let cell = SharedCell::new(object(&ledger, 0)?);
         let old = cell.exchange(None);
         assert!(cell.exchange(None).is_none());
@@ -160,7 +172,7 @@ mod cases {
     #[test]
     fn drain_waits_for_what_freed_objects_release_in_turn() -> Result {
         const DEPTH: u32 = 12;
-        let ledger = NetnsStats::new(DEPTH as usize)?;
+        let ledger = Ledger::new(DEPTH as usize)?;
         let mut head: Option<Shared<Chained>> = None;
         for number in (0..DEPTH).rev() {
             let chained = Chained {
@@ -181,7 +193,7 @@ mod cases {
 
     #[test]
     fn what_cannot_be_allocated_is_given_back() -> Result {
-        let ledger = NetnsStats::new(1)?;
+        let ledger = Ledger::new(1)?;
         let token = ledger.token(0);
         let init = pin_init!(Huge {
             token,
@@ -195,7 +207,7 @@ mod cases {
 
     #[test]
     fn an_initialiser_that_fails_leaves_nothing_behind() -> Result {
-        let ledger = NetnsStats::new(1)?;
+        let ledger = Ledger::new(1)?;
         let token = ledger.token(0);
         let init = try_pin_init!(Pair {
             first: token,

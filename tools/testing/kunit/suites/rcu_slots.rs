@@ -3,7 +3,7 @@
 //! Tests of [`linux::rcu_slots`]: lists that readers index.
 
 use crate::ledger::{
-    NetnsStats,
+    Ledger,
     Token, //
 };
 use core::convert::Infallible;
@@ -18,19 +18,19 @@ use linux::{
     },
     rcu_slots::{
         RcuSlots,
-        View, //
+        Slots, //
     },
 };
 
 /// The numbers of the objects in the slots, as many as fit; `None` for an empty slot.
 #[derive(Clone, Copy, PartialEq)]
-struct Slots {
+struct Shape {
     len: usize,
     numbers: [Option<u32>; 20],
 }
 
-impl Slots {
-    fn of(view: &View<'_, '_, Token>) -> Self {
+impl Shape {
+    fn of(view: &Slots<'_, '_, Token>) -> Self {
         Self {
             len: view.len(),
             numbers: core::array::from_fn(|slot| view.get(slot).map(|token| token.number())),
@@ -52,7 +52,7 @@ fn rcu_slots() -> Result<Pin<KBox<RcuSlots<Token>>>> {
 /// Adds objects with these numbers. Returns how often the others were moved for that.
 fn push(
     rcu_slots: &RcuSlots<Token>,
-    ledger: &Arc<NetnsStats>,
+    ledger: &Arc<Ledger>,
     numbers: core::ops::Range<u32>,
 ) -> Result<usize> {
     let mut moves = 0;
@@ -63,19 +63,19 @@ fn push(
     Ok(moves)
 }
 
-fn slots(rcu_slots: &RcuSlots<Token>) -> Slots {
-    rcu::read(|rcu| Slots::of(&rcu_slots.view(rcu)))
+fn slots(rcu_slots: &RcuSlots<Token>) -> Shape {
+    rcu::read(|rcu| Shape::of(&rcu_slots.view(rcu)))
 }
 
 /// Removes the object with this number. Returns it, the slots that readers see then, and its slot.
-fn remove(rcu_slots: &RcuSlots<Token>, number: u32) -> Option<(Shared<Token>, Slots, usize)> {
+fn remove(rcu_slots: &RcuSlots<Token>, number: u32) -> Option<(Shared<Token>, Shape, usize)> {
     let object = rcu::read(|rcu| {
         let view = rcu_slots.view(rcu);
         let mut objects = (0..view.len()).filter_map(|slot| view.get(slot));
         objects.find(|object| object.number() == number)?.share()
     })?;
     let mut left = None;
-    let removed = rcu_slots.remove(&object, |view, slot| left = Some((Slots::of(view), slot)))?;
+    let removed = rcu_slots.remove(&object, |view, slot| left = Some((Shape::of(view), slot)))?;
     left.map(|(slots, slot)| (removed, slots, slot))
 }
 
@@ -85,7 +85,7 @@ mod cases {
 
     #[test]
     fn objects_are_in_the_order_in_which_they_were_added() -> Result {
-        let ledger = NetnsStats::new(3)?;
+        let ledger = Ledger::new(3)?;
         let rcu_slots = rcu_slots()?;
         assert!(rcu::read(|rcu| rcu_slots.view(rcu).is_empty()));
         assert!(push(&rcu_slots, &ledger, 0..3)? == 0);
@@ -99,7 +99,7 @@ mod cases {
 
     #[test]
     fn a_removed_object_leaves_its_slot_empty() -> Result {
-        let ledger = NetnsStats::new(4)?;
+        let ledger = Ledger::new(4)?;
         let rcu_slots = rcu_slots()?;
         push(&rcu_slots, &ledger, 0..3)?;
         let removed = remove(&rcu_slots, 1);
@@ -121,7 +121,7 @@ mod cases {
 
     #[test]
     fn the_slots_behind_the_last_object_are_used_again() -> Result {
-        let ledger = NetnsStats::new(4)?;
+        let ledger = Ledger::new(4)?;
         let rcu_slots = rcu_slots()?;
         push(&rcu_slots, &ledger, 0..3)?;
         drop(remove(&rcu_slots, 1));
@@ -134,7 +134,7 @@ mod cases {
 
     #[test]
     fn a_cleared_list_gives_its_objects_away_the_last_one_first() -> Result {
-        let ledger = NetnsStats::new(22)?;
+        let ledger = Ledger::new(22)?;
         for (objects, last) in [(0..3, 20), (3..20, 21)] {
             let rcu_slots = rcu_slots()?;
             push(&rcu_slots, &ledger, objects.clone())?;
@@ -159,7 +159,7 @@ mod cases {
 
     #[test]
     fn an_object_is_removed_once() -> Result {
-        let ledger = NetnsStats::new(2)?;
+        let ledger = Ledger::new(2)?;
         let rcu_slots = rcu_slots()?;
         push(&rcu_slots, &ledger, 0..2)?;
         let object = remove(&rcu_slots, 0)
@@ -175,7 +175,7 @@ mod cases {
 
     #[test]
     fn a_full_list_moves_to_twice_the_room_without_its_gaps() -> Result {
-        let ledger = NetnsStats::new(18)?;
+        let ledger = Ledger::new(18)?;
         let rcu_slots = rcu_slots()?;
         let room = rcu_slots.room();
         assert!(room == 8 && rcu_slots.room_after_move().is_none());
@@ -186,7 +186,7 @@ mod cases {
         let object = Shared::pin_init::<Infallible>(ledger.token(8), GFP_KERNEL)?;
         rcu_slots
             .reserve()?
-            .push(object, |view| before = Some(Slots::of(view)));
+            .push(object, |view| before = Some(Shape::of(view)));
         let with_gap = [0, 1, 2, 9, 4, 5, 6, 7].map(|number| (number != 9).then_some(number));
         assert!(before.is_some_and(|before| before.are(&with_gap)));
         assert!(slots(&rcu_slots).are(&[0, 1, 2, 4, 5, 6, 7, 8].map(Some)));

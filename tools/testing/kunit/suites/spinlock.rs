@@ -4,7 +4,7 @@
 
 use crate::{
     ledger::{
-        NetnsStats,
+        Ledger,
         Token, //
     },
     wait,
@@ -98,7 +98,7 @@ mod cases {
 
     #[test]
     fn what_is_locked_is_dropped_with_the_lock() -> Result {
-        let ledger = NetnsStats::new(1)?;
+        let ledger = Ledger::new(1)?;
         let token = ledger.token(0);
         let lock: Pin<KBox<SpinLockBh<Token>>> =
             KBox::pin_init(new_spinlock_bh!(token, "kunit_token"), GFP_KERNEL)?;

@@ -7,7 +7,7 @@ use crate::{
         self,
         Keys, //
     },
-    ledger::NetnsStats,
+    ledger::Ledger,
 };
 use core::convert::Infallible;
 use kernel::{
@@ -33,6 +33,10 @@ use linux::{
 
 struct Item(Keys);
 
+impl linux::rcu::Object for Item {
+    type Links = linux::table::Links;
+}
+
 impl Hashed for Item {
     fn hash(&self, slot: usize, seed: &Seed) -> Option<u32> {
         self.0.hash(slot, seed)
@@ -43,7 +47,7 @@ fn table(sizing: Sizing) -> Result<Pin<KBox<Table<Item>>>> {
     KBox::pin_init(Table::new(sizing), GFP_KERNEL)
 }
 
-fn new_item(ledger: &Arc<NetnsStats>, number: u32, second: Option<u32>) -> Result<Shared<Item>> {
+fn new_item(ledger: &Arc<Ledger>, number: u32, second: Option<u32>) -> Result<Shared<Item>> {
     let item = Item(Keys::new(ledger.token(number), second));
     Shared::pin_init::<Infallible>(item, GFP_KERNEL)
 }
@@ -58,7 +62,7 @@ fn find(table: &Table<Item>, slot: usize, key: u32) -> Option<Shared<Item>> {
 }
 
 /// Inserts items with these numbers. Every other one has a second key, greater by 1,000,000.
-fn fill(table: &Table<Item>, ledger: &Arc<NetnsStats>, numbers: core::ops::Range<u32>) -> Result {
+fn fill(table: &Table<Item>, ledger: &Arc<Ledger>, numbers: core::ops::Range<u32>) -> Result {
     for number in numbers {
         let second = (number % 2 == 0).then_some(number + 1_000_000);
         let item = new_item(ledger, number, second)?;
@@ -106,7 +110,7 @@ mod cases {
 
     #[test]
     fn what_is_inserted_is_found_by_each_of_its_keys() -> Result {
-        let ledger = NetnsStats::new(100)?;
+        let ledger = Ledger::new(100)?;
         let table = table(item::SMALL)?;
         fill(&table, &ledger, 0..50)?;
         assert!(table.count() == 50);
@@ -119,7 +123,7 @@ mod cases {
 
     #[test]
     fn an_equal_is_refused_and_given_back() -> Result {
-        let ledger = NetnsStats::new(2)?;
+        let ledger = Ledger::new(2)?;
         let table = table(item::SMALL)?;
         let first = new_item(&ledger, 0, Some(7))?;
         let equal = Shared::pin_init::<Infallible>(
@@ -148,7 +152,7 @@ mod cases {
 
     #[test]
     fn an_object_is_removed_once() -> Result {
-        let ledger = NetnsStats::new(2)?;
+        let ledger = Ledger::new(2)?;
         let table = table(item::SMALL)?;
         fill(&table, &ledger, 0..2)?;
         let item = find(&table, 0, 0).ok_or(ENOENT)?;
@@ -168,7 +172,7 @@ mod cases {
 
     #[test]
     fn a_reader_keeps_what_is_removed() -> Result {
-        let ledger = NetnsStats::new(1)?;
+        let ledger = Ledger::new(1)?;
         let table = table(item::SMALL)?;
         fill(&table, &ledger, 0..1)?;
         let hash = item::hash_of(0, table.seed());
@@ -192,7 +196,7 @@ mod cases {
 
     #[test]
     fn a_table_that_grows_and_shrinks_loses_nothing() -> Result {
-        let ledger = NetnsStats::new(1000)?;
+        let ledger = Ledger::new(1000)?;
         let table = table(item::SMALL)?;
         assert!(table.size() == 64);
         fill(&table, &ledger, 0..1000)?;
@@ -218,7 +222,7 @@ mod cases {
 
     #[test]
     fn chain_lengths_add_up() -> Result {
-        let ledger = NetnsStats::new(60)?;
+        let ledger = Ledger::new(60)?;
         let table = table(item::SMALL)?;
         fill(&table, &ledger, 0..60)?;
         let lengths = table.chain_lengths::<64>();
@@ -230,7 +234,7 @@ mod cases {
 
     #[test]
     fn a_scan_meets_each_once() -> Result {
-        let ledger = NetnsStats::new(300)?;
+        let ledger = Ledger::new(300)?;
         let table = table(item::SMALL)?;
         fill(&table, &ledger, 0..300)?;
         let met = scan(&table, 300, |_| {})?;
@@ -240,7 +244,7 @@ mod cases {
 
     #[test]
     fn a_scan_meets_all_while_the_table_is_resized() -> Result {
-        let ledger = NetnsStats::new(2000)?;
+        let ledger = Ledger::new(2000)?;
         let table = table(item::SMALL)?;
         fill(&table, &ledger, 0..300)?;
         let (mut grown, mut shrunk) = (0, 0);
@@ -269,7 +273,7 @@ mod cases {
 
     #[test]
     fn a_table_that_cannot_grow_on_stays_as_it_is_by_then() -> Result {
-        let ledger = NetnsStats::new(100)?;
+        let ledger = Ledger::new(100)?;
         let table = table(item::GREEDY)?;
         fill(&table, &ledger, 0..100)?;
         assert!(table.resize() == Err(ENOMEM));

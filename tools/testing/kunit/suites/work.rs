@@ -4,7 +4,7 @@
 
 use crate::{
     ledger::{
-        NetnsStats,
+        Ledger,
         Token, //
     },
     wait,
@@ -70,8 +70,8 @@ impl Doings {
     }
 }
 
-fn work() -> Result<(Work<Job>, Arc<Doings>, Arc<NetnsStats>)> {
-    let ledger = NetnsStats::new(1)?;
+fn work() -> Result<(Work<Job>, Arc<Doings>, Arc<Ledger>)> {
+    let ledger = Ledger::new(1)?;
     let doings = Arc::new(Doings::default(), GFP_KERNEL)?;
     let job = Job {
         doings: doings.clone(),

@@ -50,14 +50,18 @@ impl Log {
 }
 
 /// An object that counts as statistics do: each thread has its own counter, without ordering.
-struct RefCounted {
+struct Counter {
     counters: [Atomic<u32>; 2],
     /// The sum at the last visit.
     seen: AtomicUsize,
     log: Arc<Log>,
 }
 
-impl RefCounted {
+impl rcu::Object for Counter {
+    type Links = crate::active_list::Link;
+}
+
+impl Counter {
     fn count(&self, thread: usize) {
         let counter = &self.counters[thread];
         counter.store(counter.load(Relaxed) + 1, Relaxed);
@@ -79,22 +83,22 @@ impl RefCounted {
     }
 }
 
-impl Drop for RefCounted {
+impl Drop for Counter {
     fn drop(&mut self) {
         self.log.dropped.fetch_add(1, SeqCst);
     }
 }
 
-fn new_object() -> (Shared<RefCounted>, Arc<Log>) {
+fn new_object() -> (Shared<Counter>, Arc<Log>) {
     let log = Arc::<Log>::default();
-    let counted = RefCounted {
+    let counted = Counter {
         counters: [0; 2].map(Atomic::new),
         seen: AtomicUsize::new(0),
         log: Arc::clone(&log),
     };
     // SAFETY: The closure initializes all of `slot`.
     let init = unsafe {
-        pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut RefCounted| {
+        pin_init::pin_init_from_closure::<_, Error>(move |slot: *mut Counter| {
             slot.write(counted);
             Ok(())
         })
@@ -102,10 +106,10 @@ fn new_object() -> (Shared<RefCounted>, Arc<Log>) {
     (Shared::pin_init(init, GFP_KERNEL).unwrap(), log)
 }
 
-struct Shareable(Pin<KBox<ActiveList<RefCounted>>>);
+struct Shareable(Pin<KBox<ActiveList<Counter>>>);
 
 impl Deref for Shareable {
-    type Target = ActiveList<RefCounted>;
+    type Target = ActiveList<Counter>;
 
     fn deref(&self) -> &Self::Target {
         &self.0
@@ -119,12 +123,12 @@ fn active_list() -> Arc<Shareable> {
     Arc::new(Shareable(active_list))
 }
 
-fn activate(active_list: &ActiveList<RefCounted>, entry: &Shared<RefCounted>) {
+fn activate(active_list: &ActiveList<Counter>, entry: &Shared<Counter>) {
     rcu::read(|rcu| active_list.activate(entry.borrow(rcu), rcu));
 }
 
 /// Counts a packet of a thread.
-fn count(active_list: &ActiveList<RefCounted>, entry: &Shared<RefCounted>, thread: usize) {
+fn count(active_list: &ActiveList<Counter>, entry: &Shared<Counter>, thread: usize) {
     rcu::read(|rcu| {
         entry.count(thread);
         active_list.activate(entry.borrow(rcu), rcu);
@@ -132,8 +136,8 @@ fn count(active_list: &ActiveList<RefCounted>, entry: &Shared<RefCounted>, threa
 }
 
 /// Visits all objects. `again` tells whether they ask to be visited again.
-fn visit(active_list: &ActiveList<RefCounted>, again: bool) {
-    let visit = |counted: &RefCounted| {
+fn visit(active_list: &ActiveList<Counter>, again: bool) {
+    let visit = |counted: &Counter| {
         counted.visit();
         again
     };
@@ -141,14 +145,14 @@ fn visit(active_list: &ActiveList<RefCounted>, again: bool) {
 }
 
 #[test]
-fn what_two_enrol_is_visited_once() {
+fn what_two_activate_is_visited_once() {
     explore(3, || {
         let active_list = active_list();
         let (entry, log) = new_object();
         let (other, clone) = (Arc::clone(&active_list), entry.clone());
-        let enroller = thread::spawn(move || activate(&other, &clone));
+        let other_one = thread::spawn(move || activate(&other, &clone));
         activate(&active_list, &entry);
-        enroller.join().unwrap();
+        other_one.join().unwrap();
         assert_eq!(entry.references(), 2);
         visit(&active_list, true);
         visit(&active_list, false);
@@ -159,15 +163,15 @@ fn what_two_enrol_is_visited_once() {
 }
 
 #[test]
-fn what_is_enrolled_during_a_visit_is_visited_then_or_next_time() {
+fn what_is_active_during_a_visit_is_visited_then_or_next_time() {
     explore(2, || {
         let active_list = active_list();
         let ((first, first_log), (second, second_log)) = (new_object(), new_object());
         let (other, clones) = (Arc::clone(&active_list), [first.clone(), second.clone()]);
-        let enroller =
+        let other_one =
             thread::spawn(move || clones.iter().for_each(|entry| activate(&other, entry)));
         visit(&active_list, false);
-        enroller.join().unwrap();
+        other_one.join().unwrap();
         visit(&active_list, false);
         assert_eq!((first_log.visits(), second_log.visits()), (1, 1));
         assert_eq!((first.references(), second.references()), (1, 1));
@@ -177,16 +181,16 @@ fn what_is_enrolled_during_a_visit_is_visited_then_or_next_time() {
 /// For a thread that has not seen that the object left, its link still leads to the object behind
 /// it.
 #[test]
-fn what_is_enrolled_again_as_it_leaves_leads_to_the_next() {
+fn what_is_active_again_as_it_leaves_leads_to_the_next() {
     explore(3, || {
         let active_list = active_list();
         let ((first, first_log), (second, second_log)) = (new_object(), new_object());
         activate(&active_list, &first);
         let (other, clones) = (Arc::clone(&active_list), [second.clone(), first.clone()]);
-        let enroller =
+        let other_one =
             thread::spawn(move || clones.iter().for_each(|entry| activate(&other, entry)));
         visit(&active_list, false);
-        enroller.join().unwrap();
+        other_one.join().unwrap();
         visit(&active_list, false);
         assert!(first_log.visits() <= 2);
         assert_eq!(second_log.visits(), 1);
@@ -195,14 +199,14 @@ fn what_is_enrolled_again_as_it_leaves_leads_to_the_next() {
 }
 
 #[test]
-fn two_who_enrol_lose_neither_object() {
+fn two_who_activate_lose_neither_object() {
     explore(3, || {
         let active_list = active_list();
         let ((first, first_log), (second, second_log)) = (new_object(), new_object());
         let (other, clone) = (Arc::clone(&active_list), second.clone());
-        let enroller = thread::spawn(move || activate(&other, &clone));
+        let other_one = thread::spawn(move || activate(&other, &clone));
         activate(&active_list, &first);
-        enroller.join().unwrap();
+        other_one.join().unwrap();
         visit(&active_list, false);
         assert_eq!((first_log.visits(), second_log.visits()), (1, 1));
         assert_eq!((first.references(), second.references()), (1, 1));
@@ -266,16 +270,16 @@ fn a_change_is_seen_although_the_object_leaves_again_and_again() {
 }
 
 #[test]
-fn a_closed_roll_holds_nothing() {
+fn a_closed_list_holds_nothing() {
     explore(3, || {
         let active_list = active_list();
         let ((entry, log), (known, known_log)) = (new_object(), new_object());
         activate(&active_list, &known);
         visit(&active_list, true);
         let (other, clone) = (Arc::clone(&active_list), entry.clone());
-        let enroller = thread::spawn(move || activate(&other, &clone));
+        let other_one = thread::spawn(move || activate(&other, &clone));
         active_list.close();
-        enroller.join().unwrap();
+        other_one.join().unwrap();
         activate(&active_list, &known);
         assert_eq!((entry.references(), known.references()), (1, 1));
         visit(&active_list, true);
@@ -288,7 +292,7 @@ fn a_closed_roll_holds_nothing() {
 }
 
 #[test]
-fn a_roll_is_closed_while_it_is_visited() {
+fn a_list_is_closed_while_it_is_visited() {
     explore(3, || {
         let active_list = active_list();
         let (entry, _) = new_object();
@@ -307,17 +311,17 @@ fn a_roll_is_closed_while_it_is_visited() {
 /// The thread that activates the object writes its link, which the old list must not use any more
 /// by then.
 #[test]
-fn an_object_goes_from_one_roll_to_another() {
+fn an_object_goes_from_one_list_to_another() {
     explore(3, || {
         let (old, new) = (active_list(), active_list());
         let ((first, _), (second, log)) = (new_object(), new_object());
         activate(&old, &first);
         let (other, clones) = (Arc::clone(&new), [second.clone(), first.clone()]);
-        let enroller =
+        let other_one =
             thread::spawn(move || clones.iter().for_each(|entry| activate(&other, entry)));
         visit(&old, true);
         drop(old);
-        enroller.join().unwrap();
+        other_one.join().unwrap();
         visit(&new, false);
         assert_eq!(log.visits(), 1);
         assert_eq!((first.references(), second.references()), (1, 1));
@@ -325,7 +329,7 @@ fn an_object_goes_from_one_roll_to_another() {
 }
 
 /// Creates an active object in a cell.
-fn in_cell(active_list: &ActiveList<RefCounted>) -> (Arc<SharedCell<RefCounted>>, Arc<Log>) {
+fn in_cell(active_list: &ActiveList<Counter>) -> (Arc<SharedCell<Counter>>, Arc<Log>) {
     let (entry, log) = new_object();
     activate(active_list, &entry);
     (Arc::new(SharedCell::new(entry)), log)
@@ -333,9 +337,9 @@ fn in_cell(active_list: &ActiveList<RefCounted>) -> (Arc<SharedCell<RefCounted>>
 
 /// Finds an object in a cell, if there is one, and calls `f` with it.
 fn count_in_cell<R>(
-    active_list: &ActiveList<RefCounted>,
-    cell: &SharedCell<RefCounted>,
-    f: impl Fn(rcu::Borrowed<'_, RefCounted>, ReadLocked<'_>) -> R,
+    active_list: &ActiveList<Counter>,
+    cell: &SharedCell<Counter>,
+    f: impl Fn(rcu::Borrowed<'_, Counter>, ReadLocked<'_>) -> R,
 ) -> Option<R> {
     rcu::read(|rcu| {
         let entry = cell.get(rcu)?;

@@ -240,7 +240,7 @@ fn an_earlier_deadline_is_not_lost_to_who_publishes() {
         let publisher = thread::spawn(move || {
             rcu::read(|rcu| assert!(publish(&other, rcu, 1, 9, &its).is_ok()));
         });
-        let hastened = rcu::read(|rcu| {
+        let moved = rcu::read(|rcu| {
             find(&table, rcu, 1).is_some_and(|object| {
                 object.deadline.store(NOW + 5, Relaxed);
                 object.mod_earlier();
@@ -248,7 +248,7 @@ fn an_earlier_deadline_is_not_lost_to_who_publishes() {
             })
         });
         publisher.join().unwrap();
-        let latest = if hastened { NOW + 5 } else { NOW + 9 };
+        let latest = if moved { NOW + 5 } else { NOW + 9 };
         assert!(timer_model::earliest().is_some_and(|tick| tick <= latest));
         drop(table);
         assert_ended(&[&life]);
@@ -256,7 +256,7 @@ fn an_earlier_deadline_is_not_lost_to_who_publishes() {
 }
 
 #[test]
-fn hastening_what_has_ended_does_nothing() {
+fn moving_the_deadline_of_what_has_ended_does_nothing() {
     explore(3, || {
         let table = table();
         let life = Arc::default();

@@ -94,6 +94,10 @@ impl Drop for Object {
     }
 }
 
+impl linux::rcu::Object for Object {
+    type Links = crate::table::Links;
+}
+
 impl Hashed for Object {
     fn hash(&self, slot: usize, _seed: &Seed) -> Option<u32> {
         match slot {

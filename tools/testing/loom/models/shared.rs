@@ -84,6 +84,10 @@ struct Chain(
     Arc<std::sync::atomic::AtomicUsize>,
 );
 
+impl crate::rcu::Object for Chain {
+    type Links = ();
+}
+
 impl Drop for Chain {
     fn drop(&mut self) {
         self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst);

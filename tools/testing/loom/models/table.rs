@@ -16,6 +16,7 @@ use crate::{
     },
     table::{
         Hashed,
+        Linked,
         Seed,
         Sizing,
         Table, //
@@ -35,9 +36,9 @@ use std::{
 };
 
 /// A table that is shared by threads.
-struct Shareable<T: Hashed = Object>(Option<Pin<KBox<Table<T>>>>);
+struct Shareable<T: Linked = Object>(Option<Pin<KBox<Table<T>>>>);
 
-impl<T: Hashed> Deref for Shareable<T> {
+impl<T: Linked> Deref for Shareable<T> {
     type Target = Table<T>;
 
     fn deref(&self) -> &Self::Target {
@@ -46,7 +47,7 @@ impl<T: Hashed> Deref for Shareable<T> {
 }
 
 /// Creates a table of two buckets that is to be resized to 2^`bits`.
-fn table<T: Hashed>(
+fn table<T: Linked>(
     initial_bits: u32,
     wanted: fn(usize, Option<u32>, i32) -> Option<u32>,
 ) -> Arc<Shareable<T>> {
@@ -321,6 +322,10 @@ fn of_two_who_insert_an_object_one_does() {
 /// An object whose hash changes arbitrarily, which must not harm the table.
 struct Fickle([AtomicU32; 2]);
 
+impl linux::rcu::Object for Fickle {
+    type Links = crate::table::Links;
+}
+
 impl Hashed for Fickle {
     fn hash(&self, slot: usize, _seed: &Seed) -> Option<u32> {
         memory::check(self);
@@ -380,6 +385,10 @@ fn what_a_chain_still_leads_to_is_not_freed() {
         assert!(!finds_fickle(&table, 1));
         assert_eq!(table.count(), 0);
     });
+}
+
+impl rcu::Object for Owner {
+    type Links = ();
 }
 
 /// An object that owns a table, as the state of a scheduler.

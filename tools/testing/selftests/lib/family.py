@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Address families: what a case that is run for IPv4 and for IPv6 needs to
-know of each.
+"""The address families, for cases that run for IPv4 and for IPv6.
 
 A file registers such a case with @test_each(FAMILIES, "what is promised"). It
 runs once for each family on one lab, Lab(ipv6=True). What only one family has
@@ -18,19 +17,19 @@ from .packet import (IPPROTO_DSTOPTS, Icmp, Icmp6, Packet, Packet6, Raw,
 
 
 def end(address, port):
-    """An address and a port as ipvsadm takes them."""
+    """Return an address and a port as ipvsadm takes them."""
     return f"[{address}]:{port}" if is_ipv6(address) else f"{address}:{port}"
 
 
 class Family:
-    """What both families have in common."""
+    """An address family; Ipv4 and Ipv6 have what differs."""
 
     def __str__(self):
         return self.name
 
     @contextmanager
     def narrow(self, host, mtu):
-        """While this lasts, the path MTU to a host's network is another."""
+        """Set the path MTU to a host's network while this lasts."""
         self.route_mtu(host, mtu)
         try:
             yield
@@ -38,24 +37,24 @@ class Family:
             self.route_mtu(host, 1500)
 
     def listed_end(self, address, port):
-        """An address and a port as /proc/net/ip_vs shows them."""
+        """Return an address and a port as /proc/net/ip_vs shows them."""
         shown = self.listed(address)
         return f"[{shown}]:{port:04X}" if is_ipv6(address) \
             else f"{shown}:{port:04X}"
 
     def around(self, packet, load, **more):
-        """The outer packet of a tunnel from the director to the first server:
-        around this load, with the hops and the traffic class of the packet
-        inside."""
+        """Return the packet that the first server gets through a tunnel: the
+        load in an outer header with the TTL and the traffic class of the
+        packet inside."""
         fields = self.made | {"ttl": packet.ttl, "tos": packet.tos} | more
         return self.packet(self.source, self.rip, load, **fields)
 
     def encapsulated(self, packet, **more):
-        """A packet in a tunnel without a header of its own."""
+        """Return a packet in a tunnel that adds an IP header and no other."""
         return self.around(packet, Raw(bytes(packet), number(packet)), **more)
 
     def router_error(self, src, dst, kind, quoted, rest=0, **more):
-        """An ICMP error as a router sends it that is not Linux."""
+        """Return an ICMP error with header fields that Linux would not use."""
         return self.error(src, dst, kind, quoted, rest,
                           **self.not_linux | more)
 
@@ -76,9 +75,9 @@ class Ipv4(Family):
     beyond = "203.0.113.9"
     # The smallest path MTU of a packet in a tunnel.
     least_mtu = 68
-    # Of an outer packet that is cut at an MTU of 1500, the first piece.
+    # Bytes in the first piece of a packet that is cut at an MTU of 1500.
     first_piece = 1480
-    # Fields that keep routers from cutting a packet.
+    # Fields that forbid routers to fragment a packet.
     whole = {"df": True}
     # Fields of headers that the director makes: around a tunnelled packet, of
     # a datagram from its own socket, of a TCP reset.
@@ -94,12 +93,12 @@ class Ipv4(Family):
 
     @staticmethod
     def listed(address):
-        """An address as files under /proc/net show it."""
+        """Return an address as files under /proc/net show it."""
         return inet_aton(address).hex().upper()
 
     @staticmethod
     def mark(value):
-        """A firewall mark as the address of a service, for ipvsadm -f."""
+        """Return the arguments of ipvsadm -f for a firewall mark."""
         return f"{value}"
 
     @staticmethod
@@ -110,19 +109,20 @@ class Ipv4(Family):
 
     @staticmethod
     def error(src, dst, kind, quoted, rest=0, **more):
-        """An ICMP error, of this type and code, as Linux sends it."""
+        """Return an ICMP error as Linux sends it; `kind` is type and code."""
         return icmp_error(src, dst, *kind, quoted, rest, **more)
 
     @staticmethod
     def echo(src, dst, payload=b"ping", reply=False):
-        """An echo request or reply."""
+        """Return an echo request or reply."""
         return Packet(src, dst, Icmp(0 if reply else 8, 0, 0x12340001,
                                      payload))
 
     @staticmethod
     def cut(packet, frames, *offsets):
-        """A packet that the director cuts at these offsets. An identification
-        of None is the director's choice: that of the first frame seen."""
+        """Return the fragments that the director cuts a packet to, at these
+        offsets. If the packet's identification is None, the director chose
+        it: it is that of the first frame seen."""
         if packet.id is None and frames:
             packet = packet.but(id=int.from_bytes(frames[0].ip[4:6], "big"))
         return packet.fragments(*offsets)
@@ -139,7 +139,7 @@ class Ipv6(Family):
     beyond = "2001:db8:9::9"
     least_mtu = 1280
     first_piece = 1448
-    # No router cuts any.
+    # No router fragments a packet of IPv6.
     whole = {}
     made = said = reset = {"label": 0}
     not_linux = {}
@@ -149,12 +149,12 @@ class Ipv6(Family):
 
     @staticmethod
     def listed(address):
-        """An address as files under /proc/net show it."""
+        """Return an address as files under /proc/net show it."""
         return ip_address(address).exploded
 
     @staticmethod
     def mark(value):
-        """A firewall mark as the address of a service, for ipvsadm -f."""
+        """Return the arguments of ipvsadm -f for a firewall mark."""
         return f"{value} -6"
 
     @staticmethod
@@ -165,19 +165,21 @@ class Ipv6(Family):
 
     @staticmethod
     def error(src, dst, kind, quoted, rest=0, **more):
-        """An ICMPv6 error, of this type and code, as Linux sends it."""
+        """Return an ICMPv6 error as Linux sends it; `kind` is type and
+        code."""
         return icmp6_error(src, dst, *kind, quoted, rest, **more)
 
     @staticmethod
     def echo(src, dst, payload=b"ping", reply=False):
-        """An echo request or reply."""
+        """Return an echo request or reply."""
         return Packet6(src, dst, Icmp6(129 if reply else 128, 0, 0x12340001,
                                        payload))
 
     @staticmethod
     def cut(packet, frames, *offsets):
-        """A packet that the director cuts at these offsets. It chooses the
-        identification: that of the first frame seen."""
+        """Return the fragments that the director cuts a packet to, at these
+        offsets. The director chooses their identification: it is that of
+        the first frame seen."""
         ident = int.from_bytes(frames[0].ip[44:48], "big") if frames else 0
         return packet.fragments(*offsets, ident=ident)
 

@@ -36,8 +36,8 @@ def test(promise, modules=("c", "rust")):
 
 
 def test_each(subjects, promise, modules=("c", "rust")):
-    """Register a function once for each subject, which it gets after what
-    setup() provides. The promise begins with the subject's name."""
+    """Register a function once for each subject, its second argument. The
+    promise begins with the subject's name."""
     def register(function):
         for subject in subjects:
             test(f"{subject}: {promise}", modules)(
