@@ -27,8 +27,8 @@ pub enum Next {
     Done,
     /// After so many ticks, unless it is cancelled meanwhile.
     After(usize),
-    /// After so many ticks, unless it is cancelled meanwhile; who is in a hurry waits for that too
-    /// ([`Work::hurry`]). For what could not be done, and would fail again at once.
+    /// After so many ticks, unless it is cancelled meanwhile; [`Work::hurry`] does not make it sooner. For
+    /// work that has failed, and would fail again at once.
     Retry(usize),
 }
 
