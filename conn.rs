@@ -128,8 +128,9 @@ impl<F: Family> Conn<F> {
         ConnTable::alloc(table, Self::with_bits(new, F_HASHED), most)
     }
 
-    /// Makes a connection that only lives while a single packet is sent. It is in no table, and
-    /// counts neither for its server nor for `conn_max`. C: `IP_VS_CONN_F_ONE_PACKET`.
+    /// Makes a connection that only lives while a single packet is sent. It is in no table, and is
+    /// not counted among the connections of its server, nor for `conn_max`. C:
+    /// `IP_VS_CONN_F_ONE_PACKET`.
     pub(crate) fn one_packet(new: NewConn<F>) -> Self {
         Self::with_bits(new, 0)
     }

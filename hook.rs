@@ -209,7 +209,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
 
     /// Accepts a packet of a protocol that IPVS does not handle. With `ignore_tunneled`, marks a
     /// packet that may be a tunnel, so that the packet decapsulated from it is not scheduled. C:
-    /// `ip_vs_try_to_schedule()`.
+    /// the check for an unknown protocol in `ip_vs_in_hook()`.
     #[inline(never)]
     fn of_no_service(&self, mut skb: Skb, protocol: u8) -> Verdict {
         if self.takes_requests

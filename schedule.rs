@@ -282,11 +282,12 @@ fn connect<'rcu, F: Family>(
 /// connection, and `true` if it is new. `None` if there is no memory, or the namespace has
 /// `conn_max` connections already. (The C module may make such a connection twice.)
 ///
-/// A client's packet for which no connection was found takes any that has been published meanwhile,
-/// whatever its server. For other triggers, there may be an older connection of the same flow with
-/// another server. It is used only if its server, port and forwarding method are those of the new
-/// one. Otherwise both connections exist from then on: the client's packets find the newer one, as
-/// in the C module, and the answers of each server find their own.
+/// For [`SchedTrigger::Request`] and [`SchedTrigger::Error`] no connection was found before, so any
+/// that has been published meanwhile is used, whatever its server. For the other triggers, there
+/// may be an older connection of the same flow with another server. It is used only if its server,
+/// port and forwarding method are those of the new one. Otherwise both connections exist from then
+/// on: the client's packets find the newer one, as in the C module, and the answers of each server
+/// find their own.
 fn publish<'rcu, F: Family>(
     netns: &'rcu Netns,
     new: NewConn<F>,

@@ -366,7 +366,7 @@ pub(crate) fn expire_template<F: Family>(template: &PublishedTemplate<F>) {
 
 /// Removes a connection from its template. If it was the last one, ends the template if that is
 /// overdue or an orphan; and also if the connection was `forced` to end and the template is not
-/// assured. C: `ip_vs_control_del()`.
+/// assured. C: `ip_vs_control_del()`, and what follows it in `ip_vs_conn_expire()`.
 ///
 /// # Context
 ///

@@ -166,8 +166,9 @@ impl Netns {
             trash.take(&dest);
         }
         dest.configure(spec);
-        // First, so that a device that goes is not missed by a server which gets packets: one that
-        // comes back does from `join` on, by its old connections.
+        // Before `join`, so that the table walk for a device that goes down finds each server that
+        // can have a cached route: a reused server gets packets of its old connections from `join`
+        // on.
         let dests = &self.service_tables().dests;
         let _ = dests.insert(dest.clone(), |other| other.key() == &key);
         dest.join(&service);
@@ -207,7 +208,7 @@ impl Netns {
         } else if let Some(dest) = dests.remove(&dest) {
             dest.configure(spec);
             let _ = dests.insert(dest.clone(), |other| other.key() == &key);
-            // A device that has gone meanwhile has missed the server.
+            // The table walk for a device that went down meanwhile has not found the server.
             dest.reset_route();
         }
         service.scheduler.changed(&service.dests, prepared);

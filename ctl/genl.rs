@@ -44,7 +44,7 @@ pub(crate) struct Ipvs;
 static FAMILY: Family<Ipvs> = Family::new::<crate::LocalModule>();
 
 /// Registers the family for the namespaces of `netns`. From then on users can change services, so
-/// this must be the last step of loading the module.
+/// only the other interface to users ([`crate::ctl::sockopt`]) may be set up later.
 pub(crate) fn register(netns: Arc<net::Registration<Netns>>) -> Result<Registration<Ipvs>> {
     FAMILY.register(netns)
 }

@@ -220,7 +220,7 @@ impl ServiceTables {
     /// - the packet's firewall mark,
     /// - its destination address and port,
     /// - its destination address and the port of FTP, for TCP to the FTP data port or to an
-    /// unprivileged port: it may be an FTP data connection,
+    ///   unprivileged port: it may be an FTP data connection,
     /// - its destination address with port 0.
     ///
     /// C: `ip_vs_service_find()`.

@@ -112,12 +112,13 @@ pub(super) fn schedule<'rcu, F: Family>(
 }
 
 /// Returns the key of the template for a client's flow. The source is the client's network, with
-/// port 0. The destination depends on the service:
+/// port 0. The destination is the first of these that applies:
 ///
-/// - the flow's address and port, for a service by address with a port other than that of FTP;
-/// - the flow's address and port 0, for a service for all ports, and for one of FTP, whose data
-/// connections may go to any port;
-/// - the firewall mark as address, with port 0 and protocol 0, for a service by firewall mark.
+/// - the flow's address and port, if this is the service's port and not that of FTP;
+/// - the firewall mark as address, with port 0 and protocol 0, for a firewall mark service, unless
+///   this is the port that its user gave;
+/// - the flow's address with port 0: the service is for all ports, or for FTP, whose data
+///   connections may go to any port.
 fn key<F: Family>(service: &Service, flow: &Flow<F::Addr>) -> TemplateKey<F> {
     let all = Flow {
         protocol: flow.protocol,

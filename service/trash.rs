@@ -98,7 +98,7 @@ pub(crate) struct Trash {
 }
 
 impl Trash {
-    /// Creates the trash for the servers in `model`.
+    /// Creates the trash for the servers in `service_tables`.
     pub(crate) fn new(service_tables: Arc<ServiceTables>) -> Result<Self> {
         let removed = Arc::pin_init(
             pin_init!(Removed {

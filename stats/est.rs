@@ -82,7 +82,8 @@ struct Plan<'a> {
 }
 
 impl Estimation {
-    /// Creates the estimation for the statistics in `model`, of the namespace with this number.
+    /// Creates the estimation for the statistics in `service_tables`, of the namespace with this
+    /// number.
     pub(crate) fn new(
         service_tables: Arc<ServiceTables>,
         settings: Arc<Settings>,

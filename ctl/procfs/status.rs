@@ -24,7 +24,8 @@ pub(super) struct Status;
 
 impl Single for Status {
     fn show(net: &Net, seq: &SeqFile) {
-        // The tables outlive the namespace's state as long as we look at them: that takes its time.
+        // The references keep the tables while they are read, which takes too long for one
+        // read-side critical section.
         let tables = rcu::read(|rcu| {
             let netns = Netns::of(net, rcu)?;
             Some((
