@@ -73,7 +73,7 @@ class Stretches:
         without_bh, without_way = defaultdict(int), defaultdict(int)
         most = {"with bottom halves off": 0, "without giving way": 0}
         seen = 0
-        for call in self.calls.seen():
+        for call in self.calls.seen(alone=True):
             if call.interrupts:
                 continue
             if call.name in ("way", "sys_enter"):
@@ -230,7 +230,7 @@ def asked_once(crowd):
                ask="p mod_delayed_work_on") as calls:
         with alone():
             crowd.send()
-        seen = calls.seen()
+        seen = calls.seen(alone=True)
     asked = sum(call.name == "ask" and call.pid == os.getpid()
                 for call in seen)
     # Of any work, which is no less.

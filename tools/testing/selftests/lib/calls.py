@@ -70,13 +70,15 @@ class Calls:
         _write("kprobe_events", "")
         _write("trace", "")
 
-    def seen(self):
-        """All calls so far, the first one first."""
-        # Who reads makes calls, too.
-        _write("tracing_on", "0")
+    def seen(self, alone=False):
+        """All calls so far, the first one first. If alone, none is recorded
+        meanwhile: whoever reads makes calls, too."""
+        if alone:
+            _write("tracing_on", "0")
         with open(f"{TRACING}/trace", encoding="ascii") as file:
             matches = [LINE.match(line) for line in file
                        if not line.startswith("#")]
-        _write("tracing_on", "1")
+        if alone:
+            _write("tracing_on", "1")
         return [Call(match[1], int(match[2]), match[4], match[3])
                 for match in matches if match]
