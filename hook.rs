@@ -235,7 +235,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     #[cold]
     fn fragment(&self, skb: Skb, header: F::Header) -> Verdict {
         match self.gather(skb, header) {
-            // Only the first fragment's protocol counts.
+            // It is that of the fragments; reassembly keeps those of different protocols apart.
             Defrag::Whole(skb, header) => match IpProtocol::from_number(header.protocol()) {
                 Some(protocol) => self.whole(skb, header, protocol),
                 None => self.of_no_service(skb, header.protocol()),
@@ -295,8 +295,8 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         }
     }
 
-    /// Returns whether a packet without a connection comes from the address and port of a NAT
-    /// server, so that the server should be told that the connection is gone (sysctl
+    /// Returns whether a packet that answers no known connection comes from the address and port of
+    /// a NAT server, so that the server should be told that the connection is gone (sysctl
     /// `nat_icmp_send`). `false` for a TCP reset, which needs no response. C:
     /// `ip_vs_has_real_service()`.
     #[cold]

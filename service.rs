@@ -41,9 +41,11 @@ use kernel::{
 use linux::{
     active_list,
     atomic::{
+        Acquire,
         Atomic,
         InlineAtomic,
-        Relaxed, //
+        Relaxed,
+        Release, //
     },
     jiffies::HZ,
     net::Net,
@@ -138,7 +140,7 @@ impl Service {
     pub(crate) fn configure(&self, spec: &ServiceSpec<'_>, pe: Option<PeKind>) {
         let pe = pe.map_or(0, |kind| (kind as u8).wrapping_add(1));
         self.pe.store(pe, Relaxed);
-        self.flags.store(spec.flags.apply(self.flags()), Relaxed);
+        self.flags.store(spec.flags.apply(self.flags()), Release);
         self.timeout.store(spec.timeout.wrapping_mul(HZ), Relaxed);
         self.netmask.store(spec.netmask.raw(), Relaxed);
     }
@@ -192,7 +194,8 @@ impl Service {
     /// Returns `true` if the service is persistent.
     #[inline]
     pub(crate) fn is_persistent(&self) -> bool {
-        self.flags.load(Relaxed) & IP_VS_SVC_F_PERSISTENT != 0
+        // Whoever sees it sees the cache of templates, which was created before.
+        self.flags.load(Acquire) & IP_VS_SVC_F_PERSISTENT != 0
     }
 
     /// Returns `true` for one-packet scheduling.

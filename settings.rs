@@ -47,9 +47,9 @@ pub(crate) struct Settings {
     /// `conn_max` to.
     #[pin]
     conn_max_limit: Mutex<i32>,
-    /// `conn_reuse_mode`: which ended connections are replaced by a new one on a SYN. 0: none. Bit
-    /// 0: those in TIME_WAIT and CLOSE. Bit 1: also those in FIN_WAIT, if replies do not pass the
-    /// director.
+    /// `conn_reuse_mode`: which ended connections are replaced by a new one on a SYN. 0: none.
+    /// Otherwise those in TIME_WAIT and CLOSE, and with bit 1 also those in FIN_WAIT if replies do not
+    /// pass the director.
     pub(crate) conn_reuse_mode: Int,
     /// The defence strategies against floods.
     #[pin]

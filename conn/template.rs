@@ -309,7 +309,8 @@ impl<F: Family> Template<F> {
 
     /// Makes the template end with its last connection.
     pub(crate) fn mark_orphan(&self) {
-        self.orphan.store(true, Relaxed);
+        // Whoever asks for its connections afterwards, or ends the last one, sees what the other did.
+        self.orphan.xchg(true, Full);
     }
 
     /// Counts a packet that was scheduled by the template without a connection in the table.

@@ -25,7 +25,8 @@ use kernel::{
 pub struct Permit(());
 
 impl Permit {
-    /// Permits a line that is not limited: for what happens when a module is loaded or unloaded.
+    /// Permits a line that is not limited: for what happens when a module is loaded or
+    /// unloaded, and for what is said seldom by itself.
     pub const fn unlimited() -> Self {
         Self(())
     }

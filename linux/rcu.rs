@@ -75,7 +75,8 @@ static PENDING: Atomic<usize> = Atomic::new(0);
 ///
 /// # Safety
 ///
-/// `head` must be unused, and stay valid until the callback uses it. `callback` must be safe to call with it.
+/// `head` must be unused, and stay valid until the callback uses it. `callback` must be safe to call
+/// with it, and call [`called`] once: a module is unloaded when all have.
 pub(crate) unsafe fn call(
     head: *mut bindings::callback_head,
     callback: unsafe extern "C" fn(*mut bindings::callback_head),

@@ -6,8 +6,8 @@
 
 use crate::{
     atomic::{
-        Atomic,
-        Full, //
+        Full,
+        InlineAtomic, //
     },
     bindings, //
 };
@@ -56,7 +56,7 @@ struct Inner<T> {
     #[pin]
     work: Opaque<bindings::delayed_work>,
     /// Set if the work is to run at once, or a retry is pending, and it has not run since.
-    hurried: Atomic<bool>,
+    hurried: InlineAtomic<bool>,
     run: T,
 }
 
@@ -92,7 +92,7 @@ impl<T: Run> Work<T> {
                         );
                     }
                 }),
-                hurried: Atomic::new(false),
+                hurried: InlineAtomic::new(false),
                 run,
             }),
             GFP_KERNEL,
@@ -117,15 +117,7 @@ impl<T: Run> Work<T> {
         if self.inner.hurried.xchg(true, Full) {
             return;
         }
-        // SAFETY: As in `Inner::schedule`.
-        unsafe {
-            bindings::mod_delayed_work_on(
-                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
-                bindings::system_dfl_long_wq,
-                self.inner.work.get(),
-                0,
-            )
-        };
+        self.inner.reschedule(0);
     }
 
     /// Makes it neither wait nor run any more. May sleep, so not under a lock that the work takes.
@@ -156,6 +148,19 @@ impl<T> Inner<T> {
             )
         };
     }
+
+    /// Runs the work after `delay` ticks, however long it would have waited otherwise.
+    fn reschedule(&self, delay: usize) {
+        // SAFETY: As in `schedule`.
+        unsafe {
+            bindings::mod_delayed_work_on(
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                bindings::system_dfl_long_wq,
+                self.work.get(),
+                delay as c_ulong,
+            )
+        };
+    }
 }
 
 /// # Safety
@@ -173,10 +178,10 @@ unsafe extern "C" fn callback<T: Run>(work: *mut bindings::work_struct) {
         Next::Done => {}
         Next::After(delay) => inner.schedule(delay),
         Next::Retry(delay) => {
-            // Before the work is queued, so that it is cleared by the run that this leads to. If
-            // somebody was in a hurry meanwhile, the work is queued already, and runs at once.
+            // Before the work is queued, so that it is cleared by the run that this leads to.
             inner.hurried.xchg(true, Full);
-            inner.schedule(delay);
+            // Somebody who was in a hurry while it ran has queued it to run at once.
+            inner.reschedule(delay);
         }
     }
 }

@@ -9,7 +9,11 @@ use super::{
     },
     Entry, //
 };
-use crate::atomic::Refcount;
+use crate::atomic::{
+    Full,
+    InlineAtomic,
+    Relaxed, //
+};
 use core::{
     ops::Deref,
     ptr::NonNull, //
@@ -47,27 +51,28 @@ unsafe impl Holds for () {
     }
 }
 
-/// A count of the table and the [`EntryRef`]s that keep an entry's memory.
-pub struct RefCounted(Refcount);
+/// A count of the table and the [`EntryRef`]s that keep an entry's memory. Inline, since each new
+/// connection of a persistent service takes a reference to its template.
+pub struct RefCounted(InlineAtomic<u32>);
 
 impl RefCounted {
     /// Adds one hold, for a caller to whom another one keeps the memory.
     fn get(&self) {
-        self.0.inc();
+        // 2^32 holders do not fit in memory.
+        self.0.fetch_add(1, Relaxed);
     }
 }
 
 impl sealed::Sealed for RefCounted {}
 
-// SAFETY: The count gets to 0 once, after as many calls. If it saturates it never does, and the memory
-// is never freed.
+// SAFETY: The count gets to 0 once, after as many calls.
 unsafe impl Holds for RefCounted {
     fn new() -> Self {
-        Self(Refcount::new(1))
+        Self(InlineAtomic::new(1))
     }
 
     fn put(&self) -> bool {
-        self.0.dec_and_test()
+        self.0.fetch_sub(1, Full) == 1
     }
 }
 

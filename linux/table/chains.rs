@@ -348,7 +348,6 @@ impl<N: Node> Chains<N> {
     /// Takes all entries out of their first chain, as [`Self::unlink`] does, and calls `removed`
     /// with each; it may sleep, but must not resize. Entries that are linked meanwhile may stay.
     /// Sleeps.
-    /// `removed`, which may sleep, but not resize. Entries that are linked meanwhile may stay. Sleeps.
     pub(crate) fn clear(&self, mut removed: impl FnMut(NonNull<N>)) {
         let _resizing = self.resizing.lock();
         // SAFETY: Nobody but `resize` replaces the generation, and it waits for the lock.
