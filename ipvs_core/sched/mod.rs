@@ -408,7 +408,7 @@ mod tests {
                 removed,
                 ..Fake::default()
             };
-            assert_eq!(seen(&server), (7, 8, 9, overloaded, !removed));
+            assert_eq!(seen(server), (7, 8, 9, overloaded, !removed));
         }
     }
 
