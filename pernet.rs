@@ -121,7 +121,7 @@ impl PerNet for Netns {
         let service_tables_resize = Arc::new(
             Work::new(
                 ServiceTablesResize::new(service_tables.clone(), settings.clone()),
-                c"ipvs_model_resize",
+                c"ipvs_svc_resize",
                 kernel::static_lock_class!(),
             )?,
             GFP_KERNEL,
@@ -154,7 +154,7 @@ impl PerNet for Netns {
                 service_tables_resize,
                 sweeper: Work::new(
                     LblcExpiry(service_tables.clone()),
-                    c"ipvs_sweeper",
+                    c"ipvs_lblc_expiry",
                     kernel::static_lock_class!(),
                 )?,
                 nodest_expiry: Work::new(

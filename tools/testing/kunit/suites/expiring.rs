@@ -180,7 +180,7 @@ impl Stage {
     }
 }
 
-#[kunit_tests(linux_timed)]
+#[kunit_tests(linux_expiring)]
 mod cases {
     use super::*;
 

@@ -79,7 +79,7 @@ fn remove(rcu_slots: &RcuSlots<Token>, number: u32) -> Option<(Shared<Token>, Sh
     left.map(|(slots, slot)| (removed, slots, slot))
 }
 
-#[kunit_tests(linux_roster)]
+#[kunit_tests(linux_rcu_slots)]
 mod cases {
     use super::*;
 
