@@ -173,7 +173,7 @@ pub(crate) trait Family: Copy + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Those of the routing look-up, such as `ENETUNREACH`.
+    /// Returns the errors of the routing look-up, such as `ENETUNREACH`.
     fn look_up(
         net: &Net,
         addr: Self::Addr,
@@ -193,7 +193,7 @@ pub(crate) trait Family: Copy + Send + Sync + 'static {
     fn embedded(skb: &Skb, at: usize) -> Option<Self::Header>;
 
     /// Passes a fragment to defragmentation on behalf of `user`. C: `ip_vs_gather_frags()`.
-    fn gather(skb: Skb, header: Self::Header, net: &Net, user: DefragUser) -> Defrag<Self::Header>;
+    fn defrag(skb: Skb, header: Self::Header, net: &Net, user: DefragUser) -> Defrag<Self::Header>;
 
     /// Returns the offset of the transport header in `bytes`, which begin with the network header
     /// of an embedded and possibly truncated packet. `None` if the network header is truncated or

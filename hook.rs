@@ -223,18 +223,18 @@ impl<'rcu, F: Family> Context<'rcu, F> {
 
     /// Passes a fragment to defragmentation. C: `ip_vs_gather_frags()`, `ip_vs_defrag_user()`.
     #[cold]
-    fn gather(&self, skb: Skb, header: F::Header) -> Defrag<F::Header> {
+    fn defrag(&self, skb: Skb, header: F::Header) -> Defrag<F::Header> {
         let user = match self.hook {
             HookNum::LocalIn => DefragUser::VsIn,
             HookNum::Forward => DefragUser::VsFwd,
             HookNum::LocalOut => DefragUser::VsOut,
         };
-        F::gather(skb, header, self.netns.net(), user)
+        F::defrag(skb, header, self.netns.net(), user)
     }
 
     #[cold]
     fn fragment(&self, skb: Skb, header: F::Header) -> Verdict {
-        match self.gather(skb, header) {
+        match self.defrag(skb, header) {
             // It is that of the fragments; reassembly keeps those of different protocols apart.
             Defrag::Whole(skb, header) => match IpProtocol::from_number(header.protocol()) {
                 Some(protocol) => self.whole(skb, header, protocol),

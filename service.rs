@@ -246,11 +246,11 @@ impl Service {
     pub(crate) fn schedule<'rcu>(
         &self,
         net: &Net,
-        arrival: &SchedRequest,
+        request: &SchedRequest,
         rcu: ReadLocked<'rcu>,
     ) -> Option<Borrowed<'rcu, Dest>> {
         let flags = self.flags.load(Relaxed);
-        let dest = self.scheduler.pick(&self.dests, arrival, flags, rcu);
+        let dest = self.scheduler.pick(&self.dests, request, flags, rcu);
         if dest.is_none() {
             if let Some(scheduler) = self.scheduler.kind() {
                 log::no_destination(net, scheduler, self.label(), || self.has_weight(rcu));

@@ -169,7 +169,7 @@ impl Family for V4 {
         Ipv4Header::parse_header(&padded).ok()
     }
 
-    fn gather(skb: Skb, _header: Ipv4Header, net: &Net, user: DefragUser) -> Defrag<Ipv4Header> {
+    fn defrag(skb: Skb, _header: Ipv4Header, net: &Net, user: DefragUser) -> Defrag<Ipv4Header> {
         let Some(skb) = defrag(skb, net, user) else {
             return Defrag::Kept;
         };

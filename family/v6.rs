@@ -172,7 +172,7 @@ impl Family for V6 {
 
     /// Reassembles nothing: netfilter did so before the hooks, since there are services (see
     /// [`linux::netfilter::Defrag6`]).
-    fn gather(skb: Skb, header: Ipv6Header, _net: &Net, _user: DefragUser) -> Defrag<Ipv6Header> {
+    fn defrag(skb: Skb, header: Ipv6Header, _net: &Net, _user: DefragUser) -> Defrag<Ipv6Header> {
         if header.is_later_fragment() {
             Defrag::Alone(skb)
         } else {

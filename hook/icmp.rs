@@ -98,7 +98,7 @@ pub(super) fn packet<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header
     if !header.is_fragment() {
         return whole(cx, skb, header);
     }
-    match cx.gather(skb, header) {
+    match cx.defrag(skb, header) {
         Defrag::Whole(skb, header) => whole(cx, skb, header),
         // IPv6: a fragment inside another one, which netfilter has not reassembled.
         Defrag::Alone(skb) => Verdict::Drop(skb),

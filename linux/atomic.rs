@@ -16,7 +16,7 @@
 //! - [`InlineAtomic`] does read-modify-writes inline too. It is for what each new connection, or each
 //!   change of a connection's state, writes.
 //!
-//! Where the helpers are inlined, both could be replaced by the kernel's type.
+//! Both could be replaced by the kernel's type where the helpers are inlined.
 //!
 //! # What the inline operations map to
 //!

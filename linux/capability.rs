@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the current process may do.
+//! Capabilities of the current process.
 //!
 //! C header: [`include/linux/capability.h`](srctree/include/linux/capability.h)
 

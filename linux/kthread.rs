@@ -54,7 +54,7 @@ pub trait Main: Send + Sync + 'static {
 /// The thread that runs. It stays with it.
 pub struct This(PhantomData<*mut ()>);
 
-/// How a thread is scheduled.
+/// The scheduling of a thread.
 #[derive(Clone, Copy, Default)]
 pub struct Settings<'a> {
     /// Its nice value, one of [`NICE`].
@@ -67,7 +67,7 @@ pub struct Settings<'a> {
 /// A kernel thread. When it is dropped, it is stopped and waited for, which may sleep; so not under
 /// a lock that the thread takes.
 ///
-/// What the thread works on belongs to this value, since a thread that is stopped before it first
+/// The data that the thread works on belongs to this value, since a thread that is stopped before it first
 /// ran never calls its function. It is dropped after the thread has ended.
 ///
 /// # Invariants

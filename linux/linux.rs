@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What Linux offers and the `kernel` crate lacks, made safe.
+//! Safe interfaces of Linux that the `kernel` crate lacks.
 //!
 //! Written as a patch series to `rust/kernel/` would be: it knows the kernel, and nothing of IPVS.
 //! All `unsafe` code of the module is here.

@@ -56,7 +56,7 @@ pub trait Hashed: Send + Sync + 'static {
 /// The memory that each bucket of a table takes.
 pub const BUCKET_BYTES: usize = size_of::<Atomic<usize>>();
 
-/// Which chains an object is in, which has links for one table.
+/// The chains that an object is in; it has links for one table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 enum Chained {

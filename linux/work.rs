@@ -42,7 +42,7 @@ pub trait Run: Send + Sync + 'static {
 
 /// Work that can be scheduled; cancelled, and waited for, when dropped.
 ///
-/// What it works on is `T`, which it owns: nothing that is dropped sooner can be reached from it.
+/// It owns `T`, the data that it works on: nothing that is dropped sooner can be reached from it.
 ///
 /// # Invariants
 ///

@@ -34,9 +34,9 @@ use kernel::{
 /// The packet that leaves this host, if it is not the present one.
 #[derive(Clone, Copy, Debug)]
 pub enum Sent {
-    /// The same.
+    /// The packet is sent unchanged.
     AsIs,
-    /// With another destination.
+    /// The packet is sent with another destination.
     To {
         /// The address, of the packet's own family.
         addr: IpAddr,

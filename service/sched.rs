@@ -114,7 +114,7 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// Those of [`SchedState::new`]; the old scheduler stays in use then.
+    /// Returns the errors of [`SchedState::new`]; the old scheduler stays in use then.
     pub(crate) fn set(&self, kind: Option<SchedulerKind>, dests: &RcuSlots<Dest>) -> Result {
         if kind == self.kind() {
             return Ok(());
@@ -146,12 +146,12 @@ impl Scheduler {
     pub(crate) fn pick<'rcu>(
         &self,
         dests: &RcuSlots<Dest>,
-        arrival: &SchedRequest,
+        request: &SchedRequest,
         flags: u32,
         rcu: ReadLocked<'rcu>,
     ) -> Option<Borrowed<'rcu, Dest>> {
         let current = self.current.get(rcu)?;
-        let picked = current.get().pick(dests, arrival, flags, rcu)?;
+        let picked = current.get().pick(dests, request, flags, rcu)?;
         Some(picked.0)
     }
 

@@ -117,7 +117,7 @@ impl Estimation {
     ///
     /// # Errors
     ///
-    /// Those of [`Thread::new`]; nothing is changed then.
+    /// Returns the errors of [`Thread::new`]; nothing is changed then.
     pub(crate) fn start(&self) -> Result {
         let mut state = self.state.lock();
         if state.begun {
@@ -148,7 +148,7 @@ impl Estimation {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::start`].
+    /// Returns the errors of [`Self::start`].
     pub(crate) fn set_run(&self, number: i32) -> Result {
         let run = &self.settings.run_estimation;
         let mut state = self.state.lock();
@@ -192,7 +192,7 @@ impl Estimation {
     ///
     /// # Errors
     ///
-    /// Those of [`Cpus::parse_allowed`] and [`Self::start`].
+    /// Returns the errors of [`Cpus::parse_allowed`] and [`Self::start`].
     pub(crate) fn set_cpus(&self, list: &[u8]) -> Result {
         let cpus = Cpus::parse_allowed(list)?;
         let mut state = self.state.lock();

@@ -106,7 +106,7 @@ pub fn parse_id(nest: Option<Attr<'_>>, ipv6: bool) -> Result<ServiceId, AttrErr
 ///
 /// # Errors
 ///
-/// Those of [`parse_id`] first; then `EINVAL` if a setting is missing.
+/// Returns the errors of [`parse_id`] first; then `EINVAL` if a setting is missing.
 pub fn parse(nest: Option<Attr<'_>>, ipv6: bool) -> Result<ServiceSpec<'_>, AttrError> {
     let (nest, attrs, id) = parse_common(nest, ipv6)?;
     let [_, _, _, _, _, _, sched, flags, timeout, netmask, _, pe, _] = attrs;

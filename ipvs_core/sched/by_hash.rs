@@ -121,19 +121,19 @@ impl ByHash {
     #[inline]
     pub fn pick<S: Server>(
         self,
-        arrival: &SchedRequest,
+        request: &SchedRequest,
         flags: u32,
         at: impl Fn(usize) -> Option<S>,
     ) -> Option<S> {
         let port = if flags & PORT != 0 {
-            u32::from(arrival.client_port.host())
+            u32::from(request.client_port.host())
         } else {
             0
         };
-        let client = fold(arrival.client).wrapping_add(port);
+        let client = fold(request.client).wrapping_add(port);
         let fallback = flags & FALLBACK != 0;
         match self {
-            Self::Dh => at(dh::bucket(fold(arrival.target))).filter(is_available),
+            Self::Dh => at(dh::bucket(fold(request.target))).filter(is_available),
             Self::Sh => source(client, fallback, sh::TABLE_SIZE, sh::bucket, at),
             Self::Mh => source(client, fallback, mh::TABLE_SIZE, mh::bucket, at),
         }
@@ -210,7 +210,7 @@ pub(super) mod testing {
     }
 
     /// Returns the request of a connection from 192.0.2.`n`, port 1000, to 198.51.100.`n`.
-    pub(crate) fn arrival(n: u8) -> SchedRequest {
+    pub(crate) fn request(n: u8) -> SchedRequest {
         SchedRequest {
             client: Addr::V4(Be32::from_bytes([192, 0, 2, n])),
             client_port: Be16::new(1000),
@@ -223,10 +223,10 @@ pub(super) mod testing {
         kind: ByHash,
         table: &[u32],
         servers: &[Option<Fake>],
-        arrival: &SchedRequest,
+        request: &SchedRequest,
         flags: u32,
     ) -> Option<u32> {
-        kind.pick(arrival, flags, |bucket| {
+        kind.pick(request, flags, |bucket| {
             servers.get(table[bucket] as usize).copied().flatten()
         })
         .map(|server| server.id)
@@ -238,21 +238,21 @@ pub(super) mod testing {
             let table = table(kind, &members(&[1, 1, 1]));
             let all = weighted(&[1, 1, 1]);
             for n in 0..=255 {
-                let arrival = arrival(n);
-                let own = pick(kind, &table, &all, &arrival, 0).unwrap();
+                let request = request(n);
+                let own = pick(kind, &table, &all, &request, 0).unwrap();
                 let mut others = all.clone();
                 others[own as usize].as_mut().unwrap().weight = 0;
-                assert_eq!(pick(kind, &table, &others, &arrival, 0), None);
-                let other = pick(kind, &table, &others, &arrival, FALLBACK);
+                assert_eq!(pick(kind, &table, &others, &request, 0), None);
+                let other = pick(kind, &table, &others, &request, FALLBACK);
                 assert!(other.is_some_and(|other| other != own));
                 others[own as usize].as_mut().unwrap().weight = 1;
                 others[own as usize].as_mut().unwrap().removed = true;
-                assert_eq!(pick(kind, &table, &others, &arrival, 0), None);
-                assert_eq!(pick(kind, &table, &others, &arrival, FALLBACK), other);
+                assert_eq!(pick(kind, &table, &others, &request, 0), None);
+                assert_eq!(pick(kind, &table, &others, &request, FALLBACK), other);
                 for server in others.iter_mut().flatten() {
                     server.overloaded = true;
                 }
-                assert_eq!(pick(kind, &table, &others, &arrival, FALLBACK), None);
+                assert_eq!(pick(kind, &table, &others, &request, FALLBACK), None);
             }
         }
     }
@@ -262,7 +262,7 @@ pub(super) mod testing {
         for kind in [ByHash::Dh, ByHash::Sh, ByHash::Mh] {
             let table = table(kind, &[]);
             assert!(table.iter().all(|&bucket| bucket == NO_SERVER));
-            assert_eq!(pick(kind, &table, &[], &arrival(1), FALLBACK | PORT), None);
+            assert_eq!(pick(kind, &table, &[], &request(1), FALLBACK | PORT), None);
         }
     }
 
@@ -283,11 +283,11 @@ pub(super) mod testing {
             let picks = |flags| {
                 let mut picks: Vec<_> = (0..100)
                     .map(|port| {
-                        let arrival = SchedRequest {
+                        let request = SchedRequest {
                             client_port: Be16::new(port),
-                            ..arrival(1)
+                            ..request(1)
                         };
-                        pick(kind, &table, &servers, &arrival, flags).unwrap()
+                        pick(kind, &table, &servers, &request, flags).unwrap()
                     })
                     .collect();
                 picks.sort_unstable();

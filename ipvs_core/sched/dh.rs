@@ -29,9 +29,9 @@ pub(super) fn bucket(addr: u32) -> usize {
 mod tests {
     use crate::sched::{
         by_hash::testing::{
-            arrival,
             members,
             pick,
+            request,
             table, //
         },
         testing::weighted,
@@ -52,12 +52,12 @@ mod tests {
         let servers = weighted(&[1; 256]);
         let bucket = 0xc633_6401u32.wrapping_mul(0x61c8_8647) >> 24;
         for client in 0..10 {
-            let arrival = SchedRequest {
-                target: arrival(1).target,
-                ..arrival(client)
+            let request = SchedRequest {
+                target: request(1).target,
+                ..request(client)
             };
             assert_eq!(
-                pick(ByHash::Dh, &table, &servers, &arrival, 0),
+                pick(ByHash::Dh, &table, &servers, &request, 0),
                 Some(bucket)
             );
         }
@@ -67,10 +67,10 @@ mod tests {
     fn flags_mean_nothing() {
         let table = table(ByHash::Dh, &members(&[1, 1]));
         let mut servers = weighted(&[0, 0]);
-        assert_eq!(pick(ByHash::Dh, &table, &servers, &arrival(1), !0), None);
+        assert_eq!(pick(ByHash::Dh, &table, &servers, &request(1), !0), None);
         servers[0].as_mut().unwrap().weight = 1;
         let picks: Vec<_> = (0..=255)
-            .filter_map(|n| pick(ByHash::Dh, &table, &servers, &arrival(n), !0))
+            .filter_map(|n| pick(ByHash::Dh, &table, &servers, &request(n), !0))
             .collect();
         assert!(picks.len() > 100 && picks.iter().all(|&id| id == 0));
     }

@@ -372,7 +372,7 @@ struct Both {
     trees: Trees,
     rr: rr::State,
     wrr: wrr::State,
-    /// The same with a tree.
+    /// Does the same with a tree.
     tree_wrr: wrr::State,
     model: Model,
     ids: u32,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a module keeps for each namespace.
+//! State of a module in each network namespace.
 //!
 //! C counterpart: `struct pernet_operations`, `net_generic()`.
 
@@ -43,29 +43,30 @@ use kernel::{
     types::Opaque, //
 };
 
-/// What a module keeps for each namespace.
+/// The state that a module has in each network namespace.
 ///
-/// When namespaces die, the kernel calls for all of them: first [`Self::shut`], then it waits for one
-/// grace period, then it drops their values. So neither of the two should wait for a grace period of
-/// its own.
+/// When namespaces die, the kernel calls [`Self::shut`] for all of them, waits for one grace period, and
+/// then drops their values. So neither of the two should wait for a grace period of its own.
+///
+/// C counterpart: `struct pernet_operations`.
 pub trait PerNet: Send + Sync + Sized + 'static {
-    /// What those of all namespaces are made with.
+    /// The data that all namespaces share; [`Self::new`] gets it.
     type Common: Send + Sync + 'static;
 
-    /// Makes it, when a namespace is born or the module is loaded. May sleep.
+    /// Creates the state, when a namespace is created or the module is loaded. May sleep.
     fn new(net: OwnNet, common: &Self::Common) -> Result<Pin<KBox<Self>>>;
 
-    /// Stops what reaches it from outside, when the namespace dies or the module is unloaded.
-    /// [`Net::get`] does not find the value afterwards, and a grace period passes before its drop. May
-    /// sleep.
+    /// Stops hooks, works and files that lead to the state, when the namespace dies or the module is
+    /// unloaded. [`Net::get`] does not find it afterwards, and a grace period passes before its drop.
+    /// May sleep.
     fn shut(self: Pin<&Self>);
 
-    /// Where the registration keeps its identity.
+    /// Returns the static that identifies the type to the kernel.
     fn registry() -> &'static Registry<Self>;
 }
 
-/// What the kernel keeps for a registered type in each namespace.
-struct Place<T: 'static> {
+/// The memory that the kernel allocates for a registered type in each namespace.
+struct PerNetMemory<T: 'static> {
     slot: Slot<T>,
     users: Users,
     rcu: Opaque<bindings::callback_head>,
@@ -74,7 +75,7 @@ struct Place<T: 'static> {
 /// The identity of a [`PerNet`] type among all that the kernel knows.
 pub struct Registry<T: 'static> {
     ops: Opaque<bindings::pernet_operations>,
-    /// What the kernel has given, for itself.
+    /// The number that the kernel has given, for itself.
     given: Opaque<u32>,
     /// The same for readers; 0 while the type is not registered.
     id: Atomic<u32>,
@@ -88,7 +89,7 @@ pub struct Registry<T: 'static> {
 unsafe impl<T: 'static> Sync for Registry<T> {}
 
 impl<T: 'static> Registry<T> {
-    /// For a static.
+    /// Creates an identity that is not registered, for a static.
     pub const fn new() -> Self {
         Self {
             ops: Opaque::zeroed(),
@@ -100,14 +101,17 @@ impl<T: 'static> Registry<T> {
         }
     }
 
-    /// The entry of a namespace for the value with this number, or `None` if it has no such entry.
+    /// Returns the entry of a namespace for the value with this number, or `None` if it has no such entry.
     ///
     /// # Safety
     ///
     /// `net` must be valid for as long as the entry is used, in a read-side critical section or under
     /// the lock of pernet operations.
     #[inline]
-    unsafe fn entry<'a>(net: *mut bindings::net, id: u32) -> Option<&'a Atomic<*mut Place<T>>> {
+    unsafe fn entry<'a>(
+        net: *mut bindings::net,
+        id: u32,
+    ) -> Option<&'a Atomic<*mut PerNetMemory<T>>> {
         // The address depends on what is loaded, as with `rcu_dereference()`, so nothing of the array
         // is read as it was before it was published.
         // SAFETY: A valid namespace has an array of entries. It may be replaced by a longer one, and
@@ -121,26 +125,33 @@ impl<T: 'static> Registry<T> {
             return None;
         }
         // SAFETY: In the array, which holds pointers; those of one id are for one type.
-        Some(unsafe { &*entries.cast::<Atomic<*mut Place<T>>>().add(id as usize) })
+        Some(unsafe {
+            &*entries
+                .cast::<Atomic<*mut PerNetMemory<T>>>()
+                .add(id as usize)
+        })
     }
 
-    /// The entry of a namespace, for whom the kernel calls about it.
+    /// Returns the entry of a namespace, for an operation that the kernel calls.
     ///
     /// # Safety
     ///
     /// The kernel must be calling an operation of the type for `net`, and the entry not be used
     /// afterwards.
-    unsafe fn own_entry<'a>(&self, net: *mut bindings::net) -> Option<&'a Atomic<*mut Place<T>>> {
+    unsafe fn own_entry<'a>(
+        &self,
+        net: *mut bindings::net,
+    ) -> Option<&'a Atomic<*mut PerNetMemory<T>>> {
         // SAFETY: By the safety requirement; the number was written before the first call.
         unsafe { Self::entry(net, *self.given.get()) }
     }
 
-    /// The place of a namespace, likewise.
+    /// Returns the memory of a namespace, for an operation that the kernel calls.
     ///
     /// # Safety
     ///
     /// As for [`Self::own_entry`].
-    unsafe fn place<'a>(&self, net: *mut bindings::net) -> Option<&'a Place<T>> {
+    unsafe fn place<'a>(&self, net: *mut bindings::net) -> Option<&'a PerNetMemory<T>> {
         // SAFETY: By the safety requirement. The kernel has zeroed the place, which is an empty one.
         unsafe { self.own_entry(net)?.load(Relaxed).as_ref() }
     }
@@ -152,7 +163,7 @@ impl<T: 'static> Default for Registry<T> {
     }
 }
 
-/// A registered [`PerNet`] type: every namespace has its value while this exists.
+/// The registration of a [`PerNet`] type: every namespace has its state while this exists.
 ///
 /// # Invariants
 ///
@@ -163,11 +174,11 @@ pub struct Registration<T: PerNet> {
 }
 
 impl<T: PerNet> Registration<T> {
-    /// Makes the value for every namespace there is, and for those to come. May sleep.
+    /// Creates the state of every namespace there is, and of those to come. May sleep.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the type is registered; those of [`PerNet::new`]; `ENOMEM`.
+    /// `EBUSY` if the type is registered; the errors of [`PerNet::new`]; `ENOMEM`.
     pub fn new(common: T::Common) -> Result<Self> {
         let common = KBox::pin(common, GFP_KERNEL)?;
         let registry = T::registry();
@@ -182,7 +193,7 @@ impl<T: PerNet> Registration<T> {
             pre_exit: Some(pre_exit::<T>),
             exit: Some(exit::<T>),
             id: registry.given.get(),
-            size: size_of::<Place<T>>(),
+            size: size_of::<PerNetMemory<T>>(),
             ..Default::default()
         };
         // SAFETY: The registry is used by this registration alone, and is static.
@@ -225,8 +236,8 @@ impl<T: PerNet> Drop for Registration<T> {
 }
 
 impl Net {
-    /// This namespace's value; `None` if it has none yet or any more, or if the type is not registered
-    /// with all namespaces yet or any more.
+    /// Returns this namespace's state; `None` if it has none yet or any more, or if the type is not
+    /// registered with all namespaces yet or any more.
     #[inline]
     pub fn get<'rcu, T: PerNet>(&self, rcu: ReadLocked<'rcu>) -> Option<Pin<&'rcu T>> {
         let id = T::registry().id.load(Acquire);
@@ -244,9 +255,9 @@ static LOG: Log = Log::new(c"net");
 
 /// Waits until nobody has a reference to a namespace that ends.
 fn wait_for_users(users: &Users) {
-    /// Milliseconds from one look to the next.
+    /// The time from one look to the next, in milliseconds.
     const PAUSE: i64 = 10;
-    /// Looks from one message to the next.
+    /// The number of looks from one message to the next.
     const PATIENCE: u32 = 1000;
 
     let mut looks = 0u32;
@@ -329,13 +340,13 @@ unsafe extern "C" fn exit<T: PerNet>(net: *mut bindings::net) {
     unsafe { rcu::call(place.rcu.get(), free_place::<T>) };
 }
 
-/// Frees a place after its readers.
+/// Frees the memory of a namespace after its readers.
 ///
 /// # Safety
 ///
-/// `rcu` must be that field of a [`Place<T>`] that nobody finds or uses any more.
+/// `rcu` must be that field of a [`PerNetMemory<T>`] that nobody finds or uses any more.
 unsafe extern "C" fn free_place<T: PerNet>(rcu: *mut bindings::callback_head) {
-    let offset = core::mem::offset_of!(Place<T>, rcu);
+    let offset = core::mem::offset_of!(PerNetMemory<T>, rcu);
     // SAFETY: By the safety requirement; the kernel has allocated the place with `kzalloc()`.
     unsafe { bindings::kfree(rcu.byte_sub(offset).cast()) };
     rcu::called();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where a namespace keeps a module's value: set after the value is complete, and cleared a grace
+//! The slot in which a namespace keeps a module's value: set after the value is complete, and cleared a grace
 //! period before it is dropped.
 
 use crate::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is known of a packet's transport checksum, by whom.
+//! The state of a packet's transport checksum (C: `skb->ip_summed`).
 
 use super::{
     Headers,
@@ -76,7 +76,7 @@ impl Skb {
         unsafe { bindings::skb_checksum(self.as_ptr(), offset as i32, len as i32, 0) }
     }
 
-    /// Whether the transport checksum of a packet of `protocol`, whose header is at `offset`, is
+    /// Returns whether the transport checksum of a packet of `protocol`, whose header is at `offset`, is
     /// right. What this host sends or a device has checked is not looked at. For IPv4, 0 as protocol
     /// means that there is no pseudo header.
     pub fn checksum_is_valid(&mut self, offset: usize, protocol: u8) -> bool {

@@ -103,11 +103,11 @@ impl LookupTable {
     pub(super) fn pick<'rcu>(
         &self,
         kind: ByHash,
-        arrival: &SchedRequest,
+        request: &SchedRequest,
         flags: u32,
         rcu: ReadLocked<'rcu>,
     ) -> Option<DestView<'rcu>> {
-        kind.pick(arrival, flags, |bucket| {
+        kind.pick(request, flags, |bucket| {
             let number = *self.buckets.get(bucket)?;
             self.dests.get(number as usize)?.get(rcu).map(DestView)
         })

@@ -75,7 +75,7 @@ impl DirtySlots {
 /// first and reads the server then. All these operations have a single order, in which either the
 /// read comes after the change, or the change is notified.
 pub(crate) struct DestNotifier {
-    marks: SharedCell<DirtySlots>,
+    dirty_slots: SharedCell<DirtySlots>,
     /// The server's slot plus 1; 0 if there is no recipient.
     place: Atomic<u32>,
 }
@@ -83,7 +83,7 @@ pub(crate) struct DestNotifier {
 impl DestNotifier {
     pub(crate) const fn new() -> Self {
         Self {
-            marks: SharedCell::empty(),
+            dirty_slots: SharedCell::empty(),
             place: Atomic::new(0),
         }
     }
@@ -95,16 +95,16 @@ impl DestNotifier {
             return;
         };
         linux::rcu::read(|rcu| {
-            if let Some(marks) = self.marks.get(rcu) {
-                if detail <= marks.load_input {
-                    marks.slots.mark(slot as usize);
+            if let Some(dirty_slots) = self.dirty_slots.get(rcu) {
+                if detail <= dirty_slots.load_input {
+                    dirty_slots.slots.mark(slot as usize);
                 }
             }
         });
     }
 
     /// Sets the recipient. Under the configuration lock.
-    pub(super) fn set(&self, marks: &Shared<DirtySlots>, slot: usize) {
+    pub(super) fn set(&self, dirty_slots: &Shared<DirtySlots>, slot: usize) {
         let Some(place) = u32::try_from(slot)
             .ok()
             .and_then(|slot| slot.checked_add(1))
@@ -113,7 +113,7 @@ impl DestNotifier {
         };
         // A concurrent notification may go to the wrong set or slot. That costs an unnecessary
         // read, and no change is missed: it was made before the read that follows.
-        self.marks.replace(marks.clone());
+        self.dirty_slots.replace(dirty_slots.clone());
         self.place.store(place, Relaxed);
         smp_mb(Full);
     }
@@ -121,7 +121,7 @@ impl DestNotifier {
     /// Removes the recipient. Under the configuration lock.
     pub(crate) fn forget(&self) {
         self.place.store(0, Relaxed);
-        self.marks.exchange(None);
+        self.dirty_slots.exchange(None);
     }
 }
 

@@ -134,7 +134,7 @@ impl SchedState {
     pub(super) fn pick<'rcu>(
         &self,
         dests: &RcuSlots<Dest>,
-        arrival: &SchedRequest,
+        request: &SchedRequest,
         flags: u32,
         rcu: ReadLocked<'rcu>,
     ) -> Option<DestView<'rcu>> {
@@ -142,13 +142,13 @@ impl SchedState {
             SchedulerKind::LeastLoad(kind) => self.least(kind, dests, rcu),
             SchedulerKind::RoundRobin(_) => self.next(dests, rcu),
             SchedulerKind::Random(Random::Twos) => self.twos(dests, rcu),
-            SchedulerKind::ByHash(kind) => self.map.get(rcu)?.get().pick(kind, arrival, flags, rcu),
+            SchedulerKind::ByHash(kind) => self.map.get(rcu)?.get().pick(kind, request, flags, rcu),
             SchedulerKind::Locality(_) => {
                 let view = dests.view(rcu);
                 let least = || self.least(LeastLoad::Wlc, dests, rcu);
                 self.lblc_table
                     .as_ref()?
-                    .pick(arrival.target, &DestsView(&view), least, rcu)
+                    .pick(request.target, &DestsView(&view), least, rcu)
             }
         }
     }
