@@ -16,6 +16,7 @@ import socket
 import struct
 import time
 import traceback
+from contextlib import suppress
 
 from lib import genl, klog, module, rules, sockopt
 from lib.genl import Genl
