@@ -11,6 +11,7 @@ each batch, and a few more.
 """
 
 import os
+import platform
 import time
 from contextlib import contextmanager
 
@@ -23,8 +24,10 @@ from lib.tap import equal, eventually, main, note, test
 
 UDP = 17
 MANY = 40
-# Those of the C module in Linux 7.3.
+# Those of the C module on the stock kernel, Linux 7.3. One that looks for bugs has
+# more for each slab cache.
 WAITS_TO_UNLOAD = 9
+STOCK = not platform.release().endswith("-debug")
 WAITS = {"wait": "p synchronize_rcu", "expedited": "p synchronize_rcu_expedited",
          "barrier": "p rcu_barrier"}
 
@@ -152,7 +155,8 @@ def unloading(_lab):
     with spaces(MANY):
         many_waits = unload()
     note(f"waits: {few_waits} with few namespaces, {many_waits} with {MANY} more")
-    assert few_waits <= WAITS_TO_UNLOAD, f"{few_waits} waits, C has {WAITS_TO_UNLOAD}"
+    assert few_waits <= WAITS_TO_UNLOAD or not STOCK, \
+        f"{few_waits} waits, C has {WAITS_TO_UNLOAD}"
     assert many_waits <= few_waits + MANY // 4, \
         f"{many_waits} waits, {few_waits} with few namespaces"
 
