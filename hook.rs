@@ -202,7 +202,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             return self.of_no_service(skb, header.protocol());
         };
         if header.is_fragment() {
-            return self.fragment(skb, header);
+            return self.fragment(skb, header, protocol);
         }
         self.whole(skb, header, protocol)
     }
@@ -233,13 +233,10 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     }
 
     #[cold]
-    fn fragment(&self, skb: Skb, header: F::Header) -> Verdict {
+    fn fragment(&self, skb: Skb, header: F::Header, protocol: IpProtocol) -> Verdict {
         match self.defrag(skb, header) {
-            // It is that of the fragments; reassembly keeps those of different protocols apart.
-            Defrag::Whole(skb, header) => match IpProtocol::from_number(header.protocol()) {
-                Some(protocol) => self.whole(skb, header, protocol),
-                None => self.of_no_service(skb, header.protocol()),
-            },
+            // Fragments of different protocols are never reassembled into one packet.
+            Defrag::Whole(skb, header) => self.whole(skb, header, protocol),
             Defrag::Alone(skb) => Verdict::Accept(skb),
             Defrag::Kept => Verdict::Stolen,
         }
@@ -414,8 +411,8 @@ impl<'rcu, F: Family> Context<'rcu, F> {
 
     /// Schedules a request without a connection, and sends it.
     #[inline]
-    fn new_request(&self, skb: Skb, packet: &Packet<F>, cause: SchedTrigger) -> Verdict {
-        match schedule::request(self.netns, skb, packet, cause, self.rcu) {
+    fn new_request(&self, skb: Skb, packet: &Packet<F>, trigger: SchedTrigger) -> Verdict {
+        match schedule::request(self.netns, skb, packet, trigger, self.rcu) {
             Scheduled::Conn(skb, conn) => self.send(skb, packet, conn),
             Scheduled::OnePacket(skb, conn) => {
                 self.count_request(&conn, &skb);

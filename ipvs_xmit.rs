@@ -60,12 +60,12 @@ pub(crate) fn packet_xmit<F: Family>(
     xmit(skb, &cx, header.transport_at())
 }
 
-/// Sends a packet by the forwarding method of its connection. `header_len` is the offset of the
+/// Sends a packet by the forwarding method of its connection. `transport_at` is the offset of the
 /// transport header in bytes.
 #[inline]
-fn xmit<F: Family>(skb: Skb, cx: &Context<'_, '_, F>, header_len: usize) -> Verdict {
+fn xmit<F: Family>(skb: Skb, cx: &Context<'_, '_, F>, transport_at: usize) -> Verdict {
     match cx.conn.fwd_method() {
-        FwdMethod::Masq => nat_xmit(skb, cx, header_len),
+        FwdMethod::Masq => nat_xmit(skb, cx, transport_at),
         FwdMethod::LocalNode => null_xmit(skb),
         FwdMethod::Tunnel => tunnel_xmit(skb, cx),
         FwdMethod::DRoute => dr_xmit(skb, cx),

@@ -108,7 +108,7 @@ impl PerNet for Netns {
             v4: v4.tables(),
             v6: v6.tables(),
         };
-        let watch = Work::new(
+        let defence_work = Work::new(
             DefenceWork::new(settings.clone(), timeouts.clone(), tables.clone()),
             c"ipvs_defence",
             kernel::static_lock_class!(),
@@ -128,7 +128,7 @@ impl PerNet for Netns {
         )?;
         let ctx = sysctl::SysctlCtx {
             settings: settings.clone(),
-            watch,
+            defence_work,
             estimation: estimation.clone(),
             conn_resize4: v4.conn_resize.clone(),
             conn_resize6: v6.conn_resize.clone(),

@@ -180,7 +180,7 @@ impl Service {
     }
 
     /// Returns the virtual port; 0 for none. A firewall mark service takes packets to any port.
-    /// Those to the port that its user gave, if any, have templates and server ports like those of
+    /// Packets to the port that its user gave, if any, have templates and server ports like those of
     /// a service by address.
     pub(crate) fn port(&self) -> Be16 {
         self.port

@@ -33,13 +33,13 @@ pub(crate) const OUTBYTES: usize = 4;
 /// The [`Counters`] of one CPU.
 pub(crate) type CpuCounters = [Counter; 5];
 
-fn sum(share: &CpuCounters) -> Counters {
+fn sum(counters: &CpuCounters) -> Counters {
     Counters {
-        conns: share[CONNS].get(),
-        inpkts: share[INPKTS].get(),
-        outpkts: share[OUTPKTS].get(),
-        inbytes: share[INBYTES].get(),
-        outbytes: share[OUTBYTES].get(),
+        conns: counters[CONNS].get(),
+        inpkts: counters[INPKTS].get(),
+        outpkts: counters[OUTPKTS].get(),
+        inbytes: counters[INBYTES].get(),
+        outbytes: counters[OUTBYTES].get(),
     }
 }
 
@@ -53,7 +53,7 @@ struct Base {
 /// The statistics of one object.
 #[pin_data]
 pub(crate) struct Stats {
-    pub(crate) shares: PerCpu<CpuCounters>,
+    pub(crate) counters: PerCpu<CpuCounters>,
     #[pin]
     base: SpinLockBh<Base>,
 }
@@ -61,7 +61,7 @@ pub(crate) struct Stats {
 impl Stats {
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            shares: PerCpu::new()?,
+            counters: PerCpu::new()?,
             base <- new_spinlock_bh!(
                 Base {
                     zero: Counters::ZERO,
@@ -73,7 +73,7 @@ impl Stats {
     }
 
     fn total(&self) -> Counters {
-        self.shares
+        self.counters
             .iter()
             .fold(Counters::ZERO, |total, (_, share)| {
                 total.wrapping_add(sum(share))
@@ -92,7 +92,9 @@ impl Stats {
     /// Iterates over the counters of each CPU since the module was loaded. C:
     /// `ip_vs_stats_percpu_show()`.
     pub(crate) fn per_cpu(&self) -> impl Iterator<Item = (u32, Counters)> + '_ {
-        self.shares.iter().map(|(cpu, share)| (cpu, sum(share)))
+        self.counters
+            .iter()
+            .map(|(cpu, counters)| (cpu, sum(counters)))
     }
 
     /// Zeroes the statistics: remembers the counters as the new zero, and restarts the rates at 0.

@@ -37,7 +37,7 @@ use linux::{
 pub(crate) struct SysctlCtx {
     pub(crate) settings: Arc<Settings>,
     /// The work that checks the free memory while a defence strategy may be needed.
-    pub(crate) watch: Work<DefenceWork>,
+    pub(crate) defence_work: Work<DefenceWork>,
     /// The estimation of rates.
     pub(crate) estimation: Arc<Estimation>,
     /// The work that resizes the connection tables.
@@ -131,7 +131,7 @@ impl SysctlCtx {
     /// Sets the mode of a defence strategy. C: `proc_do_defense_mode()`.
     fn set_mode(&self, mode: &Int, number: i32) -> Result {
         self.settings.defence.set_mode(mode, number)?;
-        self.watch.schedule(drop_entry::PERIOD);
+        self.defence_work.schedule(drop_entry::PERIOD);
         Ok(())
     }
 

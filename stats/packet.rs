@@ -98,11 +98,11 @@ impl<'a, 'rcu> PacketStats<'a, 'rcu> {
 
     /// Returns this CPU's counters of all of them.
     #[inline]
-    fn shares<'s>(&'s self, section: &'s Section) -> [&'s CpuCounters; 3] {
+    fn counters<'s>(&'s self, section: &'s Section) -> [&'s CpuCounters; 3] {
         [
-            section.get(&self.dest.stats().shares),
-            section.get(&self.service.stats().shares),
-            section.get(&self.stats.total.shares),
+            section.get(&self.dest.stats().counters),
+            section.get(&self.service.stats().counters),
+            section.get(&self.stats.total.counters),
         ]
     }
 
@@ -117,9 +117,9 @@ impl<'a, 'rcu> PacketStats<'a, 'rcu> {
     #[inline]
     fn add(&self, packets: usize, bytes: usize, len: usize) {
         let section = Section::enter();
-        for share in self.shares(&section) {
-            share[packets].add(1);
-            share[bytes].add(len as u64);
+        for counters in self.counters(&section) {
+            counters[packets].add(1);
+            counters[bytes].add(len as u64);
         }
         self.activate();
     }
@@ -139,8 +139,8 @@ impl<'a, 'rcu> PacketStats<'a, 'rcu> {
     /// Counts a new connection.
     pub(crate) fn connection(&self) {
         let section = Section::enter();
-        for share in self.shares(&section) {
-            share[CONNS].add(1);
+        for counters in self.counters(&section) {
+            counters[CONNS].add(1);
         }
         self.activate();
     }

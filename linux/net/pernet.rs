@@ -77,7 +77,7 @@ pub struct Registry<T: 'static> {
     ops: Opaque<bindings::pernet_operations>,
     /// The number that the kernel has given, for itself.
     given: Opaque<u32>,
-    /// The same for readers; 0 while the type is not registered.
+    /// The number for readers; 0 while the type is not registered.
     id: Atomic<u32>,
     common: Atomic<*mut c_void>,
     in_use: Atomic<bool>,
@@ -151,8 +151,8 @@ impl<T: 'static> Registry<T> {
     /// # Safety
     ///
     /// As for [`Self::own_entry`].
-    unsafe fn place<'a>(&self, net: *mut bindings::net) -> Option<&'a PerNetMemory<T>> {
-        // SAFETY: By the safety requirement. The kernel has zeroed the place, which is an empty one.
+    unsafe fn memory<'a>(&self, net: *mut bindings::net) -> Option<&'a PerNetMemory<T>> {
+        // SAFETY: By the safety requirement. The kernel has zeroed it, which makes it empty.
         unsafe { self.own_entry(net)?.load(Relaxed).as_ref() }
     }
 }
@@ -228,7 +228,7 @@ impl<T: PerNet> Drop for Registration<T> {
         // SAFETY: Registered in `new`.
         unsafe { bindings::unregister_pernet_subsys(registry.ops.get()) };
         // What the namespaces had may refer to what they had in common. Hooks that a value had until
-        // its drop may still be running, but not for longer than there are readers of its place,
+        // its drop may still be running, but not for longer than there are readers of its memory,
         // which this waits for as well.
         rcu::drain();
         registry.in_use.store(false, Release);
@@ -244,7 +244,7 @@ impl Net {
         // SAFETY: A reference to a namespace is valid.
         let entry = unsafe { Registry::<T>::entry(self.as_ptr(), id) }?;
         // SAFETY: In each namespace that there was when the type was registered the entry is ours: it
-        // leads to the place that `init` found there, until `exit` cleared it; the place is freed a grace
+        // leads to the memory that `init` found there, until `exit` cleared it; the memory is freed a grace
         // period later. In one that was made since then, it is zero before. And the number
         // has been the type's own for as long as a reader may have it.
         unsafe { entry.load(Relaxed).as_ref() }?.slot.get(rcu)
@@ -277,24 +277,24 @@ fn wait_for_users(users: &Users) {
 ///
 /// Called by the kernel for a registered `T`.
 unsafe extern "C" fn init<T: PerNet>(net: *mut bindings::net) -> c_int {
-    // SAFETY: The kernel has just made the place, and changes no entries meanwhile.
-    let Some(place) = (unsafe { T::registry().place(net) }) else {
+    // SAFETY: The kernel has just made the memory, and changes no entries meanwhile.
+    let Some(memory) = (unsafe { T::registry().memory(net) }) else {
         return ENOMEM.to_errno();
     };
-    // SAFETY: The kernel passes a valid namespace. It neither ends nor is the place freed before
+    // SAFETY: The kernel passes a valid namespace. It neither ends nor is the memory freed before
     // this or `exit` has waited for the users.
-    let own = unsafe { OwnNet::new(NonNull::from(Net::from_raw(net)), &place.users) };
+    let own = unsafe { OwnNet::new(NonNull::from(Net::from_raw(net)), &memory.users) };
     // SAFETY: Stored before the registration, and dropped after it.
     let common = unsafe { &*T::registry().common.load(Relaxed).cast::<T::Common>() };
     match T::new(own, common) {
         Ok(value) => {
-            place.slot.publish(value);
+            memory.slot.publish(value);
             0
         }
         Err(error) => {
-            wait_for_users(&place.users);
-            // The kernel frees the place at once.
-            // SAFETY: As for the place.
+            wait_for_users(&memory.users);
+            // The kernel frees the memory at once.
+            // SAFETY: As for the memory.
             if let Some(entry) = unsafe { T::registry().own_entry(net) } {
                 entry.store(core::ptr::null_mut(), Relaxed);
                 rcu::synchronize();
@@ -308,12 +308,12 @@ unsafe extern "C" fn init<T: PerNet>(net: *mut bindings::net) -> c_int {
 ///
 /// As for [`init`], for a namespace whose `init` succeeded.
 unsafe extern "C" fn pre_exit<T: PerNet>(net: *mut bindings::net) {
-    // SAFETY: The place is there until `exit`.
-    if let Some(place) = unsafe { T::registry().place(net) } {
-        if let Some(value) = place.slot.owned() {
+    // SAFETY: The memory is there until `exit`.
+    if let Some(memory) = unsafe { T::registry().memory(net) } {
+        if let Some(value) = memory.slot.owned() {
             value.shut();
         }
-        place.slot.withdraw();
+        memory.slot.withdraw();
     }
 }
 
@@ -323,21 +323,21 @@ unsafe extern "C" fn pre_exit<T: PerNet>(net: *mut bindings::net) {
 unsafe extern "C" fn exit<T: PerNet>(net: *mut bindings::net) {
     let registry = T::registry();
     // SAFETY: As for `pre_exit`.
-    let Some(place) = (unsafe { registry.place(net) }) else {
+    let Some(memory) = (unsafe { registry.memory(net) }) else {
         return;
     };
     // SAFETY: The kernel has waited since `pre_exit`.
-    drop(unsafe { place.slot.take() });
-    wait_for_users(&place.users);
+    drop(unsafe { memory.slot.take() });
+    wait_for_users(&memory.users);
 
-    // The kernel would free the place and leave its address behind, where readers of a namespace that
+    // The kernel would free the memory and leave its address behind, where readers of a namespace that
     // is still referred to would find it.
-    // SAFETY: As for the place.
+    // SAFETY: As for the memory.
     if let Some(entry) = unsafe { registry.own_entry(net) } {
         entry.store(core::ptr::null_mut(), Relaxed);
     }
-    // SAFETY: `rcu` is used by nobody else. The kernel does not find the place any more.
-    unsafe { rcu::call(place.rcu.get(), free_place::<T>) };
+    // SAFETY: `rcu` is used by nobody else. The kernel does not find the memory any more.
+    unsafe { rcu::call(memory.rcu.get(), free_memory::<T>) };
 }
 
 /// Frees the memory of a namespace after its readers.
@@ -345,9 +345,9 @@ unsafe extern "C" fn exit<T: PerNet>(net: *mut bindings::net) {
 /// # Safety
 ///
 /// `rcu` must be that field of a [`PerNetMemory<T>`] that nobody finds or uses any more.
-unsafe extern "C" fn free_place<T: PerNet>(rcu: *mut bindings::callback_head) {
+unsafe extern "C" fn free_memory<T: PerNet>(rcu: *mut bindings::callback_head) {
     let offset = core::mem::offset_of!(PerNetMemory<T>, rcu);
-    // SAFETY: By the safety requirement; the kernel has allocated the place with `kzalloc()`.
+    // SAFETY: By the safety requirement; the kernel has allocated the memory with `kzalloc()`.
     unsafe { bindings::kfree(rcu.byte_sub(offset).cast()) };
     rcu::called();
 }

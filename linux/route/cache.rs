@@ -37,7 +37,7 @@ struct Entry<R: Route> {
 ///
 /// Packets read it under RCU, and whoever finds it empty or out of date puts a new route there.
 /// There is no lock: a route is stored first, and taken out again if by then it must not be there.
-/// Who forbids it does so the other way round, first forbids and then resets. Both have a full
+/// The side that forbids it does so the other way round: it first forbids, then resets. Both have a full
 /// barrier in between, so that one of the two sees what the other did.
 ///
 /// # Invariants

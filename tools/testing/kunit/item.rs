@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the cases put into tables.
+//! The items that the cases put into tables.
 
 use crate::ledger::Token;
 use linux::table::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What becomes of the objects of a case: which were dropped, how often, and in which order.
+//! A record of a case's objects: which were dropped, how often, and in which order.
 
 use kernel::{
     alloc::KVVec,
@@ -14,9 +14,9 @@ use linux::atomic::{
     Release, //
 };
 
-/// Where [`Token`]s note that they are dropped.
+/// The record in which [`Token`]s note that they are dropped.
 pub(crate) struct Ledger {
-    /// How often each was.
+    /// The number of drops of each.
     drops: KVVec<Atomic<u32>>,
     /// The numbers of those that were, in this order, as far as there is room.
     order: KVVec<Atomic<u32>>,
@@ -59,24 +59,24 @@ impl Ledger {
         }
     }
 
-    /// How many drops there were.
+    /// Returns the number of drops.
     pub(crate) fn dropped(&self) -> usize {
         self.total.load(Acquire)
     }
 
-    /// How often the object with this number was dropped.
+    /// Returns how often the object with this number was dropped.
     pub(crate) fn drops_of(&self, number: u32) -> u32 {
         let drops = self.drops.get(number as usize);
         drops.map_or(0, |drops| drops.load(Relaxed))
     }
 
-    /// Whether each object was dropped once.
+    /// Returns whether each object was dropped once.
     pub(crate) fn each_once(&self) -> bool {
         let once = |drops: &Atomic<u32>| drops.load(Relaxed) == 1;
         self.dropped() == self.drops.len() && self.drops.iter().all(once)
     }
 
-    /// Whether these were dropped, in this order, and nothing else.
+    /// Returns whether these were dropped, in this order, and nothing else.
     pub(crate) fn order_is(&self, numbers: &[u32]) -> bool {
         let same = |(place, &number): (&Atomic<u32>, &u32)| place.load(Relaxed) == number;
         self.dropped() == numbers.len() && self.order.iter().zip(numbers).all(same)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `linux/` uses of the `kernel` crate.
+//! The parts of the `kernel` crate that `linux/` uses.
 
 pub mod error {
     #[derive(Debug)]
@@ -222,7 +222,7 @@ pub mod prelude {
         pin::Pin, //
     };
 
-    /// What the kernel's strings have in place of `as_ptr`.
+    /// The kernel's name for `as_ptr` of strings.
     pub trait CStrExt {
         fn as_char_ptr(&self) -> *const std::ffi::c_char;
     }

@@ -34,7 +34,7 @@ struct State {
     waiting: Vec<(BTreeSet<u64>, u64, *mut callback_head, Callback)>,
     /// The numbers of callbacks that have begun and not returned.
     running: BTreeSet<u64>,
-    /// Whose sections and callbacks have begun and not ended.
+    /// The threads whose sections and callbacks have begun and not ended.
     atomic: Vec<ThreadId>,
 }
 
@@ -50,7 +50,7 @@ impl State {
     }
 }
 
-/// Whether this thread is in no read-side critical section and in no callback.
+/// Returns whether this thread is in no read-side critical section and in no callback.
 pub(crate) fn may_sleep() -> bool {
     let own = thread::current().id();
     STATE.with_borrow(|state| !state.atomic.contains(&own))

@@ -127,7 +127,7 @@ pub(crate) fn earliest() -> Option<usize> {
     })
 }
 
-/// Whether any timer is pending.
+/// Returns whether any timer is pending.
 pub(crate) fn any_pending() -> bool {
     earliest().is_some()
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0382
 
-//! Who may write a line of the kernel's log may write one.
+//! A permit to write to the kernel's log is good for one line.
 
 use linux::{
     net::Net,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0521
 
-//! What a reader found without a reference stays in the read-side section.
+//! An object that a reader found without a reference can't leave the read-side section.
 
 use linux::rcu::{
     self,

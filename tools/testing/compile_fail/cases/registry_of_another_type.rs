@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0308
 
-//! What namespaces keep is found by an identity that is its type's own: nobody takes the value of one
+//! The state of a namespace is found by an identity that is its type's own: nobody takes the value of one
 //! type for that of another.
 
 use linux::net::{

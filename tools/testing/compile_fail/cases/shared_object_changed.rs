@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0594
 
-//! What readers share is not changed but by its own means.
+//! A shared object changes only by its own methods.
 
 use linux::rcu::{
     Object,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // error: E0277
 
-//! What is shared may be used on several CPUs at once.
+//! A shared object must be usable on several CPUs at once.
 
 use core::cell::Cell;
 use linux::rcu::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether the running code may sleep.
+//! The context of the running code: atomic, or one that may sleep.
 //!
 //! The host runs one thread of the module at a time (`linux::kthread`), so one count is enough.
 

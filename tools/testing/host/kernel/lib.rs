@@ -2,7 +2,7 @@
 
 //! Stands in for the `kernel` crate: as much of it as the module and the files of `linux/` use.
 //!
-//! What the kernel checks only when it is built for debugging is checked always: sleeping in atomic
+//! Checks that the kernel makes only when it is built for debugging are always made: sleeping in atomic
 //! context panics ([`context`]), memory is overwritten when it is freed, and an allocation can be
 //! made to fail ([`memory`]).
 

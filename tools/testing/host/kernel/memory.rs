@@ -23,7 +23,7 @@ use std::{
 
 struct Memory {
     live: Option<HashMap<usize, Layout>>,
-    /// How many allocations succeed before one fails.
+    /// The number of allocations that succeed before one fails.
     left: Option<usize>,
     failed: bool,
 }
@@ -65,7 +65,7 @@ pub fn fail_after(count: usize) {
     (memory.left, memory.failed) = (Some(count), false);
 }
 
-/// Lets all allocations succeed again; returns whether one has failed.
+/// Stops failing allocations; returns whether one has failed.
 pub fn fail_no_more() -> bool {
     let mut memory = memory();
     memory.left = None;
@@ -111,7 +111,7 @@ pub unsafe fn free(ptr: *mut u8) {
     }
 }
 
-/// How many pieces of memory are not freed.
+/// Returns the number of allocations that have not been freed.
 pub fn live() -> usize {
     memory().live.as_ref().map_or(0, HashMap::len)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is imported everywhere.
+//! The items that every file imports.
 
 pub use crate::{
     alloc::{
@@ -35,7 +35,7 @@ pub use std::{
     pin::Pin, //
 };
 
-/// What the kernel's strings have in place of `as_ptr`.
+/// The kernel's name for `as_ptr` of strings.
 pub trait CStrExt {
     fn as_char_ptr(&self) -> *const std::ffi::c_char;
 }

@@ -26,7 +26,7 @@ pub(crate) use crate::{
 
 pub(crate) const LINUX_HZ: u32 = 250;
 
-/// What the kernel begins with: the counter passes 0 after five minutes.
+/// The kernel's initial value: the counter passes 0 after five minutes.
 pub(crate) const INITIAL_JIFFIES: usize = 0usize.wrapping_sub(300 * LINUX_HZ as usize);
 
 #[allow(non_upper_case_globals)]

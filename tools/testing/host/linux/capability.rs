@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the running task may do.
+//! Capabilities of the running task.
 
 use std::sync::atomic::{
     AtomicBool,

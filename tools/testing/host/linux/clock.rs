@@ -34,7 +34,7 @@ struct Timer {
     expires: Option<usize>,
 }
 
-/// What is called in process context when its time has come.
+/// An action that is called in process context when its time has come.
 pub(crate) type Call = Arc<dyn Fn() + Send + Sync>;
 
 struct Clock {
@@ -105,7 +105,7 @@ pub(crate) fn cancel(number: usize) {
     drop(cancelled);
 }
 
-/// How many timers are pending, and how many works and threads wait for their time.
+/// Returns the numbers of pending timers, and of works and threads that wait for their time.
 pub fn waiting() -> (usize, usize) {
     let clock = clock();
     let timers = clock.timers.values();
@@ -163,7 +163,7 @@ fn set_now(now: usize) {
     unsafe { (&raw mut bindings::jiffies).write(now) };
 }
 
-/// Lets so many ticks pass, and what is due meanwhile happen.
+/// Advances the clock by so many ticks, and runs what is due meanwhile.
 #[track_caller]
 pub fn advance(ticks: usize) {
     context::might_sleep();
@@ -188,7 +188,7 @@ pub fn advance(ticks: usize) {
     panic!("something comes back again and again");
 }
 
-/// Lets so many ticks pass in which no interrupt comes: what is due happens at the next
+/// Advances the clock by so many ticks without an interrupt: what is due happens at the next
 /// [`advance`].
 pub fn fall_behind(ticks: usize) {
     set_now(jiffies::now().wrapping_add(ticks));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What has left the module, in order.
+//! A record of what the module has sent and logged, in order.
 
 use crate::skb::Packet;
 use std::sync::{

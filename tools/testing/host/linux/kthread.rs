@@ -61,7 +61,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Lets the thread run until it sleeps or ends.
+    /// Runs the thread until it sleeps or ends.
     fn run(&self) {
         let mut state = self.state.lock().unwrap();
         if state.turn == Turn::Over {

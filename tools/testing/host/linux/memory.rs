@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How much memory there is.
+//! The size of memory.
 
 use std::sync::atomic::{
     AtomicUsize,

@@ -36,12 +36,12 @@ use std::{
 #[derive(Default)]
 pub struct Net {
     is_first: bool,
-    /// What the module keeps for this namespace: what packets see, and what there is.
+    /// The module's state for this namespace: the one that packets see, and the one that exists.
     visible: AtomicPtr<c_void>,
     value: AtomicPtr<c_void>,
     users: AtomicUsize,
     unprivileged: AtomicU16,
-    /// Whether packets that leave meet IPsec policies, and whether these let them pass.
+    /// Set if there are IPsec output policies; and if these let packets pass.
     pub policies: AtomicBool,
     pub policies_pass: AtomicBool,
     pub(crate) routes: Mutex<route::Table>,
@@ -130,7 +130,7 @@ impl Net {
             .expect("the module is loaded"))
     }
 
-    /// How many references to the namespace there are.
+    /// Returns the number of references to the namespace.
     pub fn users(&self) -> usize {
         self.users.load(SeqCst)
     }
@@ -187,7 +187,7 @@ impl<T: 'static> Default for Registry<T> {
     }
 }
 
-/// What is done for each namespace.
+/// The operations for each namespace.
 trait Ops: Send + Sync {
     fn init(&self, net: &'static Net) -> Result;
     fn exit(&self, net: &'static Net);
@@ -222,7 +222,7 @@ impl<T: PerNet> Ops for OpsOf<T> {
     }
 }
 
-/// Where the kernel would wait for good.
+/// Fails the test where the kernel would wait for good.
 #[track_caller]
 fn assert_unused(net: &Net) {
     rcu::synchronize();

@@ -159,12 +159,12 @@ impl Drop for Registration {
 }
 
 impl Net {
-    /// How many hooks are registered.
+    /// Returns the number of registered hooks.
     pub fn hooks(&self) -> usize {
         lock(&self.hooks).len()
     }
 
-    /// Lets a packet pass the hooks of one place. C: `nf_hook_slow()`.
+    /// Passes a packet to the hooks of one place. C: `nf_hook_slow()`.
     pub fn pass(&self, hook: HookNum, mut skb: Skb) -> Verdict {
         let protocol = match skb.is_ipv6() {
             false => Protocol::Ipv4,

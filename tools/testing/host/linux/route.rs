@@ -41,7 +41,7 @@ pub use cache::{
     RouteCache, //
 };
 
-/// What a test says of the way to an address.
+/// A route to an address, as a test sets it.
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
     pub device: &'static Device,
@@ -60,7 +60,7 @@ pub(crate) struct Table {
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// How many routes are referred to.
+/// Returns the number of references to routes.
 pub fn live() -> usize {
     LIVE.load(SeqCst)
 }

@@ -114,7 +114,7 @@ impl Packet {
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// How many packets are in somebody's hands.
+/// Returns the number of packets that have not been freed or sent.
 pub fn live() -> usize {
     LIVE.load(SeqCst)
 }

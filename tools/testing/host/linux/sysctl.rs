@@ -97,7 +97,7 @@ impl<T> Entry<T> {
     }
 }
 
-/// What a file does with an access: a text to set it to, or none to read it.
+/// A handler of an access to a file: with a text to write, or without one to read.
 pub(crate) type File = std::sync::Arc<dyn Fn(Option<&str>) -> Result<String> + Send + Sync>;
 
 fn access<T>(kind: &Kind<T>, value: &T, written: Option<&str>) -> Result<String> {

@@ -251,7 +251,7 @@ impl Run {
         world.events();
     }
 
-    /// What servers count is what there is.
+    /// Checks that the counts of servers are those of the connections that exist.
     fn check(&self) -> Result<(), TestCaseError> {
         // What has just been ended goes with the next tick.
         linux::clock::advance(1);

@@ -45,7 +45,7 @@ fn transport_sum(src: IpAddr, dst: IpAddr, protocol: u8, payload: &[u8]) -> u16 
     fold(sum_of(&summed))
 }
 
-/// Where the checksum of a protocol is.
+/// Returns the offset of a protocol's checksum.
 fn check_at(protocol: u8) -> usize {
     match protocol {
         TCP => 16,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which packets begin a connection, to which server, and what becomes of the others.
+//! Scheduling: the packets that begin a connection, the servers they go to, and the verdict on others.
 
 use super::{
     packet::*,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happens by and by: connections end, servers leave the trash, rates follow, and namespaces
+//! The passing of time: connections end, servers leave the trash, rates follow, and namespaces
 //! come and go.
 
 use super::{

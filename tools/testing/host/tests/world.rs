@@ -328,7 +328,7 @@ impl Server {
     }
 }
 
-/// What became of a packet.
+/// The fate of a packet.
 #[derive(Debug)]
 pub(super) enum Fate {
     /// It goes on where it was going.
@@ -580,17 +580,17 @@ impl World {
         }
     }
 
-    /// What a packet of a client meets that is for an address of this host.
+    /// Passes a client's packet to an address of this host through the hooks.
     pub(super) fn request(&self, bytes: Vec<u8>) -> Fate {
         self.pass(HookNum::LocalIn, self.incoming(bytes, self.outside))
     }
 
-    /// What a packet meets on its way from the servers' side to others.
+    /// Passes a packet from the servers' side to other hosts through the hooks.
     pub(super) fn forward(&self, bytes: Vec<u8>) -> Fate {
         self.pass(HookNum::Forward, self.incoming(bytes, self.inside))
     }
 
-    /// What a packet of this host's own meets.
+    /// Passes a packet of this host through the hooks.
     pub(super) fn local_out(&self, bytes: Vec<u8>) -> Fate {
         self.pass(HookNum::LocalOut, self.packet(bytes, None))
     }
@@ -640,7 +640,7 @@ impl World {
         }
     }
 
-    /// Lets seconds pass.
+    /// Advances the clock by seconds.
     #[track_caller]
     pub(super) fn wait(&self, seconds: u32) {
         clock::advance(seconds as usize * HZ as usize);

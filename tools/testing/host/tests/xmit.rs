@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where packets go, and what is changed in them.
+//! Transmitters: the destinations of packets, and the changes in them.
 
 use super::{
     packet::*,

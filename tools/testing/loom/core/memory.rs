@@ -52,7 +52,7 @@ pub fn check<T>(object: *const T) {
     assert!(!freed || std::thread::panicking(), "use after free");
 }
 
-/// How many pieces are not freed.
+/// Returns the number of allocations that have not been freed.
 pub fn live() -> usize {
     MEMORY.with_borrow(|memory| memory.live.len())
 }

@@ -20,7 +20,7 @@ use std::{
 };
 
 thread_local! {
-    /// What stands behind those that were made as constants, which loom's can't be: it is made at
+    /// The loom variable behind those that were made as constants, which loom's can't be: it is made at
     /// the first use.
     static LATE: RefCell<HashMap<usize, Rc<dyn Any>>> = RefCell::default();
 }
