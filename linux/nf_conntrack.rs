@@ -94,7 +94,7 @@ pub struct Entry<'a> {
 
 impl Entry<'_> {
     fn status(&self) -> usize {
-        let offset = bindings::LINUX_NF_CONN_STATUS as usize;
+        let offset = bindings::LINUX_NF_CONN_STATUS;
         // SAFETY: By the type invariant; the field, a word, changes atomically.
         let status = unsafe { Atomic::<usize>::from_ptr(self.ct.as_ptr().byte_add(offset).cast()) };
         status.load(Relaxed)
