@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
-# timeout: 240
+# timeout: 300
 """A node with kube-proxy in its IPVS mode: its start, and traffic of clients
 outside, of pods and of the node itself to services, with the sets, chains,
 rules, settings and services that it makes (kube/).
@@ -277,7 +277,7 @@ def many(cluster):
     equal(cluster.node.ipvs.saved(), before)
 
 
-@test("nothing of it was without an entry, and no entry was without reply")
+@test("no entry of the node is without a reply")
 def tracked(cluster):
     equal([each.text for each in entries(cluster.node)
            if "UNREPLIED" in each.text], [])
