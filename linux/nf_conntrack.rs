@@ -5,6 +5,9 @@
 //! C headers: [`include/net/netfilter/nf_conntrack.h`](srctree/include/net/netfilter/nf_conntrack.h),
 //! [`include/net/netfilter/nf_conntrack_core.h`](srctree/include/net/netfilter/nf_conntrack_core.h)
 
+#[cfg(not(CONFIG_NF_CONNTRACK))]
+compile_error!("the kernel has no connection tracking: CONFIG_NF_CONNTRACK is not set");
+
 use crate::{
     atomic::{
         Atomic,
