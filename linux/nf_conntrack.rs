@@ -114,10 +114,9 @@ impl Entry<'_> {
     #[inline]
     pub fn is_unconfirmed(&self) -> bool {
         use bindings as b;
-        // A template is shared by all packets that a rule of the raw table sends by it.
-        const SHARED: b::ip_conntrack_status = b::ip_conntrack_status_IPS_CONFIRMED
-            | b::ip_conntrack_status_IPS_DYING
-            | b::ip_conntrack_status_IPS_TEMPLATE;
+        // A template of the raw table, which several packets share, is confirmed.
+        const SHARED: b::ip_conntrack_status =
+            b::ip_conntrack_status_IPS_CONFIRMED | b::ip_conntrack_status_IPS_DYING;
         self.status() & SHARED as usize == 0
     }
 
