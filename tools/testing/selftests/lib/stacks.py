@@ -188,7 +188,8 @@ class Talk:
             self.socket.connect((address, port))
             self.own = self.socket.getsockname()[:2]
             if udp:
-                self.say()
+                if self.say() is None:
+                    raise TimeoutError("nobody answers")
             else:
                 self._introduced(self._line())
         except BaseException:
