@@ -47,6 +47,9 @@ class Stacks:
         if self.servers:
             self.servers.stop()
         for namespace in self.namespaces:
+            # A connection that has not ended keeps it, and so its services.
+            if module.loaded() and namespace.proc("ip_vs").count("\n") > 3:
+                namespace.ipvs.admin("--clear")
             namespace.delete()
         self.namespaces = []
         module.unload()
@@ -58,11 +61,11 @@ class Stacks:
     def namespace(self, name, settings=None):
         """Add a namespace with these settings. It has an `ipvs`, too."""
         namespace = Netns(f"ipvs-{name}")
+        namespace.ipvs = Ipvs(namespace)
         self.namespaces.append(namespace)
         for path, value in (settings or SETTINGS).items():
             namespace.sysctl(path, value)
         namespace.ip("link set lo up")
-        namespace.ipvs = Ipvs(namespace)
         return namespace
 
     @staticmethod
