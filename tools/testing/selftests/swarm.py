@@ -14,6 +14,7 @@ Compared: which task answers, from which address it sees its client, the tuples
 of conntrack entries, connections and counters of ipvsadm.
 """
 
+import re
 from contextlib import ExitStack
 
 from lib import module
@@ -38,9 +39,14 @@ TWEAKS = {"conn_reuse_mode": 0, "expire_nodest_conn": 1,
 
 
 def iptables(namespace, *lines):
-    """Apply rules one by one, as libnetwork does."""
+    """Apply arguments of iptables, those of a table at once."""
+    tables = {}
     for line in lines:
-        namespace.run("iptables-legacy", *line.split())
+        table, rule = re.fullmatch(r"(?:-t (\w+) )?(.*)", line).groups()
+        tables.setdefault(table or "filter", []).append(rule)
+    namespace.run("iptables-legacy-restore", "--noflush", stdin="".join(
+        "\n".join([f"*{table}", *rules, "COMMIT", ""])
+        for table, rules in tables.items()))
 
 
 def number(name):
@@ -107,10 +113,9 @@ class Swarm(Stacks):
     @staticmethod
     def service(sandbox, mark, servers, method="-m"):
         """A service by mark, and then what is to be set for balancers."""
-        sandbox.ipvs.admin("-A", "-f", f"{mark}", "-s", "rr")
-        for server in servers:
-            sandbox.ipvs.admin("-a", "-f", f"{mark}", "-r", f"{server}:0",
-                               method, "-w", "1")
+        sandbox.ipvs.rules(f"-A -f {mark} -s rr",
+                           *(f"-a -f {mark} -r {server}:0 {method} -w 1"
+                             for server in servers))
         for name, value in TWEAKS.items():
             sandbox.sysctl(f"ipv4/vs/{name}", value)
 
@@ -123,7 +128,7 @@ class Swarm(Stacks):
         self.ingress.ip(f"addr add {BRIDGE}.2/16 dev eth1",
                         f"route add default via {BRIDGE}.1")
         iptables(
-            self.host, "-P FORWARD DROP",
+            self.host, ":FORWARD DROP [0:0]",
             "-N DOCKER-FORWARD", "-A FORWARD -j DOCKER-FORWARD",
             "-t nat -N DOCKER-INGRESS", "-N DOCKER-INGRESS",
             "-t nat -A DOCKER-INGRESS -j RETURN",
