@@ -28,6 +28,7 @@ mod service;
 mod settings;
 mod stats;
 mod walk;
+mod xt;
 
 use kernel::{
     prelude::*,
