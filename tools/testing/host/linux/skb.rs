@@ -80,6 +80,8 @@ pub struct Packet {
     pub has_socket: bool,
     pub is_nodefrag: bool,
     pub conntrack: Conntrack,
+    /// In the direction of replies, if conntrack knows it.
+    pub is_reply: bool,
     pub timestamp: u64,
     /// Of IPv6: the length of the longest fragment that it came in.
     pub longest_fragment: u32,
@@ -106,6 +108,7 @@ impl Packet {
             has_socket: false,
             is_nodefrag: false,
             conntrack: Conntrack::New,
+            is_reply: false,
             timestamp: 1,
             longest_fragment: 0,
         }
@@ -380,6 +383,36 @@ impl Skb {
             false => [0x12, 0x34],
         };
         self.0.bytes[4..6].copy_from_slice(&ident);
+    }
+}
+
+/// A packet that is lent.
+#[derive(Clone, Copy)]
+pub struct SkbRef<'a>(&'a Packet);
+
+impl<'a> SkbRef<'a> {
+    pub fn new(packet: &'a Packet) -> Self {
+        Self(packet)
+    }
+
+    pub fn ipvs_property(&self) -> bool {
+        self.0.ipvs_property
+    }
+
+    pub fn is_tracked_original(&self) -> Option<bool> {
+        match self.0.conntrack {
+            Conntrack::New | Conntrack::Confirmed => Some(!self.0.is_reply),
+            Conntrack::None | Conntrack::Untracked => None,
+        }
+    }
+
+    #[expect(clippy::len_without_is_empty, reason = "no IP packet is empty")]
+    pub fn len(&self) -> usize {
+        self.0.bytes.len()
+    }
+
+    pub fn header<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.0.bytes.get(offset..)?.first_chunk().copied()
     }
 }
 

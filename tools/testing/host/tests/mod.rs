@@ -16,3 +16,4 @@ mod schedule;
 mod time;
 mod world;
 mod xmit;
+mod xt;
