@@ -292,5 +292,8 @@ fn other_families_are_refused() {
         }
     }
     let lines = printk::take_lines();
-    assert!(lines[0].contains("xt_ipvs: protocol family 0 not supported"), "{lines:?}");
+    assert!(
+        lines[0].contains("xt_ipvs: protocol family 0 not supported"),
+        "{lines:?}"
+    );
 }
