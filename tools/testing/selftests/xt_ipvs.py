@@ -18,7 +18,8 @@ from lib.iptables import Tables
 from lib.lab import Lab
 from lib.packet import ACK, SYN, tcp, udp
 from lib.sockets import bound
-from lib.tap import equal, main, test_each
+from lib.tap import Skip, main, test_each
+from lib.vs import Settings
 from lib.xt import (Conn, Option, Seen, each_and_inverted, expected,
                     rules_everywhere)
 
@@ -62,9 +63,12 @@ class XtLab(Lab):
             self.ipvs.service(at(81), f"{to(81, family.rip2)} -g", kind="-u")
             self.ipvs.service(at(82), f"{to(8082)} -m", kind="-u")
             self.ipvs.service(at(83), f"{end(family.own, 83)} -m", kind="-u")
+            self.ipvs.service(at(86), f"{end(family.own, 86)} -g", kind="-u")
+            self.ipvs.service(at(84), f"{to(84)} -m", kind="-u",
+                              scheduler="rr -o")
             self.ipvs.service(at(85), f"{to(8085)} -m", scheduler="rr -p 60")
             self.ipvs.service(at(21), f"{to(21)} -m", scheduler="rr -p 60")
-            self.ipvs.service(at(0), f"{to(0)} -g", scheduler="rr -p 60")
+            self.ipvs.service(at(0), f"{to(0)} -m", scheduler="rr -p 60")
             for mark, more in ((MARK, ""), (STICKY_MARK, " -p 60")):
                 self.ipvs.service(
                     family.mark(2 * mark + (family.name == "IPv6")),
@@ -155,9 +159,9 @@ def watch(lab, kind):
         yield watching
 
 
-def handled(protocol, conn=None):
+def handled(protocol, conn=None, direction_is=None):
     """A packet that IPVS has handled."""
-    return Seen(True, protocol, conn)
+    return Seen(True, protocol, conn, direction_is)
 
 
 @test_each(KINDS, "requests by NAT match with all that their connection is, "
@@ -201,15 +205,15 @@ def by_other_methods(lab, kind):
 def persistent(lab, kind):
     family = kind.family
     with watch(lab, kind) as rules:
-        for port, kind_of, method, control in (
-                (85, tcp, "MASQ", 85), (21, tcp, "MASQ", 0),
-                (90, tcp, "GATE", 0), (7000 + STICKY_MARK, udp, "MASQ", 0),
-                (7000 + MARK, udp, "MASQ", None), (82, udp, "MASQ", None)):
+        for port, kind_of, control in (
+                (85, tcp, 85), (21, tcp, 0), (90, tcp, 0),
+                (7000 + STICKY_MARK, udp, 0), (7000 + MARK, udp, None),
+                (82, udp, None)):
             request = kind_of(family.cip, lab.port(), family.vip, port)
             lab.exchange(lab.client, request)
             rules.saw(f"port {port}", (IN, NEW), (OUT, handled(
                 request.l4.protocol,
-                Conn(family.vip, port, method, control))))
+                Conn(family.vip, port, "MASQ", control))))
 
 
 @test_each(KINDS, "a client on the director is one like others; what it sends "
@@ -223,14 +227,55 @@ def local(lab, kind):
             rules.saw("to a server elsewhere",
                       ("raw/OUTPUT mangle/OUTPUT", NEW),
                       (OUT, handled(UDP, Conn(family.vip, 82, "MASQ"))))
-        with bound(lab.director, family.vip, 83), \
-                bound(lab.director, family.own, lab.port()) as sock:
-            sock.sendto(b"to the director", (family.vip, 83))
-            lab.settle()
-            seen = handled(UDP, Conn(family.vip, 83, "LOCAL"))
-            rules.saw("to a server on the director",
+        for port, method, server in ((83, "MASQ", family.own),
+                                     (86, "LOCAL", family.vip)):
+            with bound(lab.director, server, port), \
+                    bound(lab.director, family.own, lab.port()) as sock:
+                sock.sendto(b"to the director", (family.vip, port))
+                lab.settle()
+            rules.saw(f"to a server on the director, {method}",
                       ("raw/OUTPUT mangle/OUTPUT", NEW),
-                      ("filter/OUTPUT POSTROUTING PREROUTING INPUT", seen))
+                      ("filter/OUTPUT POSTROUTING PREROUTING INPUT", handled(
+                          UDP, Conn(family.vip, port, method))))
+
+
+@test_each(KINDS, "a packet that came in fragments matches as a whole; a "
+           "datagram that is scheduled alone belongs to no connection")
+def fragments(lab, kind):
+    family = kind.family
+    with watch(lab, kind) as rules:
+        request = udp(family.cip, lab.port(), family.vip, 82, bytes(2000))
+        pieces = request.fragments(1200)
+        lab.exchange(lab.client, *pieces)
+        # While there are IPv6 services, fragments are gathered before rules.
+        came = len(pieces) if family.name == "IPv4" else 1
+        rules.saw("fragments", *[("PREROUTING", NEW)] * came, ("INPUT", NEW),
+                  (OUT, handled(UDP, Conn(family.vip, 82, "MASQ"))))
+        lab.exchange(lab.client, udp(family.cip, lab.port(), family.vip, 84))
+        rules.saw("one packet", (IN, NEW), (OUT, handled(UDP)))
+
+
+@test_each(KINDS, "--vdir is the direction of the packet in connection "
+           "tracking; neither without an entry")
+def direction(lab, kind):
+    family, settings = kind.family, Settings(lab.director)
+    if "conntrack" not in settings.names():
+        raise Skip("there is no net.ipv4.vs.conntrack")
+    tracked = ["PREROUTING -m conntrack --ctstate NEW -j ACCEPT"]
+    conn = Conn(family.vip, 82, "MASQ")
+    with settings.but(conntrack=1), Watch(lab, kind, tracked) as rules:
+        request = udp(family.cip, lab.port(), family.vip, 82)
+        lab.exchange(lab.client, request)
+        rules.saw("the first packet", (IN, NEW), (OUT, handled(
+            UDP, conn, "ORIGINAL")))
+        cport = lab.port()
+        lab.director.run(
+            "conntrack", "-f", family.name.lower(), "-I", "-p", "udp",
+            "-s", family.vip, "--sport", "82", "-d", family.cip,
+            "--dport", str(cport), "-t", "600")
+        lab.exchange(lab.client, request.but(sport=cport))
+        rules.saw("in the other direction of an entry", (IN, NEW),
+                  (OUT, handled(UDP, conn, "REPLY")))
 
 
 if __name__ == "__main__":
