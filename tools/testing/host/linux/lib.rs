@@ -19,6 +19,7 @@ pub mod memory;
 pub mod net;
 pub mod netdevice;
 pub mod netfilter;
+pub mod nf_conntrack;
 pub mod percpu;
 pub mod printk;
 pub mod random;
@@ -37,6 +38,7 @@ pub mod xtables;
 mod real {
     pub mod active_list;
     pub mod atomic;
+    pub mod either;
     pub mod expiring;
     pub mod jiffies;
     pub mod module;
@@ -50,6 +52,7 @@ mod real {
 pub use real::{
     active_list,
     atomic,
+    either,
     expiring,
     jiffies,
     module,

@@ -80,8 +80,12 @@ pub struct Packet {
     pub has_socket: bool,
     pub is_nodefrag: bool,
     pub conntrack: Conntrack,
-    /// In the direction of replies, if conntrack knows it.
-    pub is_reply: bool,
+    /// Goes in the direction of its entry's first packet.
+    pub is_original: bool,
+    /// What replies to its entry look like.
+    pub reply: Option<crate::nf_conntrack::Tuple>,
+    /// Its entry can't be confirmed, since there is another.
+    pub clashes: bool,
     pub timestamp: u64,
     /// Of IPv6: the length of the longest fragment that it came in.
     pub longest_fragment: u32,
@@ -108,7 +112,9 @@ impl Packet {
             has_socket: false,
             is_nodefrag: false,
             conntrack: Conntrack::New,
-            is_reply: false,
+            is_original: true,
+            reply: None,
+            clashes: false,
             timestamp: 1,
             longest_fragment: 0,
         }
@@ -401,7 +407,7 @@ impl<'a> SkbRef<'a> {
 
     pub fn is_tracked_original(&self) -> Option<bool> {
         match self.0.conntrack {
-            Conntrack::New | Conntrack::Confirmed => Some(!self.0.is_reply),
+            Conntrack::New | Conntrack::Confirmed => Some(self.0.is_original),
             Conntrack::None | Conntrack::Untracked => None,
         }
     }

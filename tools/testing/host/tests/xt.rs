@@ -189,15 +189,16 @@ fn the_direction_is_that_of_conntrack() {
             (Conntrack::New, true),
             (Conntrack::Confirmed, true),
         ] {
-            for is_reply in [false, true] {
+            for is_original in [false, true] {
                 let packet = Packet {
                     conntrack,
-                    is_reply,
+                    is_original,
                     ..sent.clone()
                 };
-                assert_eq!(rule.matches(&packet, &world), is_tracked && !is_reply);
+                let original = rule.matches(&packet, &world);
+                assert_eq!(original, is_tracked && is_original);
                 let reply = rule.inverted(DIR).matches(&packet, &world);
-                assert_eq!(reply, is_tracked && is_reply);
+                assert_eq!(reply, is_tracked && !is_original);
             }
         }
     }
