@@ -144,7 +144,7 @@ pub(crate) fn no_memory(net: &Net, what: &str) {
     }
 }
 
-/// Reports that a user asked for a rule with `-m ipvs` in a table of a family that has no connections.
+/// Reports that a user asked for a rule with `-m ipvs` in a table of a family without connections.
 #[cold]
 pub(crate) fn xt_family(net: &Net, family: u8) {
     if let Some(permit) = XT_LOG.permit_for_request(net) {

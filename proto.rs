@@ -49,12 +49,11 @@ const PROTO_AH: u8 = 51;
 /// `IPPROTO_SCTP`.
 const PROTO_SCTP: u8 = 132;
 
-/// The port at both ends of an ISAKMP dialogue, which sets up IPsec.
+/// The port of ISAKMP, which sets up IPsec.
 const PORT_ISAKMP: Be16 = Be16::new(500);
 
-/// Returns whether packets of this IP protocol are those of IPsec, of which no connection is made. They
-/// count as packets of the ISAKMP dialogue between the same hosts, whose protocol and ports are
-/// [`ISAKMP`]. C: `ip_vs_proto_ah_esp.c`.
+/// Returns whether an IP protocol is one of IPsec (AH, ESP), whose packets belong to the connection
+/// of the ISAKMP dialogue between the same hosts; see [`ISAKMP`]. C: `ip_vs_proto_ah_esp.c`.
 pub(crate) const fn is_ipsec(protocol: u8) -> bool {
     matches!(protocol, PROTO_AH | PROTO_ESP)
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What ip_vs.ko offers to the modules that are built beside it: those that C has as modules of
- * their own and that need symbols which ip_vs.ko does not. They have the C plumbing, and ip_vs.ko
- * has what they do. Not for others: it may change with each build.
+ * The functions that ip_vs.ko exports to the modules that are built with it. Those are modules of
+ * their own with C, too, and use symbols of other modules that ip_vs.ko must not depend on. They
+ * contain the C plumbing; what they do is in ip_vs.ko. Not for others: it may change with each
+ * build.
  */
 #ifndef IP_VS_MODULES_H
 #define IP_VS_MODULES_H

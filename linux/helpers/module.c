@@ -12,6 +12,6 @@ extern const u8 ip_vs_all_in_one;
 const u8 ip_vs_all_in_one = 1;
 EXPORT_SYMBOL_GPL(ip_vs_all_in_one);
 
-/* xt.rs */
+/* For xt_ipvs.ko; xt.rs has them. */
 EXPORT_SYMBOL_GPL(ip_vs_xt_match);
 EXPORT_SYMBOL_GPL(ip_vs_xt_check);

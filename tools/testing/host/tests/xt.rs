@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rules with `-m ipvs` of iptables. What the options mean is tested in `ipvs_core`; here it is which
-//! packet is found to have which connection.
+//! Rules with `-m ipvs` of iptables: which packets are found to have which connection. What the
+//! options mean is tested in `ipvs_core`.
 
 use super::{
     packet::*,
