@@ -17,7 +17,7 @@ use crate::{
 pub const INFO_LEN: usize = 40;
 
 /// The packet was handled by IPVS. All other options imply this one.
-const IPVS_PROPERTY: u8 = 1 << 0;
+const IPVS_PROPERTY: u8 = 1;
 const PROTO: u8 = 1 << 1;
 const VADDR: u8 = 1 << 2;
 const VPORT: u8 = 1 << 3;
