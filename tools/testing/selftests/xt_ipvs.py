@@ -228,7 +228,7 @@ def local(lab, kind):
                       ("raw/OUTPUT mangle/OUTPUT", NEW),
                       (OUT, handled(UDP, Conn(family.vip, 82, "MASQ"))))
         for port, method, server in ((83, "MASQ", family.own),
-                                     (86, "LOCAL", family.vip)):
+                                     (86, "GATE", family.vip)):
             with bound(lab.director, server, port), \
                     bound(lab.director, family.own, lab.port()) as sock:
                 sock.sendto(b"to the director", (family.vip, port))
