@@ -168,6 +168,7 @@ def with_namespace(lab, front):
     for _ in range(5):
         space = Netns("ipvs-short")
         try:
+            space.ip("link set lo up")
             ipvs, tables = Ipvs(space), Tables(space, front)
             ipvs.service("192.0.2.1:80", "192.0.2.2:80 -m")
             tables.restore({"mangle": ["OUTPUT -m ipvs --vport 80"]})
