@@ -95,9 +95,11 @@ fn of_conn<F: Family>(packet: SkbRef<'_>, options: &Options, state: MatchState<'
     })
 }
 
-/// Finds the connection of a packet as it goes from the client to the server, after the destination
-/// was translated for NAT. Answers have none here, as in C: the look-up of answers gets the packet's
-/// source and destination exchanged. C: `conn_out_get()` with `IP_VS_HDR_INVERSE`.
+/// Finds the connection of a packet from the client to the server, whose destination has been
+/// translated if the method is NAT.
+///
+/// C calls `conn_out_get()`, which finds connections by their answers, with source and destination
+/// exchanged (`IP_VS_HDR_INVERSE`). So no connection is found for an answer itself.
 fn conn<'rcu, F: Family>(
     packet: SkbRef<'_>,
     header: &F::Header,

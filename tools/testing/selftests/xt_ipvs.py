@@ -111,7 +111,7 @@ class Watch:
         self.tables = Tables(lab.director, kind.front,
                              kind.family.name == "IPv6")
         self.options = options(kind.family)
-        self.after = after
+        self.after, self.before = after, None
 
     def __enter__(self):
         rules = rules_everywhere(self.options)
