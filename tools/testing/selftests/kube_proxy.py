@@ -251,7 +251,7 @@ def counters(cluster, ip):
 
 
 @test("a load balancer's address is for clients in its source range, not for "
-      "pods and not for the node", modules=("c",))
+      "pods and not for the node")
 def balancer(cluster):
     module.load_match()
     with cluster.also(PUBLIC):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# modules: c
+# modules: c rust
 # timeout: 240
 """A node of a Docker swarm as libnetwork sets it up, with traffic: the balancer
 of the ingress network with a published port, that of an overlay network, the
