@@ -5,6 +5,7 @@
 mod bits;
 pub(crate) mod expire_nodest;
 mod lifetime;
+mod nfct;
 pub(crate) mod sizing;
 pub(crate) mod template;
 
@@ -30,7 +31,10 @@ use ipvs_core::{
         Address,
         Be16, //
     },
-    netlink::CONN_F_ONE_PACKET,
+    netlink::{
+        CONN_F_NFCT,
+        CONN_F_ONE_PACKET, //
+    },
     proto::Protocol, //
 };
 use lifetime::{
@@ -43,6 +47,7 @@ use linux::{
         Expiring,
         TableRef, //
     },
+    net::WeakNet,
     rcu::{
         Borrowed,
         ReadLocked,
@@ -132,7 +137,7 @@ impl<F: Family> Conn<F> {
     /// not counted among the connections of its server, nor for `conn_max`. C:
     /// `IP_VS_CONN_F_ONE_PACKET`.
     pub(crate) fn one_packet(new: NewConn<F>) -> Self {
-        Self::with_bits(new, 0)
+        Self::with_bits(new, CONN_F_ONE_PACKET)
     }
 
     fn with_bits(new: NewConn<F>, bits: u32) -> Self {
@@ -379,15 +384,19 @@ pub(crate) fn restart_timer<F: Family>(conn: &PublishedConn<F>, timeout: u32) {
     }
 }
 
-/// Ends the connection: no packet finds it any more, and its timer fires as soon as possible.
+/// Ends the connection: no packet finds it any more, and its timer fires as soon as possible. With
+/// `keeps_entry`, connection tracking keeps the entry that it has for it.
 ///
 /// C: `ip_vs_conn_expire_now()`.
 ///
 /// # Context
 ///
 /// RCU read-side critical section.
-pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>) {
-    conn.update(|bits| bits.with(F_HASHED, false));
+pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>, keeps_entry: bool) {
+    conn.update(|bits| {
+        let nfct = bits.nfct() && !keeps_entry;
+        bits.with(F_HASHED, false).with(CONN_F_NFCT, nfct)
+    });
     restart_timer(conn, 0);
 }
 
@@ -424,6 +433,7 @@ impl<F: Family> Hashed for Conn<F> {
 
 impl<F: Family> expiring::Entry for Conn<F> {
     type Holds = ();
+    type Owner = WeakNet;
 
     fn deadline(&self) -> usize {
         self.deadline.get()
@@ -433,13 +443,16 @@ impl<F: Family> expiring::Entry for Conn<F> {
         true
     }
 
-    fn retired(&self) {
+    fn retired(&self, owner: &WeakNet) {
         let last = self.update(|bits| bits.with(F_HASHED, false));
         if let Some(dest) = self.dest() {
             dest.unbind(last.active());
         }
         if let Some(control) = self.control() {
             template::release(control, last.forced());
+        }
+        if last.nfct() {
+            nfct::drop_entry(self, owner);
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::{
         tables::PerFamily,
         Netns, //
     },
+    nfct,
     packet::Packet,
     proto::{
         self,
@@ -52,6 +53,7 @@ use ipvs_core::{
         Direction,
         TcpState, //
     },
+    transport::End, //
 };
 use kernel::prelude::*;
 use linux::{
@@ -352,7 +354,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         }
         self.count_answer(conn, &skb);
         skb.set_ipvs_property();
-        skb.set_untracked();
+        nfct::track(&mut skb, conn, End::Src);
         Some(skb)
     }
 
@@ -376,9 +378,12 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     /// Ends the connection of a request and schedules the packet anew. Drops the packet instead if
     /// conntrack has a confirmed entry for it, which still leads to the old server: the client
     /// sends again.
-    fn replace(&self, skb: Skb, packet: &Packet<F>, old: &PublishedConn<F>) -> Verdict {
-        let confirmed = skb.has_confirmed_conntrack();
-        conn::expire_now(old);
+    fn replace(&self, mut skb: Skb, packet: &Packet<F>, old: &PublishedConn<F>) -> Verdict {
+        let confirmed = skb
+            .conntrack_entry()
+            .is_some_and(|entry| entry.is_confirmed());
+        // An entry that is not confirmed is that of the new connection already.
+        conn::expire_now(old, !confirmed);
         if confirmed {
             Verdict::Drop(skb)
         } else {

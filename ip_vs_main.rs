@@ -19,6 +19,7 @@ mod hook;
 mod ipvs_xmit;
 mod log;
 mod netns;
+mod nfct;
 mod packet;
 mod pe;
 mod pernet;

@@ -66,7 +66,7 @@ pub(crate) fn packet_xmit<F: Family>(
 fn xmit<F: Family>(skb: Skb, cx: &Context<'_, '_, F>, transport_at: usize) -> Verdict {
     match cx.conn.fwd_method() {
         FwdMethod::Masq => nat_xmit(skb, cx, transport_at),
-        FwdMethod::LocalNode => null_xmit(skb),
+        FwdMethod::LocalNode => null_xmit(skb, cx.conn),
         FwdMethod::Tunnel => tunnel_xmit(skb, cx),
         FwdMethod::DRoute => dr_xmit(skb, cx),
         FwdMethod::Bypass => bypass_xmit(skb, cx),

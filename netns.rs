@@ -35,6 +35,7 @@ use crate::{
         Stats, //
     },
 };
+use ipvs_core::netlink::AF_INET6;
 use kernel::{
     prelude::*,
     sync::{
@@ -49,7 +50,11 @@ use linux::{
         Net,
         OwnNet, //
     },
-    netfilter,
+    netfilter::{
+        self,
+        Protocol, //
+    },
+    nf_conntrack::Tracking,
     rcu::{
         self,
         ReadLocked, //
@@ -95,10 +100,53 @@ pub(crate) struct Config {
     /// The hooks for IPv6, and netfilter's defragmentation before them; registered while there are
     /// IPv6 services.
     pub(crate) hooks6: Option<(netfilter::Registration, netfilter::Defrag6)>,
+    /// Connection tracking for IPv4, and for IPv6, while there are FTP services that need it.
+    pub(crate) tracking4: ServiceTracking,
+    pub(crate) tracking6: ServiceTracking,
     /// One reference to the module for each service (C: `ip_vs_use_count_inc()`).
     pub(crate) uses: KVec<ModuleRef>,
     /// Set when the namespace is being destroyed: nothing can be added any more.
     pub(crate) closed: bool,
+}
+
+impl Config {
+    /// Returns the connection tracking of `AF_INET` or `AF_INET6`.
+    pub(crate) fn tracking(&mut self, family: u16) -> (&mut ServiceTracking, Protocol) {
+        match family {
+            AF_INET6 => (&mut self.tracking6, Protocol::Ipv6),
+            _ => (&mut self.tracking4, Protocol::Ipv4),
+        }
+    }
+}
+
+/// Connection tracking of a family, which works while services ask for it.
+#[derive(Default)]
+pub(crate) struct ServiceTracking {
+    services: usize,
+    tracking: Option<Tracking>,
+}
+
+impl ServiceTracking {
+    /// Adds a service. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Tracking::new`].
+    pub(crate) fn add(&mut self, net: &OwnNet, protocol: Protocol) -> Result {
+        if self.tracking.is_none() {
+            self.tracking = Some(Tracking::new(net, protocol)?);
+        }
+        self.services = self.services.saturating_add(1);
+        Ok(())
+    }
+
+    /// Removes a service that was added. May sleep.
+    pub(crate) fn remove(&mut self) {
+        self.services = self.services.saturating_sub(1);
+        if self.services == 0 {
+            self.tracking = None;
+        }
+    }
 }
 
 /// The state of a network namespace.

@@ -57,7 +57,8 @@ use linux::{
         Net,
         OwnNet,
         PerNet,
-        Registry, //
+        Registry,
+        WeakNet, //
     },
     rcu,
     work::Work, //
@@ -97,12 +98,12 @@ fn conn_max(net: &OwnNet) -> i32 {
 impl PerNet for Netns {
     type Common = Common;
 
-    fn new(net: OwnNet, common: &Common) -> Result<Pin<KBox<Self>>> {
+    fn new(net: OwnNet, weak: WeakNet, common: &Common) -> Result<Pin<KBox<Self>>> {
         let service_tables = Arc::pin_init(ServiceTables::new(), GFP_KERNEL)?;
         let conn_quota = Arc::new(Quota::new(), GFP_KERNEL)?;
         let settings = Arc::pin_init(Settings::new(conn_max(&net), net.is_init()), GFP_KERNEL)?;
-        let v4 = PerFamily::new(&common.v4, &conn_quota, &settings)?;
-        let v6 = PerFamily::new(&common.v6, &conn_quota, &settings)?;
+        let v4 = PerFamily::new(&common.v4, &conn_quota, &settings, weak.clone())?;
+        let v6 = PerFamily::new(&common.v6, &conn_quota, &settings, weak)?;
         let timeouts = Arc::new(Timeouts::new(), GFP_KERNEL)?;
         let tables = ConnTables {
             v4: v4.tables(),
@@ -145,6 +146,8 @@ impl PerNet for Netns {
                     Config {
                         hooks4: None,
                         hooks6: None,
+                        tracking4: Default::default(),
+                        tracking6: Default::default(),
                         uses: KVec::new(),
                         closed: false,
                     },

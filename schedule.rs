@@ -21,6 +21,7 @@ use crate::{
         },
         Netns, //
     },
+    nfct,
     packet::Packet,
     service::dest::Dest,
     service::Service,
@@ -222,12 +223,13 @@ fn one_packet<'rcu, F: Family>(
 fn one_packet_conn<'rcu, F: Family>(
     netns: &Netns,
     service: Borrowed<'rcu, Service>,
-    new: NewConn<F>,
+    mut new: NewConn<F>,
     rcu: ReadLocked<'rcu>,
 ) -> Option<Conn<F>> {
     if !netns.has_room() {
         return None;
     }
+    new.flags |= nfct::conn_flags(netns);
     let conn = Conn::one_packet(new);
     count_connection(netns, service, &conn, rcu);
     Some(conn)
@@ -290,10 +292,11 @@ fn connect<'rcu, F: Family>(
 /// find their own.
 fn publish<'rcu, F: Family>(
     netns: &'rcu Netns,
-    new: NewConn<F>,
+    mut new: NewConn<F>,
     trigger: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
+    new.flags |= nfct::conn_flags(netns);
     let state = netns.state::<F>();
     let conns = &state.conns;
     let hash = new.hash;

@@ -79,6 +79,8 @@ pub(crate) struct Service {
     netmask: Atomic<u32>,
     /// The index of the engine in [`PeKind::ALL`] plus 1; 0 for none.
     pe: Atomic<u8>,
+    /// See [`Service::is_tracked`].
+    tracked: Atomic<bool>,
     /// The servers.
     #[pin]
     pub(crate) dests: RcuSlots<Dest>,
@@ -129,6 +131,7 @@ impl Service {
             timeout: Atomic::new(0),
             netmask: Atomic::new(0),
             pe: Atomic::new(0),
+            tracked: Atomic::new(false),
             dests <- RcuSlots::new(),
             arrivals: InlineAtomic::new(0),
             scheduler: Scheduler::new(kind, settings)?,
@@ -143,6 +146,17 @@ impl Service {
         self.flags.store(spec.flags.apply(self.flags()), Release);
         self.timeout.store(spec.timeout.wrapping_mul(HZ), Relaxed);
         self.netmask.store(spec.netmask.raw(), Relaxed);
+    }
+
+    /// Returns whether the service has asked connection tracking to work. Under the configuration lock.
+    /// C: `conntrack_afmask`.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.tracked.load(Relaxed)
+    }
+
+    /// Sets what [`Self::is_tracked`] returns. Under the configuration lock.
+    pub(crate) fn set_tracked(&self) {
+        self.tracked.store(true, Relaxed);
     }
 
     pub(crate) fn key(&self) -> &ServiceKey {

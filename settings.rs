@@ -54,6 +54,8 @@ pub(crate) struct Settings {
     /// The defence strategies against floods.
     #[pin]
     pub(crate) defence: Defence,
+    /// `conntrack`: let connection tracking keep entries for connections.
+    pub(crate) conntrack: Int,
     /// `est_nice`: the nice value of the estimation thread.
     pub(crate) est_nice: Int,
     /// `expire_nodest_conn`: end the connections of removed servers at once, and those of servers
@@ -99,6 +101,7 @@ impl Settings {
             conn_max: Int::new(most_conns),
             conn_max_limit <- new_mutex!(most_conns, "ipvs_conn_max"),
             conn_reuse_mode: Int::new(1),
+            conntrack: Int::new(0),
             defence <- Defence::new(),
             est_nice: Int::new(0),
             expire_nodest_conn: Int::new(0),

@@ -6,7 +6,9 @@ use ipvs_core::{
     forward::FwdMethod,
     netlink::{
         CONN_F_INACTIVE,
-        CONN_F_NOOUTPUT, //
+        CONN_F_NFCT,
+        CONN_F_NOOUTPUT,
+        CONN_F_ONE_PACKET, //
     },
 };
 use linux::atomic::{
@@ -68,6 +70,17 @@ impl Bits {
     #[inline]
     pub(super) const fn hashed(self) -> bool {
         self.0 & F_HASHED != 0
+    }
+
+    /// Returns whether connection tracking keeps an entry for the connection.
+    #[inline]
+    pub(crate) const fn nfct(self) -> bool {
+        self.0 & CONN_F_NFCT != 0
+    }
+
+    /// Returns whether the connection lives for a single packet.
+    pub(crate) const fn one_packet(self) -> bool {
+        self.0 & CONN_F_ONE_PACKET != 0
     }
 
     pub(super) const fn forced(self) -> bool {

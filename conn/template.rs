@@ -396,6 +396,7 @@ impl<F: Family> Hashed for Template<F> {
 
 impl<F: Family> expiring::Entry for Template<F> {
     type Holds = RefCounted;
+    type Owner = ();
 
     fn deadline(&self) -> usize {
         let deadline = self.deadline.get();
@@ -422,7 +423,7 @@ impl<F: Family> expiring::Entry for Template<F> {
         false
     }
 
-    fn retired(&self) {
+    fn retired(&self, _owner: &()) {
         self.dest.unbind_template();
     }
 }

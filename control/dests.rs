@@ -10,7 +10,11 @@ use super::{
 };
 use crate::{
     log,
-    netns::Netns,
+    netns::{
+        services::FTPPORT,
+        Config,
+        Netns, //
+    },
     service::dest::{
         Dest,
         DestKey, //
@@ -133,7 +137,7 @@ impl Netns {
     /// - `ENOSYS` for what is not supported yet.
     /// - `ENOMEM`.
     pub(crate) fn add_dest(&self, service: &ServiceId, spec: &DestSpec) -> ControlResult {
-        let _config = self.config.lock();
+        let mut config = self.config.lock();
         let service = self.service(service)?;
         check_dest(self.net(), &service, spec)?;
         let key = self.dest_key(&service, &spec.id)?;
@@ -161,6 +165,7 @@ impl Netns {
             .prepare(&service.dests, Change::Add(&dest, spec.weight))?;
         let trash = known.then(|| self.trash.open());
         let room = service.dests.reserve()?;
+        self.track_ftp(&mut config, &service, spec)?;
         // Nothing fails from here on.
         if let Some(trash) = trash {
             trash.take(&dest);
@@ -194,7 +199,7 @@ impl Netns {
     /// `ESRCH` if there is no such service, `ENOENT` if it has no such server, and those of
     /// [`Netns::add_dest`] about settings.
     pub(crate) fn edit_dest(&self, service: &ServiceId, spec: &DestSpec) -> ControlResult {
-        let _config = self.config.lock();
+        let mut config = self.config.lock();
         let service = self.service(service)?;
         check_dest(self.net(), &service, spec)?;
         let key = self.dest_key(&service, &spec.id)?;
@@ -202,6 +207,7 @@ impl Netns {
         let prepared = service
             .scheduler
             .prepare(&service.dests, Change::Weigh(&dest, spec.weight))?;
+        self.track_ftp(&mut config, &service, spec)?;
         let dests = &self.service_tables().dests;
         if dest.keeps_place(spec) {
             dest.configure(spec);
@@ -236,6 +242,20 @@ impl Netns {
         self.trash.put(dest);
         service.scheduler.changed(&service.dests, prepared);
         self.expire_nodest();
+        Ok(())
+    }
+
+    /// Makes connection tracking work for an FTP service as soon as it has a NAT server, until it is
+    /// removed: what is said in its connections is changed with the help of that. C:
+    /// `ip_vs_register_conntrack()`.
+    fn track_ftp(&self, config: &mut Config, service: &Service, spec: &DestSpec) -> Result {
+        let is_nat = FwdMethod::from_flags(spec.fwd_method) == FwdMethod::Masq;
+        if !is_nat || service.port() != FTPPORT || service.is_tracked() {
+            return Ok(());
+        }
+        let (tracking, protocol) = config.tracking(service.family());
+        tracking.add(self.net(), protocol)?;
+        service.set_tracked();
         Ok(())
     }
 

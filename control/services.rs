@@ -272,6 +272,9 @@ impl Netns {
         let key = service.key();
         self.counts(key).remove(key, service.pe().is_some());
         self.unhook(config, key);
+        if service.is_tracked() {
+            config.tracking(key.family()).0.remove();
+        }
         service.scheduler.retire();
         // Each server refers to its service while it is in the trash.
         trash.reserve(service.dests.count());

@@ -66,6 +66,7 @@ static ENTRIES: &[Entry<SysctlCtx>] = &[
         |k, number| k.settings.set_conn_max(number),
     ),
     Entry::int(c"conn_reuse_mode", |k| &k.settings.conn_reuse_mode),
+    Entry::int(c"conntrack", |k| &k.settings.conntrack),
     Entry::checked(
         c"drop_entry",
         |k| &k.settings.defence.drop_entry,

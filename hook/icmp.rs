@@ -22,6 +22,7 @@ use crate::{
         icmp_xmit,
         snat_icmp, //
     },
+    nfct,
     packet::IcmpError,
     schedule::{
         self,
@@ -36,7 +37,10 @@ use ipvs_core::{
         HEADER_LEN, //
     },
     proto::Protocol,
-    transport::Ports, //
+    transport::{
+        End,
+        Ports, //
+    },
 };
 use linux::{
     netfilter::{
@@ -181,7 +185,7 @@ fn from_server<F: Family>(
     }
     cx.count_answer(conn, &skb);
     skb.set_ipvs_property();
-    skb.set_untracked();
+    nfct::track(&mut skb, conn, End::Src);
     Verdict::Accept(skb)
 }
 

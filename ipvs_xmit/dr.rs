@@ -34,7 +34,7 @@ pub(super) fn dr_xmit<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>) -> Verdi
 
     match take_out_rt(&mut skb, cx, conn.dest(), conn.daddr(), DIRECT) {
         Err(unsent) => unsent.verdict(skb),
-        Ok(true) => accept(skb),
+        Ok(true) => accept(skb, conn),
         Ok(false) => send(skb, cx),
     }
 }

@@ -24,6 +24,7 @@ use crate::{
         Mode, //
     },
     netns::Netns,
+    nfct,
     proto::nat::{
         self,
         Untranslatable, //
@@ -99,7 +100,7 @@ pub(super) fn send_or_cont<F: Family>(
 
     skb.set_ignore_df();
     skb.set_ipvs_property();
-    skb.set_untracked();
+    nfct::track(&mut skb, conn, End::Dst);
     // The socket found by early demux is the right one only if the destination is unchanged.
     if !is_local || conn.vport() != conn.dport() || conn.vaddr() != conn.daddr() {
         drop_early_demux_sk(&mut skb);

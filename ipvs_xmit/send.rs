@@ -7,6 +7,7 @@ use crate::{
     conn::Conn,
     family::Family,
     netns::Netns,
+    nfct,
     settings::Settings, //
 };
 use linux::{
@@ -50,9 +51,9 @@ impl<'a, 'rcu, F: Family> Context<'a, 'rcu, F> {
 }
 
 /// Accepts a packet for delivery on this host, marked as handled by IPVS.
-pub(super) fn accept(mut skb: Skb) -> Verdict {
+pub(super) fn accept<F: Family>(mut skb: Skb, conn: &Conn<F>) -> Verdict {
     skb.set_ipvs_property();
-    skb.set_untracked();
+    nfct::keep(&mut skb, conn);
     Verdict::Accept(skb)
 }
 
@@ -62,7 +63,7 @@ pub(super) fn send<F: Family>(mut skb: Skb, cx: &Context<'_, '_, F>) -> Verdict 
     // The MTU has been checked already, and the sender told if needed: do not check DF again.
     skb.set_ignore_df();
     skb.set_ipvs_property();
-    skb.set_untracked();
+    nfct::keep(&mut skb, cx.conn);
     drop_early_demux_sk(&mut skb);
     prepare_forward(&mut skb);
     send_local_out(skb, cx.net);

@@ -26,7 +26,8 @@ use crate::{
         V4,
         V6, //
     },
-    service::dest::Dest,
+    nfct,
+    service::dest::Dest, //
 };
 use ipvs_core::{
     forward::Outer,
@@ -89,7 +90,7 @@ fn xmit_to<F: Family, D: Family>(
     };
     match get_out_rt::<F, D>(&mut skb, cx, cx.conn.dest(), server, mode) {
         Err(unsent) => unsent.verdict(skb),
-        Ok(OutRoute::Local) => accept(skb),
+        Ok(OutRoute::Local) => accept(skb, cx.conn),
         Ok(OutRoute::Out { route, source }) => {
             let how = How {
                 tunnel,
@@ -151,7 +152,9 @@ fn encapsulate<'rcu, F: Family, D: Family>(
     skb.set_ignore_df();
 
     skb.set_ipvs_property();
-    skb.reset_conntrack();
+    if !nfct::leave(&mut skb, cx.conn) {
+        return None;
+    }
     prepare_forward(&mut skb);
     Some(skb)
 }

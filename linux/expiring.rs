@@ -43,6 +43,9 @@ pub trait Entry: Hashed {
     /// does too.
     type Holds: Holds;
 
+    /// What a table belongs to, for [`Self::retired`]. It is dropped with the table, in softirq context.
+    type Owner: Send + Sync + 'static;
+
     /// Returns the deadline: the tick (see [`crate::jiffies`]) at which the object ends. It may be moved
     /// at any time. After it was moved to an earlier tick, [`Expiring::mod_earlier`] must be called.
     fn deadline(&self) -> usize;
@@ -55,10 +58,11 @@ pub trait Entry: Hashed {
     /// Softirq.
     fn may_end(&self) -> bool;
 
-    /// Tells the object that it has left the table. Called once, while readers may still see it.
+    /// Tells the object that it has left the table of `owner`. Called once, while readers may still see
+    /// it.
     ///
     /// # Context
     ///
     /// Softirq, or process context in [`Table::clear`].
-    fn retired(&self);
+    fn retired(&self, owner: &Self::Owner);
 }

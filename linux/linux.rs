@@ -21,6 +21,7 @@ pub mod module;
 pub mod net;
 pub mod netdevice;
 pub mod netfilter;
+pub mod nf_conntrack;
 pub mod percpu;
 pub mod printk;
 pub mod random;

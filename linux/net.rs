@@ -13,9 +13,20 @@ pub use pernet::{
     Registry, //
 };
 
-use crate::bindings;
+use crate::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    bindings,
+    rcu::ReadLocked, //
+};
 use core::ptr::NonNull;
-use kernel::types::Opaque;
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    types::Opaque, //
+};
 use slot::Users;
 
 /// A network namespace.
@@ -122,6 +133,61 @@ impl Drop for OwnNet {
     fn drop(&mut self) {
         // SAFETY: By the type invariant.
         unsafe { self.users.as_ref() }.remove();
+    }
+}
+
+/// A way to a namespace for what may outlive it: leads there until the namespace begins to end.
+///
+/// It holds up nothing. Clones are cheap, and may be dropped in any context.
+///
+/// # Invariants
+///
+/// The pointer is null, or to a namespace that does not end before a grace period has passed since it
+/// was set to null.
+#[derive(Clone)]
+pub struct WeakNet(Arc<Atomic<*mut bindings::net>>);
+
+impl WeakNet {
+    /// Makes a way to `net`.
+    ///
+    /// # Safety
+    ///
+    /// The namespace must not end before a grace period has passed since [`Self::cut`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    unsafe fn new(net: &Net) -> Result<Self> {
+        // INVARIANT: By the safety requirement.
+        Ok(Self(Arc::new(Atomic::new(net.as_ptr()), GFP_KERNEL)?))
+    }
+
+    /// Gives the reference away, for [`Self::from_raw`].
+    fn into_raw(self) -> *mut Atomic<*mut bindings::net> {
+        Arc::into_raw(self.0).cast_mut()
+    }
+
+    /// Takes a reference back.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be from [`Self::into_raw`], for the first time.
+    unsafe fn from_raw(ptr: *mut Atomic<*mut bindings::net>) -> Self {
+        // SAFETY: By the safety requirement.
+        // INVARIANT: That of the value that was given away.
+        Self(unsafe { Arc::from_raw(ptr) })
+    }
+
+    /// Leads nowhere from now on.
+    fn cut(&self) {
+        self.0.store(core::ptr::null_mut(), Relaxed);
+    }
+
+    /// Returns the namespace; `None` once it has begun to end, or the module to be unloaded.
+    pub fn get<'rcu>(&self, _rcu: ReadLocked<'rcu>) -> Option<&'rcu Net> {
+        let net = NonNull::new(self.0.load(Relaxed))?;
+        // SAFETY: By the type invariant.
+        Some(unsafe { Net::from_raw(net.as_ptr()) })
     }
 }
 

@@ -59,7 +59,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    const fn as_raw(self) -> u8 {
+    pub(crate) const fn as_raw(self) -> u8 {
         let raw = match self {
             Self::Ipv4 => bindings::NFPROTO_IPV4,
             Self::Ipv6 => bindings::NFPROTO_IPV6,
@@ -380,47 +380,5 @@ pub fn defrag(skb: Skb, net: &Net, user: DefragUser) -> Option<Skb> {
     unsafe {
         bindings::ip_send_check((*raw).data.cast());
         Some(Skb::from_raw(ptr))
-    }
-}
-
-impl Skb {
-    /// Returns the conntrack word of the packet: a pointer, with a state in its lowest bits (C:
-    /// `_nfct`).
-    #[inline]
-    fn conntrack(&self) -> usize {
-        // SAFETY: By the type invariants.
-        unsafe { (*self.as_ptr())._nfct }
-    }
-
-    /// Returns whether the packet belongs to a connection that connection tracking has confirmed.
-    pub fn has_confirmed_conntrack(&self) -> bool {
-        self.conntrack() & bindings::NFCT_PTRMASK as usize != 0
-            // SAFETY: By the type invariants.
-            && unsafe { bindings::linux_nf_ct_is_confirmed(self.as_ptr()) }
-    }
-
-    /// Makes connection tracking forget the packet.
-    #[inline]
-    pub fn reset_conntrack(&mut self) {
-        if self.conntrack() & bindings::NFCT_PTRMASK as usize != 0 {
-            // SAFETY: By the type invariants.
-            unsafe { bindings::linux_nf_reset_ct(self.as_ptr()) };
-        }
-        // SAFETY: By the type invariants, and the packet is ours alone.
-        unsafe { (*self.as_ptr())._nfct = 0 };
-    }
-
-    /// Makes connection tracking forget the packet if it knows it, and leave it alone from now on.
-    #[inline]
-    pub fn set_untracked(&mut self) {
-        if self.conntrack() & bindings::NFCT_PTRMASK as usize != 0 {
-            self.reset_conntrack();
-            self.set_slow_gro();
-            // SAFETY: By the type invariants, and the packet is ours alone. There is no pointer
-            // along with the state, so no reference either.
-            unsafe {
-                (*self.as_ptr())._nfct = bindings::ip_conntrack_info_IP_CT_UNTRACKED as usize
-            };
-        }
     }
 }

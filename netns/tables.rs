@@ -36,6 +36,7 @@ use linux::{
         TableRef, //
     },
     jiffies::HZ,
+    net::WeakNet,
     rcu, slab,
     work::{
         Next,
@@ -142,7 +143,8 @@ impl ForEach for EachFamily {
 }
 
 impl<F: Family> PerFamily<F> {
-    /// Makes empty tables, whose entries are allocated from `caches` and counted in `quota`.
+    /// Makes the empty tables of `net`, whose entries are allocated from `caches` and counted in
+    /// `quota`.
     ///
     /// # Errors
     ///
@@ -151,9 +153,11 @@ impl<F: Family> PerFamily<F> {
         caches: &Caches<F>,
         quota: &Arc<Quota>,
         settings: &Arc<Settings>,
+        net: WeakNet,
     ) -> Result<Self> {
-        let conns = TableRef::new(CONN_SIZING, caches.conns.clone(), quota.clone())?;
-        let templates = TableRef::new(TEMPLATE_SIZING, caches.templates.clone(), quota.clone())?;
+        let conns = TableRef::new(CONN_SIZING, caches.conns.clone(), quota.clone(), net)?;
+        let templates =
+            TableRef::new(TEMPLATE_SIZING, caches.templates.clone(), quota.clone(), ())?;
         let tables = Tables {
             conns: conns.clone(),
             templates: templates.clone(),

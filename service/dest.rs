@@ -24,6 +24,7 @@ use ipvs_core::{
     },
     netlink::{
         dest::DestSpec,
+        CONN_F_NFCT,
         CONN_F_ONE_PACKET, //
     },
     sched::{
@@ -368,8 +369,12 @@ impl Dest {
             true => CONN_F_ONE_PACKET,
             false => 0,
         };
+        let nfct = match spec.nfct {
+            true => CONN_F_NFCT,
+            false => 0,
+        };
         let flags = FwdMethod::from_flags(spec.fwd_method).conn_flags();
-        self.conn_flags.store(flags | one_packet, Relaxed);
+        self.conn_flags.store(flags | one_packet | nfct, Relaxed);
         let ([p0, p1], [f0, f1]) = (spec.tun_port.to_bytes(), spec.tun_flags.to_le_bytes());
         let tunnel = u64::from_le_bytes([spec.tun_type, 0, p0, p1, f0, f1, 0, 0]);
         self.tunnel.store(tunnel, Relaxed);

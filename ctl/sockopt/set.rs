@@ -71,13 +71,10 @@ fn service(option: i32, bytes: &[u8; sockopt::SERVICE_LEN], netns: &Netns) -> Re
 
 fn dest(option: i32, bytes: &[u8; Dest::LEN], netns: &Netns) -> Result {
     let service = Service::parse(bytes.first_chunk().ok_or(EINVAL)?);
-    let Dest { spec, conntrack } = Dest::parse(bytes);
+    let Dest { spec } = Dest::parse(bytes);
     check(&service, option, netns)?;
     if option == DELDEST {
         return netns.delete_dest(&service.id, &spec.id).map_err(errno);
-    }
-    if conntrack {
-        return Err(ENOSYS);
     }
     let outcome = match option {
         ADDDEST => netns.add_dest(&service.id, &spec),

@@ -187,6 +187,8 @@ pub const CONN_F_NOOUTPUT: u32 = 0x80;
 pub const CONN_F_INACTIVE: u32 = 0x100;
 /// Each datagram to the server is a connection of its own (C: `IP_VS_CONN_F_ONE_PACKET`).
 pub const CONN_F_ONE_PACKET: u32 = 0x2000;
+/// Connection tracking keeps an entry for the connection (C: `IP_VS_CONN_F_NFCT`).
+pub const CONN_F_NFCT: u32 = 1 << 16;
 /// Mask of the forwarding method (C: `IP_VS_CONN_F_FWD_MASK`).
 pub const FWD_MASK: u32 = 7;
 

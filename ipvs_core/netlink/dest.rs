@@ -80,6 +80,9 @@ pub struct DestSpec {
     pub fwd_method: u32,
     /// Each datagram to the server is a connection of its own. This can't be set by netlink.
     pub one_packet: bool,
+    /// Connection tracking keeps entries for connections to the server, whatever the namespace's
+    /// setting. This can't be set by netlink.
+    pub nfct: bool,
     /// The weight; not negative if [`DestSpec::check`] has succeeded.
     pub weight: i32,
     /// Upper threshold, 0 for none.
@@ -144,6 +147,7 @@ pub fn parse(nest: Option<Attr<'_>>) -> Result<DestSpec, AttrError> {
         id,
         fwd_method: fwd_method.u32() & FWD_MASK,
         one_packet: false,
+        nfct: false,
         weight: weight.u32() as i32,
         upper: upper.u32(),
         lower: lower.u32(),

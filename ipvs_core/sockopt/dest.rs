@@ -24,6 +24,7 @@ use crate::{
         },
         dump::DestDump,
         AF_INET,
+        CONN_F_NFCT,
         CONN_F_ONE_PACKET,
         FWD_MASK,
         TUNNEL_IPIP, //
@@ -34,16 +35,11 @@ const DEST_LEN: usize = 24;
 /// The length in bytes of a server in answers.
 pub const DEST_ENTRY_LEN: usize = 96;
 
-/// The server's connections are tracked by conntrack (C: `IP_VS_CONN_F_NFCT`).
-const NFCT: u32 = 1 << 16;
-
 /// A server in an argument, in which it follows its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dest {
     /// The server and its new settings.
     pub spec: DestSpec,
-    /// The server's connections are to be tracked by conntrack.
-    pub conntrack: bool,
 }
 
 impl Dest {
@@ -69,6 +65,7 @@ impl Dest {
                 },
                 fwd_method: flags & FWD_MASK,
                 one_packet: flags & CONN_F_ONE_PACKET != 0,
+                nfct: flags & CONN_F_NFCT != 0,
                 weight: number(bytes, 12) as i32,
                 upper: number(bytes, 16),
                 lower: number(bytes, 20),
@@ -76,7 +73,6 @@ impl Dest {
                 tun_port: Be16::ZERO,
                 tun_flags: 0,
             },
-            conntrack: flags & NFCT != 0,
         }
     }
 }
@@ -118,18 +114,18 @@ mod tests {
         for (place, value) in [(52, 0x1_2103u32), (56, -1i32 as u32), (60, 100), (64, 50)] {
             put(&mut bytes, place, value.to_ne_bytes());
         }
-        let Dest { spec, conntrack } = Dest::parse(&bytes);
+        let Dest { spec } = Dest::parse(&bytes);
         assert_eq!(spec.id.addr[..5], [10, 0, 0, 2, 0]);
         assert_eq!((spec.id.family, spec.id.port.host()), (AF_INET, 8080));
         assert_eq!(
-            (spec.fwd_method, spec.one_packet, conntrack),
+            (spec.fwd_method, spec.one_packet, spec.nfct),
             (3, true, true)
         );
         assert_eq!((spec.weight, spec.upper, spec.lower), (-1, 100, 50));
         assert_eq!((spec.tun_type, spec.tun_flags), (TUNNEL_IPIP, 0));
         put(&mut bytes, 52, (!0x1_2000u32).to_ne_bytes());
-        let Dest { spec, conntrack } = Dest::parse(&bytes);
-        assert_eq!((spec.one_packet, conntrack), (false, false));
+        let Dest { spec } = Dest::parse(&bytes);
+        assert_eq!((spec.one_packet, spec.nfct), (false, false));
     }
 
     #[test]

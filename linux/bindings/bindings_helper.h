@@ -30,6 +30,8 @@
 #include <net/ipv6.h>
 #include <net/net_namespace.h>
 #include <net/netfilter/ipv6/nf_defrag_ipv6.h>
+#include <net/netfilter/nf_conntrack.h>
+#include <net/netfilter/nf_conntrack_core.h>
 #include <net/netns/generic.h>
 #include <net/route.h>
 #include <net/udp.h>
@@ -45,6 +47,9 @@ const size_t LINUX_NET_DEVICE_NEEDED_HEADROOM = offsetof(struct net_device, need
 /* The same of an IPv6 route and of a device's IPv6 data. */
 const size_t LINUX_RT6_INFO_IDEV = offsetof(struct rt6_info, rt6i_idev);
 const size_t LINUX_INET6_DEV_DEV = offsetof(struct inet6_dev, dev);
+
+/* The same of an entry of connection tracking. */
+const size_t LINUX_NF_CONN_STATUS = offsetof(struct nf_conn, status);
 
 /* bindgen takes the first definition of HZ, which is that for users. */
 const unsigned int LINUX_HZ = HZ;

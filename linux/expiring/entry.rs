@@ -133,7 +133,8 @@ impl<T: Entry> Expiring<T> {
     ///
     /// `unlinked` must be of this object, and the timer must not fire any more.
     pub(super) unsafe fn retire(&self, unlinked: Unlinked) {
-        self.value.retired();
+        // SAFETY: The table outlives its objects.
+        self.value.retired(unsafe { self.table.as_ref() }.owner());
         // If its hash has changed, a chain still leads to it, and it must never be freed.
         if unlinked.wholly {
             // SAFETY: The object was published, so it came from the slab; nobody else retires it.

@@ -156,6 +156,7 @@ pub struct Table<T: Entry> {
     #[pin]
     chains: Chains<Expiring<T>>,
     quota: Arc<Quota>,
+    owner: T::Owner,
     /// Counts the [`TableRef`]s.
     refs: Refcount,
 }
@@ -179,7 +180,8 @@ pub struct TableRef<T: Entry> {
 }
 
 impl<T: Entry> TableRef<T> {
-    /// Creates an empty table whose objects come from `cache` and count in `quota`. May sleep.
+    /// Creates an empty table of `owner`, whose objects come from `cache` and count in `quota`. May
+    /// sleep.
     ///
     /// # Errors
     ///
@@ -188,10 +190,12 @@ impl<T: Entry> TableRef<T> {
         sizing: Sizing,
         cache: Arc<slab::Cache<Expiring<T>>>,
         quota: Arc<Quota>,
+        owner: T::Owner,
     ) -> Result<Self> {
         let table = try_pin_init!(Table {
             chains <- Chains::new(sizing),
             quota,
+            owner,
             refs: Refcount::new(1),
         }? Error);
         // INVARIANT: The count is 1.
@@ -260,6 +264,12 @@ impl<T: Entry> Table<T> {
     #[inline]
     pub(super) fn quota(&self) -> &Quota {
         &self.quota
+    }
+
+    /// Returns what the table belongs to.
+    #[inline]
+    pub(super) fn owner(&self) -> &T::Owner {
+        &self.owner
     }
 
     /// Returns the secret to hash keys with.

@@ -17,6 +17,7 @@
 #include "kthread.c"
 #include "memory.c"
 #include "netfilter.c"
+#include "nf_conntrack.c"
 #include "percpu.c"
 #include "printk.c"
 #include "proc.c"

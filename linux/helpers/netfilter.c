@@ -25,14 +25,6 @@ __rust_helper void rust_helper_linux_nf_reset_ct(struct sk_buff *skb)
 	nf_reset_ct(skb);
 }
 
-__rust_helper bool rust_helper_linux_nf_ct_is_confirmed(const struct sk_buff *skb)
-{
-	enum ip_conntrack_info ctinfo;
-	const struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
-
-	return ct && nf_ct_is_confirmed(ct);
-}
-
 __rust_helper int rust_helper_linux_ip_defrag(struct net *net,
 					     struct sk_buff *skb, u32 user)
 {

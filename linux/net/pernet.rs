@@ -10,7 +10,8 @@ use super::{
         Users, //
     },
     Net,
-    OwnNet, //
+    OwnNet,
+    WeakNet, //
 };
 use crate::{
     atomic::{
@@ -53,8 +54,9 @@ pub trait PerNet: Send + Sync + Sized + 'static {
     /// The data that all namespaces share; [`Self::new`] gets it.
     type Common: Send + Sync + 'static;
 
-    /// Creates the state, when a namespace is created or the module is loaded. May sleep.
-    fn new(net: OwnNet, common: &Self::Common) -> Result<Pin<KBox<Self>>>;
+    /// Creates the state, when a namespace is created or the module is loaded. `weak` is for what may
+    /// outlive it, and leads nowhere once [`Self::shut`] was called. May sleep.
+    fn new(net: OwnNet, weak: WeakNet, common: &Self::Common) -> Result<Pin<KBox<Self>>>;
 
     /// Stops hooks, works and files that lead to the state, when the namespace dies or the module is
     /// unloaded. [`Net::get`] does not find it afterwards, and a grace period passes before its drop.
@@ -69,7 +71,33 @@ pub trait PerNet: Send + Sync + Sized + 'static {
 struct PerNetMemory<T: 'static> {
     slot: Slot<T>,
     users: Users,
+    /// What a [`WeakNet`] is made of, with a reference; null while there is none.
+    weak: Atomic<*mut Atomic<*mut bindings::net>>,
     rcu: Opaque<bindings::callback_head>,
+}
+
+impl<T: 'static> PerNetMemory<T> {
+    /// Makes the way to the namespace that the memory belongs to.
+    ///
+    /// # Safety
+    ///
+    /// `net` must be that namespace, and [`Self::cut_weak`] be called a grace period before it ends.
+    unsafe fn new_weak(&self, net: &Net) -> Result<WeakNet> {
+        // SAFETY: By the safety requirement.
+        let weak = unsafe { WeakNet::new(net)? };
+        self.weak.store(weak.clone().into_raw(), Relaxed);
+        Ok(weak)
+    }
+
+    /// Makes the way lead nowhere, and drops the memory's part of it.
+    fn cut_weak(&self) {
+        let weak = self.weak.load(Relaxed);
+        if !weak.is_null() {
+            self.weak.store(core::ptr::null_mut(), Relaxed);
+            // SAFETY: From `into_raw`, and taken back once.
+            unsafe { WeakNet::from_raw(weak) }.cut();
+        }
+    }
 }
 
 /// The identity of a [`PerNet`] type among all that the kernel knows.
@@ -286,12 +314,16 @@ unsafe extern "C" fn init<T: PerNet>(net: *mut bindings::net) -> c_int {
     let own = unsafe { OwnNet::new(NonNull::from(Net::from_raw(net)), &memory.users) };
     // SAFETY: Stored before the registration, and dropped after it.
     let common = unsafe { &*T::registry().common.load(Relaxed).cast::<T::Common>() };
-    match T::new(own, common) {
+    // SAFETY: The kernel calls `pre_exit` a grace period before the namespace ends, or this fails, and
+    // cuts the way and waits for one itself.
+    let weak = unsafe { memory.new_weak(Net::from_raw(net)) };
+    match weak.and_then(|weak| T::new(own, weak, common)) {
         Ok(value) => {
             memory.slot.publish(value);
             0
         }
         Err(error) => {
+            memory.cut_weak();
             wait_for_users(&memory.users);
             // The kernel frees the memory at once.
             // SAFETY: As for the memory.
@@ -314,6 +346,7 @@ unsafe extern "C" fn pre_exit<T: PerNet>(net: *mut bindings::net) {
             value.shut();
         }
         memory.slot.withdraw();
+        memory.cut_weak();
     }
 }
 

@@ -21,6 +21,7 @@ DEFAULTS = {
     "conn_lfactor": -2,
     "conn_max": CONN_MAX,
     "conn_reuse_mode": 1,
+    "conntrack": 0,
     "drop_entry": 0,
     "drop_packet": 0,
     "est_nice": 0,

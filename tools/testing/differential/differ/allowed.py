@@ -19,8 +19,8 @@ from .rows import COMMAND, unpack
 
 # They come with their features.
 MISSING_SETTINGS = {
-    "backup_only", "conntrack", "sloppy_sctp", "sync_persist_mode",
-    "sync_ports", "sync_qlen_max", "sync_refresh_period", "sync_retries",
+    "backup_only", "sloppy_sctp", "sync_persist_mode", "sync_ports",
+    "sync_qlen_max", "sync_refresh_period", "sync_retries",
     "sync_sock_size", "sync_threshold", "sync_version"}
 MISSING_FILES = {"ip_vs_conn_sync", "ip_vs_app"}
 

@@ -2,7 +2,10 @@
 
 //! A record of what the module has sent and logged, in order.
 
-use crate::skb::Packet;
+use crate::{
+    nf_conntrack::Tuple,
+    skb::Packet, //
+};
 use std::sync::{
     Mutex,
     MutexGuard,
@@ -32,6 +35,10 @@ pub enum Event {
     LinkFailure,
     /// The path to where a packet went has this MTU.
     PathMtu(u32),
+    /// Connection tracking confirmed the entry of a packet.
+    Confirmed,
+    /// Connection tracking was to delete the entry with these requests.
+    Killed(Tuple),
     /// A packet was counted as one with an error in its header.
     HeaderError,
 }

@@ -19,6 +19,7 @@ pub mod memory;
 pub mod net;
 pub mod netdevice;
 pub mod netfilter;
+pub mod nf_conntrack;
 pub mod percpu;
 pub mod printk;
 pub mod random;

@@ -40,6 +40,10 @@ pub struct Net {
     visible: AtomicPtr<c_void>,
     value: AtomicPtr<c_void>,
     users: AtomicUsize,
+    /// Set once it has begun to end.
+    is_ending: AtomicBool,
+    /// The number of those for whom connection tracking works.
+    pub tracking: AtomicUsize,
     unprivileged: AtomicU16,
     /// Set if there are IPsec output policies; and if these let packets pass.
     pub policies: AtomicBool,
@@ -165,10 +169,19 @@ impl std::ops::Deref for OwnNet {
     }
 }
 
+#[derive(Clone)]
+pub struct WeakNet(&'static Net);
+
+impl WeakNet {
+    pub fn get<'rcu>(&self, _rcu: ReadLocked<'rcu>) -> Option<&'rcu Net> {
+        (!self.0.is_ending.load(SeqCst)).then_some(self.0)
+    }
+}
+
 pub trait PerNet: Send + Sync + Sized + 'static {
     type Common: Send + Sync + 'static;
 
-    fn new(net: OwnNet, common: &Self::Common) -> Result<Pin<KBox<Self>>>;
+    fn new(net: OwnNet, weak: WeakNet, common: &Self::Common) -> Result<Pin<KBox<Self>>>;
     fn shut(self: Pin<&Self>);
     fn registry() -> &'static Registry<Self>;
 }
@@ -197,7 +210,8 @@ struct OpsOf<T: PerNet>(T::Common);
 
 impl<T: PerNet> Ops for OpsOf<T> {
     fn init(&self, net: &'static Net) -> Result {
-        let made = T::new(OwnNet::new(net), &self.0);
+        net.is_ending.store(false, SeqCst);
+        let made = T::new(OwnNet::new(net), WeakNet(net), &self.0);
         let value = made.inspect_err(|_| assert_unused(net))?;
         // SAFETY: `exit` pins it again.
         let value = KBox::into_raw(unsafe { Pin::into_inner_unchecked(value) });
@@ -215,6 +229,7 @@ impl<T: PerNet> Ops for OpsOf<T> {
         let value = unsafe { Pin::new_unchecked(KBox::from_raw(value)) };
         value.as_ref().shut();
         net.visible.store(ptr::null_mut(), SeqCst);
+        net.is_ending.store(true, SeqCst);
         rcu::synchronize();
         drop(value);
         rcu::synchronize();

@@ -14,10 +14,7 @@ use crate::{
         PerNet, //
     },
     rcu::ReadLocked,
-    skb::{
-        Conntrack,
-        Skb, //
-    },
+    skb::Skb, //
 };
 use kernel::prelude::*;
 use std::sync::{
@@ -235,22 +232,5 @@ impl Net {
     /// Says what the next fragment makes whole.
     pub fn reassemble(&self, whole: crate::skb::Packet) {
         *lock(&self.reassembled) = Some(whole);
-    }
-}
-
-impl Skb {
-    pub fn has_confirmed_conntrack(&self) -> bool {
-        self.packet().conntrack == Conntrack::Confirmed
-    }
-
-    pub fn reset_conntrack(&mut self) {
-        self.packet_mut().conntrack = Conntrack::None;
-    }
-
-    pub fn set_untracked(&mut self) {
-        let conntrack = &mut self.packet_mut().conntrack;
-        if *conntrack != Conntrack::None {
-            *conntrack = Conntrack::Untracked;
-        }
     }
 }

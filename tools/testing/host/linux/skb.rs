@@ -80,6 +80,12 @@ pub struct Packet {
     pub has_socket: bool,
     pub is_nodefrag: bool,
     pub conntrack: Conntrack,
+    /// Goes in the direction of its entry's first packet.
+    pub is_original: bool,
+    /// What replies to its entry look like.
+    pub reply: Option<crate::nf_conntrack::Tuple>,
+    /// Its entry can't be confirmed, since there is another.
+    pub clashes: bool,
     pub timestamp: u64,
     /// Of IPv6: the length of the longest fragment that it came in.
     pub longest_fragment: u32,
@@ -106,6 +112,9 @@ impl Packet {
             has_socket: false,
             is_nodefrag: false,
             conntrack: Conntrack::New,
+            is_original: true,
+            reply: None,
+            clashes: false,
             timestamp: 1,
             longest_fragment: 0,
         }

@@ -10,6 +10,7 @@
 mod failures;
 mod icmp;
 mod model;
+mod nfct;
 mod packet;
 mod persist;
 mod schedule;

@@ -159,7 +159,7 @@ fn bytes_of(addr: IpAddr) -> [u8; 16] {
 pub(super) struct Service {
     ip: Ip,
     protocol: u8,
-    at: SocketAddr,
+    pub(super) at: SocketAddr,
     fwmark: u32,
     scheduler: &'static str,
     pe: Option<&'static str>,
@@ -318,6 +318,7 @@ impl Server {
                 Method::Local => FWD_LOCALNODE,
             },
             one_packet: false,
+            nfct: false,
             weight: self.weight,
             upper: self.thresholds.0,
             lower: self.thresholds.1,
@@ -460,6 +461,10 @@ impl World {
             "timers and works outlive the module"
         );
         assert_eq!(self.net.hooks(), 0);
+        assert_eq!(
+            self.net.tracking.load(std::sync::atomic::Ordering::SeqCst),
+            0
+        );
         let module = kernel::module::this_module::<crate::LocalModule>();
         assert_eq!(module.users(), 0, "the module has users");
     }

@@ -70,6 +70,7 @@ impl Hashed for Item {
 
 impl Entry for Item {
     type Holds = RefCounted;
+    type Owner = ();
 
     fn deadline(&self) -> usize {
         self.deadline.load(Relaxed)
@@ -85,7 +86,7 @@ impl Entry for Item {
         false
     }
 
-    fn retired(&self) {
+    fn retired(&self, _owner: &()) {
         if self.punctual && jiffies::after(self.deadline(), jiffies::now()) {
             self.events.early.fetch_add(1, Relaxed);
         }
@@ -122,7 +123,7 @@ impl Stage {
         cache.prepare()?;
         let quota = Arc::new(Quota::new(), GFP_KERNEL)?;
         Ok(Self {
-            table: TableRef::new(item::SMALL, cache, quota.clone())?,
+            table: TableRef::new(item::SMALL, cache, quota.clone(), ())?,
             quota,
             ledger: Ledger::new(items)?,
             events: Arc::new(Events::default(), GFP_KERNEL)?,

@@ -35,6 +35,7 @@ use linux::{
         PerNet,
         Registration,
         Registry, //
+        WeakNet,
     },
     rcu, //
 };
@@ -103,7 +104,7 @@ struct Value {
 impl PerNet for Value {
     type Common = Common;
 
-    fn new(net: OwnNet, common: &Common) -> Result<Pin<KBox<Self>>> {
+    fn new(net: OwnNet, _weak: WeakNet, common: &Common) -> Result<Pin<KBox<Self>>> {
         let story = common.story.clone();
         if story.kept.wanted && net.is_init() {
             *story.kept.net.lock() = Some(net);

@@ -90,6 +90,7 @@ impl Hashed for Mortal {
 
 impl Entry for Mortal {
     type Holds = ();
+    type Owner = ();
 
     fn deadline(&self) -> usize {
         self.deadline.load(Relaxed)
@@ -99,7 +100,7 @@ impl Entry for Mortal {
         true
     }
 
-    fn retired(&self) {
+    fn retired(&self, _owner: &()) {
         assert_eq!(self.life.retired.fetch_add(1, SeqCst), 0);
     }
 }
@@ -114,7 +115,7 @@ fn table() -> Mortals {
     let cache = sync::Arc::pin_init(slab::Cache::new(c"mortals"), GFP_KERNEL).unwrap();
     cache.prepare().unwrap();
     let quota = sync::Arc::new(Quota::new(), GFP_KERNEL).unwrap();
-    TableRef::new(sizing, cache, quota).unwrap()
+    TableRef::new(sizing, cache, quota, ()).unwrap()
 }
 
 fn mortal(number: u32, ticks: usize, life: &Arc<Life>) -> Mortal {

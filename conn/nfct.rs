@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Drops the entry of connection tracking that belongs to a connection that has ended. The crate's
+//! `nfct.rs` keeps it in step before that. C: `ip_vs_nfct.c`.
+
+use super::Conn;
+use crate::family::Family;
+use core::net::IpAddr;
+use ipvs_core::net::{
+    Addr,
+    Be16, //
+};
+use linux::{
+    net::WeakNet,
+    nf_conntrack::{
+        self,
+        Tuple, //
+    },
+    rcu, //
+};
+
+/// Drops the entry of the connection's requests, unless `net` is about to end: connection tracking
+/// then drops all of them. C: `ip_vs_conn_drop_conntrack()`.
+#[cold]
+pub(super) fn drop_entry<F: Family>(conn: &Conn<F>, net: &WeakNet) {
+    if conn.cport() == Be16::ZERO {
+        return;
+    }
+    let end = |addr: F::Addr, port: Be16| (IpAddr::from(Into::<Addr>::into(addr)), port.host());
+    let client = end(conn.caddr(), conn.cport());
+    let service = end(conn.vaddr(), conn.vport());
+    let requests = Tuple::new(conn.protocol().number(), client, service);
+    rcu::read(|rcu| {
+        if let Some(net) = net.get(rcu) {
+            nf_conntrack::kill(net, &requests, rcu);
+        }
+    });
+}
