@@ -11,9 +11,9 @@ addresses that others change beside IPVS in conntrack_nat.py.
 
 from lib import genl, sockopt
 from lib.ctnetlink import TCP, UDP, Entry, Events
-from lib.family import FAMILIES, IPV4, IPV6, end
+from lib.family import FAMILIES, IPV4, end
 from lib.netns import Netns
-from lib.packet import ACK, FIN, IPPROTO_IPIP, IPPROTO_IPV6, SYN, tcp, udp
+from lib.packet import ACK, FIN, IPPROTO_IPIP, IPPROTO_IPV6, SYN, udp
 from lib.rules import Rules
 from lib.sockets import heard
 from lib.tap import equal, main, test, test_each

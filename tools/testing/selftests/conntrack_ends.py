@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
 # timeout: 300
-"""The end of connections that nf_conntrack tracks: their entries end with them,
-so that the client's next packet can go to another server. And the other way
-round: entries that somebody removes while their connections go on."""
+"""The end of connections that nf_conntrack tracks: their entries end with
+them, so that the client's next packet can go to another server. And the other
+way round: entries that somebody removes while their connections go on."""
 
 from lib.ctnetlink import TCP, UDP, Entry, Events
 from lib.family import FAMILIES, IPV4, end
@@ -58,17 +58,23 @@ def opened(lab, ip, protocol):
     return talk
 
 
-@test_each(FAMILIES, "a connection whose time is over takes its entry along, "
-           "with an answer or without: nf_conntrack would keep it far longer")
+def ends(lab, talk):
+    """The connection's time is over, soon after one more packet."""
+    with lab.short():
+        lab.exchange(lab.client, talk.request())
+        lab.gone(talk)
+    talk.untracked()
+
+
+@test_each(FAMILIES, "a connection whose time is over takes its entry along: "
+           "nf_conntrack would keep it far longer")
 def time_over(lab, ip):
     for protocol in PROTOCOLS:
         lab.begin()
         lab.serve(ip, VPORT, (ip.rip, RPORT, "-m"), kind=KIND[protocol])
-        with lab.short(), Events(lab.director) as watch:
-            talk = Talk(lab, ip, VPORT, protocol)
-            talk.open()
-            lab.gone(talk)
-            talk.untracked()
+        with Events(lab.director) as watch:
+            talk = opened(lab, ip, protocol)
+            ends(lab, talk)
             equal([what for what, _ in watch.seen(talk.cport)
                    if what != "changed"], ["new", "destroyed"], "events")
 
@@ -80,33 +86,27 @@ def time_over_without_nat(lab, ip):
             lab.begin()
             lab.serve(ip, VPORT, (ip.rip, VPORT, method), kind=KIND[protocol])
             talk = Talk(lab, ip, VPORT, protocol)
-            with lab.short(), Events(lab.director) as watch:
-                # Of two packets of the client, IPVS takes a connection as
-                # established.
-                for flags in SYN, ACK:
-                    lab.exchange(lab.client, talk.request(flags))
-                lab.gone(talk)
-                talk.untracked()
-                equal([what for what, _ in watch.seen(talk.cport)
-                       if what != "changed"], ["new", "destroyed"], "events")
+            # Of two segments of the client, IPVS takes it as established.
+            for flags in SYN, ACK:
+                lab.exchange(lab.client, talk.request(flags))
+            equal(len(talk.entries()), 1, "entries")
+            ends(lab, talk)
 
 
-@test_each(FAMILIES, "so does one of a service by firewall mark, persistent or "
-           "not")
+@test_each(FAMILIES, "so does one of a service by firewall mark, persistent "
+           "or not")
 def by_mark(lab, ip):
-    for options in "", "-p 1":
+    for options in "", "-p 300":
         lab.begin(rules=table("marks", chain(
             "prerouting", "mangle",
             f"{ip.table} daddr {ip.vip} th dport 7000-7999 meta mark set 4")))
         lab.ipvs.rules(f"-A -f {ip.mark(4)} -s rr {options}",
                        f"-a -f {ip.mark(4)} -r {end(ip.rip, 0)} -m")
         for protocol in PROTOCOLS:
-            with lab.short():
-                talk = Talk(lab, ip, 7001, protocol, rport=7001)
-                talk.open()
-                talk.tracked(seen="assured" if protocol == TCP else "replied")
-                lab.gone(talk)
-                talk.untracked()
+            talk = Talk(lab, ip, 7001, protocol, rport=7001)
+            talk.open()
+            talk.tracked(seen="assured" if protocol == TCP else "replied")
+            ends(lab, talk)
 
 
 @test_each(FAMILIES, "a one-packet connection leaves its entry behind")
@@ -138,6 +138,23 @@ def server_removed(lab, ip):
             talk.untracked()
             again.open()
             again.tracked(seen="assured" if protocol == TCP else "replied")
+
+
+@test_each(FAMILIES, "expire_nodest_conn set before a server or its service "
+           "is removed: its connections and their entries end at once")
+def removed_at_once(lab, ip):
+    for protocol in PROTOCOLS:
+        for service in False, True:
+            two(lab, ip, protocol)
+            # Without any service, IPVS would not look at packets.
+            lab.serve(ip, 99, (ip.rip, RPORT, "-m"))
+            talks = [opened(lab, ip, protocol) for _ in range(3)]
+            with lab.settings.but(expire_nodest_conn=1):
+                lab.ipvs.rules(f"-D {which(ip, protocol)}" if service else
+                               f"-d {which(ip, protocol)} -r {first(ip)}")
+                for talk in talks:
+                    lab.gone(talk)
+                    talk.untracked()
 
 
 @test_each(FAMILIES, "the same without an entry: the first packet goes to the "
@@ -200,9 +217,9 @@ def closed(lab, talk):
     talk.tracked()
 
 
-@test_each(FAMILIES, "conn_reuse_mode: where nf_conntrack knows of no end, the "
-           "first SYN is dropped and ends connection and entry; the next one "
-           "is balanced")
+@test_each(FAMILIES, "conn_reuse_mode: where nf_conntrack knows of no end, "
+           "the first SYN is dropped and ends connection and entry; the next "
+           "one is balanced")
 def reuse_confirmed(lab, ip):
     two(lab, ip, TCP)
     talk = opened(lab, ip, TCP)
@@ -295,10 +312,7 @@ def deleted_server_first(lab, ip):
             talk.ask(payload=b"more")
             talk.tracked(seen="replied", **turned)
             talk.answer(payload=b"more")
-            with lab.short():
-                talk.ask()
-                lab.gone(talk)
-            talk.untracked()
+            ends(lab, talk)
 
 
 @test_each(FAMILIES, "MASQUERADE and a flush: the server's next packet is "
@@ -319,19 +333,17 @@ def flushed_masquerade(lab, ip):
     talk.tracked(seen="replied", nat="src")
 
 
-@test_each(FAMILIES, "persistence: the end of a template takes no entry along, "
-           "that of a port 0 neither")
+@test_each(FAMILIES, "persistence: the end of a template takes no entry "
+           "along, that of a port 0 neither")
 def persistent(lab, ip):
     lab.begin()
     lab.ipvs.rules(f"-A {which(ip, UDP)} -s rr -p 1",
                    f"-a {which(ip, UDP)} -r {first(ip)} -m")
     beside = udp(ip.cip, 0, ip.rip, VPORT)
-    with lab.short():
-        lab.exchange(lab.client, beside)
-        talk = Talk(lab, ip, VPORT, UDP)
-        talk.open()
-        talk.tracked(seen="replied")
-        lab.ended(talk.cport, 0)
+    lab.exchange(lab.client, beside)
+    talk = opened(lab, ip, UDP)
+    ends(lab, talk)
+    lab.ended(0)
     equal(lab.table.entries(VPORT), [Entry(
         UDP, (ip.cip, 0, ip.rip, VPORT), (ip.rip, VPORT, ip.cip, 0))])
 

@@ -39,8 +39,8 @@ def limit(entries):
             file.write(before)
 
 
-@test_each(FAMILIES, "a thousand connections have a thousand entries; when all "
-           "have ended, there is none, flushed meanwhile or not")
+@test_each(FAMILIES, "a thousand connections have a thousand entries; when "
+           "all have ended, there is none, flushed meanwhile or not")
 def thousand(lab, ip):
     lab.begin()
     lab.serve(ip, VPORT, (ip.rip, RPORT, "-m"), kind="-u")
@@ -160,7 +160,6 @@ def unloaded_under_traffic(lab):
             module.unload()
             module.load()
             configure(lab)
-    lab.settle()
     lab.begin()
     lab.serve(IPV4, VPORT, (IPV4.rip, RPORT, "-m"))
     talk = Talk(lab, IPV4, VPORT)

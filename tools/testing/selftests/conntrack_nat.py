@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
 # timeout: 300
-"""Full NAT: IPVS changes the destination, MASQUERADE or SNAT in POSTROUTING the
-source, so that servers answer to the director whatever their routes are.
+"""Full NAT: IPVS changes the destination, MASQUERADE or SNAT in POSTROUTING
+the source, so that servers answer to the director whatever their routes are.
 
 It requires the setting `conntrack`: nf_nat changes what is tracked only. The
 client sees the virtual address, the server the director's.
@@ -75,16 +75,15 @@ def snat(lab, ip):
         other.untracked()
 
 
-@test_each(FAMILIES, "MASQUERADE by iptables, for what a mark or the entry's "
-           "original destination tells")
+@test_each(FAMILIES, "MASQUERADE by iptables, for what the entry's original "
+           "destination tells")
 def by_iptables(lab, ip):
     command = "iptables" if ip is IPV4 else "ip6tables"
     lab.begin()
     lab.serve(ip, VPORT, (ip.rip, RPORT, "-m"))
-    lab.director.run(f"{command}-restore", "-n", stdin=f"""*nat
--A POSTROUTING -m conntrack --ctorigdst {ip.vip} --ctorigdstport {VPORT} -j MASQUERADE
-COMMIT
-""")
+    lab.director.run(f"{command}-restore", "-n", stdin=(
+        f"*nat\n-A POSTROUTING -m conntrack --ctorigdst {ip.vip} "
+        f"--ctorigdstport {VPORT} -j MASQUERADE\nCOMMIT\n"))
     talk = hidden(lab, ip, TCP)
     talk.open()
     talk.ask(payload=b"question")

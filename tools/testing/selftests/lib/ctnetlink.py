@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The connection tracking table of a namespace, and its events, by netlink: what
-conntrack(8) lists, without a process for each look."""
+"""The connection tracking table of a namespace, and its events, by netlink:
+what conntrack(8) lists, without a process for each look."""
 
 import socket
 import struct

@@ -36,14 +36,13 @@ def table(name, *parts, family="inet"):
 def counting():
     """Rules that count packets by hook and state, but for markers, which are
     not to have entries. They have nf_conntrack look at all packets."""
-    return table(
-        "counting", *(f"counter {hook}-{state} {{ }}"
-                      for hook in HOOKS for state in STATES),
-        *(chain(hook, priority, "meta l4proto 253 accept", *(
-            f"ct state {state} counter name {hook}-{state} accept"
-            for state in STATES)) for hook, priority in HOOKS.items())) + table(
-                "markers", chain("prerouting", "raw",
-                                 "meta l4proto 253 notrack"))
+    counters = (f"counter {hook}-{state} {{ }}"
+                for hook in HOOKS for state in STATES)
+    chains = (chain(hook, priority, "meta l4proto 253 accept", *(
+        f"ct state {state} counter name {hook}-{state} accept"
+        for state in STATES)) for hook, priority in HOOKS.items())
+    unseen = chain("prerouting", "raw", "meta l4proto 253 notrack")
+    return table("counting", *counters, *chains) + table("markers", unseen)
 
 
 class TrackingLab(Lab):
