@@ -3,21 +3,19 @@
 # modules: c rust
 # timeout: 300
 """The setting `conntrack`: whether nf_conntrack knows the connections of IPVS,
-and as what, for each forwarding method.
-
-What the ends of connections do to it is in conntrack_ends.py, the source
+and as what; NAT, which alters their entries. Other methods are in
+conntrack_methods.py, the ends of connections in conntrack_ends.py, the source
 addresses that others change beside IPVS in conntrack_nat.py.
 """
 
-from lib import genl, sockopt
-from lib.ctnetlink import TCP, UDP, Entry, Events
-from lib.family import FAMILIES, IPV4, end
+from lib import sockopt
+from lib.ctnetlink import TCP, UDP, Events
+from lib.family import FAMILIES, IPV4
 from lib.netns import Netns
-from lib.packet import ACK, FIN, IPPROTO_IPIP, IPPROTO_IPV6, SYN, udp
-from lib.rules import Rules
-from lib.sockets import heard
+from lib.packet import ACK, FIN, SYN
 from lib.tap import equal, main, test, test_each
-from lib.tracking import KIND, RPORT, Talk, TrackingLab, chain, table
+from lib.tracking import (KIND, RPORT, Talk, TrackingLab, chain, forwarded,
+                          passed, table)
 from lib.vs import Settings
 
 VPORT = 80
@@ -27,20 +25,6 @@ NFCT = 0x10000
 def nat(lab, ip, protocol=TCP, vport=VPORT):
     """A service with one server by NAT."""
     lab.serve(ip, vport, (ip.rip, RPORT, "-m"), kind=KIND[protocol])
-
-
-def passed(states):
-    """The states of one packet of a client through the hooks, in the order of
-    prerouting, input, output and postrouting."""
-    return sorted(f"1 {hook} {state}" for hook, state in zip(
-        ("prerouting", "input", "output", "postrouting"), states.split()))
-
-
-def forwarded(states):
-    """The same of one packet of a server, in the order of prerouting, forward
-    and postrouting."""
-    return sorted(f"1 {hook} {state}" for hook, state in zip(
-        ("prerouting", "forward", "postrouting"), states.split()))
 
 
 @test_each(FAMILIES, "off: packets of both directions are untracked from IPVS "
@@ -283,40 +267,6 @@ def of_a_namespace(lab):
     talk.tracked()
 
 
-# Direct routing, a tunnel and so on: entry as the client's packets alone make
-# it, and where packets are seen in which state.
-def plain(ip, cport, vport, protocol=UDP, **more):
-    """An entry that nothing altered."""
-    return Entry(protocol, (ip.cip, cport, ip.vip, vport),
-                 (ip.vip, vport, ip.cip, cport), **more)
-
-
-@test_each(FAMILIES, "on: a client on the director has an entry, which NAT "
-           "alters and direct routing does not")
-def local_client(lab, ip):
-    lab.begin()
-    for vport, method in (91, "-m"), (92, "-g"):
-        lab.serve(ip, vport, (ip.rip, vport, method), kind="-u")
-        with lab.listener(ip.own, 4000 + vport) as sock:
-            sock.sendto(b"question", (ip.vip, vport))
-            request = udp(ip.own, 4000 + vport, ip.vip, vport, b"question",
-                          **ip.said)
-            lab.compare(lab.settle(), {lab.server: request.but(
-                ttl=63, **{"dst": ip.rip} if method == "-m" else {})})
-            want = Entry(UDP, (ip.own, 4000 + vport, ip.vip, vport),
-                         (ip.vip, vport, ip.own, 4000 + vport))
-            if method == "-m":
-                want = want._replace(
-                    reply=(ip.rip, vport, ip.own, 4000 + vport))
-            equal(lab.table.entries(vport), [want])
-            if method == "-m":
-                lab.expect(lab.server, udp(ip.rip, vport, ip.own,
-                                           4000 + vport, b"answer"), {})
-                equal(heard(sock)[:2], (b"answer", (ip.vip, vport)))
-                equal(lab.table.entries(vport),
-                      [want._replace(seen="replied")])
-
-
 @test_each(FAMILIES, "on: fragments of both directions are one packet to "
            "nf_conntrack, and leave in such fragments")
 def fragments(lab, ip):
@@ -340,109 +290,6 @@ def fragments(lab, ip):
         equal(lab.states(), forwarded("established established established"),
               "reply")
     talk.tracked(seen="replied")
-
-
-@test_each(FAMILIES, "on: direct routing leaves the entry as it is, "
-           "confirmed and without reply")
-def direct(lab, ip):
-    lab.begin()
-    lab.serve(ip, 82, (ip.rip, 82, "-g"), kind="-u")
-    request = udp(ip.cip, lab.port(), ip.vip, 82)
-    lab.states()
-    for _ in range(2):
-        lab.expect(lab.client, request, {lab.server: request.but(ttl=63)})
-        equal(lab.states(), passed("new new new new"))
-        equal(lab.table.entries(request.l4.sport),
-              [plain(ip, request.l4.sport, 82)])
-
-
-@test_each(FAMILIES, "off: direct routing makes the packet untracked")
-def direct_off(lab, ip):
-    lab.begin(on=0)
-    lab.serve(ip, 82, (ip.rip, 82, "-g"), kind="-u")
-    request = udp(ip.cip, lab.port(), ip.vip, 82)
-    lab.states()
-    lab.expect(lab.client, request, {lab.server: request.but(ttl=63)})
-    equal(lab.states(), passed("new new untracked untracked"))
-    equal(lab.table.count(), 0)
-
-
-@test_each(FAMILIES, "a tunnel's packets are tracked by themselves; on: the "
-           "entry of what is inside is confirmed, and left as it is")
-def tunnel(lab, ip):
-    outer = Entry(IPPROTO_IPIP if ip is IPV4 else IPPROTO_IPV6,
-                  (ip.source, None, ip.rip, None),
-                  (ip.rip, None, ip.source, None))
-    for on_ in 0, 1:
-        lab.begin(on=on_)
-        lab.serve(ip, 83, (ip.rip, 83, "-i"), kind="-u")
-        request = udp(ip.cip, lab.port(), ip.vip, 83)
-        lab.states()
-        lab.expect(lab.client, request, {lab.server: ip.encapsulated(
-            request.but(ttl=63))})
-        equal(lab.states(), passed("new new new new"), f"conntrack={on_}")
-        equal([entry for entry in lab.table.entries()
-               if entry.protocol != UDP], [outer], "around")
-        equal(lab.table.entries(request.l4.sport),
-              [plain(ip, request.l4.sport, 83)] * on_, "inside")
-
-
-@test_each(FAMILIES, "on: a server that is the director: NAT alters the "
-           "entry, other methods do not")
-def local(lab, ip):
-    lab.begin()
-    with Rules(lab.director) as rules:
-        for vport, method in ((84, genl.MASQ), (85, genl.DROUTE),
-                              (86, genl.TUNNEL), (87, genl.LOCALNODE)):
-            rules.add(UDP, ip.vip, vport, ip.own, method=method)
-            request = udp(ip.cip, lab.port(), ip.vip, vport)
-            cport = request.l4.sport
-            with lab.listener(ip.own if method == genl.MASQ else ip.vip,
-                              vport):
-                lab.states()
-                lab.expect(lab.client, request, {})
-            equal(lab.states(), sorted(["1 input new", "1 prerouting new"]),
-                  f"method {method}")
-            want = plain(ip, cport, vport)
-            if method == genl.MASQ:
-                want = want._replace(reply=(ip.own, vport, ip.cip, cport))
-            equal(lab.table.entries(cport), [want], f"method {method}")
-
-
-@test_each(FAMILIES, "on: what bypasses the servers keeps its entry")
-def bypass(lab, ip):
-    lab.begin(rules=table("marks", chain(
-        "prerouting", "mangle",
-        f"{ip.table} daddr {ip.beyond} meta mark set 9")))
-    for command in (f"route add {ip.beyond} via {ip.rip}",
-                    "rule add fwmark 9 iif client lookup 90",
-                    f"route add local {ip.beyond} dev lo table 90"):
-        lab.director.run("ip", ip.option, *command.split())
-    lab.ipvs.service(ip.mark(9), kind="-f")
-    request = udp(ip.cip, lab.port(), ip.beyond, 88)
-    cport = request.l4.sport
-    with lab.settings.but(cache_bypass=1):
-        lab.states()
-        for _ in range(2):
-            lab.expect(lab.client, request, {lab.server: request.but(ttl=63)})
-    equal(lab.states(), sorted(f"2 {hook} new" for hook in (
-        "prerouting", "input", "output", "postrouting")))
-    equal(lab.table.entries(cport), [Entry(
-        UDP, (ip.cip, cport, ip.beyond, 88), (ip.beyond, 88, ip.cip, cport))])
-
-
-@test_each(FAMILIES, "on: one-packet scheduling leaves the entry as it is, "
-           "with no reply to come from the server")
-def one_packet(lab, ip):
-    lab.begin()
-    lab.ipvs.rules(f"-A -u {end(ip.vip, 89)} -s rr -o",
-                   f"-a -u {end(ip.vip, 89)} -r {end(ip.rip, 89)} -m")
-    request = udp(ip.cip, lab.port(), ip.vip, 89)
-    for _ in range(2):
-        lab.expect(lab.client, request,
-                   {lab.server: request.but(dst=ip.rip, ttl=63)})
-        equal(lab.table.entries(request.l4.sport),
-              [plain(ip, request.l4.sport, 89)])
 
 
 @test("IP_VS_CONN_F_NFCT of a server, by socket option: its connections are "

@@ -6,7 +6,7 @@ import json
 from contextlib import contextmanager
 
 from .ctnetlink import TCP, UDP, Entry, Table
-from .family import FAMILIES, end
+from .family import end
 from .lab import Lab
 from .module import run
 from .packet import ACK, PSH, SYN, tcp, udp
@@ -19,6 +19,7 @@ STATES = "new", "established", "related", "invalid", "untracked"
 HOOKS = {"prerouting": 150, "input": 0, "forward": 150, "output": 150,
          "postrouting": 150}
 RPORT = 8080
+KIND = {TCP: "-t", UDP: "-u"}
 
 
 def chain(hook, priority, *rules, kind="filter"):
@@ -43,6 +44,20 @@ def counting():
         for state in STATES)) for hook, priority in HOOKS.items())
     unseen = chain("prerouting", "raw", "meta l4proto 253 notrack")
     return table("counting", *counters, *chains) + table("markers", unseen)
+
+
+def passed(states):
+    """The states of one packet of a client through the hooks, in the order of
+    prerouting, input, output and postrouting."""
+    return sorted(f"1 {hook} {state}" for hook, state in zip(
+        ("prerouting", "input", "output", "postrouting"), states.split()))
+
+
+def forwarded(states):
+    """The same of one packet of a server, in the order of prerouting, forward
+    and postrouting."""
+    return sorted(f"1 {hook} {state}" for hook, state in zip(
+        ("prerouting", "forward", "postrouting"), states.split()))
 
 
 class TrackingLab(Lab):
@@ -216,7 +231,3 @@ class Talk:
         """The connection, or None."""
         return self.lab.ipvs.connection(
             self.cport, "TCP" if self.protocol == TCP else "UDP")
-
-
-BOTH = [(ip, protocol) for ip in FAMILIES for protocol in (TCP, UDP)]
-KIND = {TCP: "-t", UDP: "-u"}
