@@ -11,6 +11,7 @@ pub mod active_list;
 pub mod atomic;
 pub mod capability;
 pub mod cpumask;
+pub mod either;
 pub mod expiring;
 pub mod genetlink;
 pub mod icmp;

@@ -15,6 +15,7 @@ use crate::atomic::{
     Relaxed, //
 };
 use core::{
+    mem::ManuallyDrop,
     ops::Deref,
     ptr::NonNull, //
 };
@@ -106,6 +107,23 @@ impl<T: Entry<Holds = RefCounted>> EntryRef<T> {
         Self {
             entry: NonNull::from(entry),
         }
+    }
+}
+
+impl<T: Entry<Holds = RefCounted>> EntryRef<T> {
+    /// Gives the reference away, for [`Self::from_raw`].
+    pub(crate) fn into_raw(self) -> NonNull<Expiring<T>> {
+        ManuallyDrop::new(self).entry
+    }
+
+    /// Takes a reference back.
+    ///
+    /// # Safety
+    ///
+    /// `entry` must be from [`Self::into_raw`], and be turned back once.
+    pub(crate) unsafe fn from_raw(entry: NonNull<Expiring<T>>) -> Self {
+        // INVARIANT: The reference that was counted for the value that was turned into `entry`.
+        Self { entry }
     }
 }
 

@@ -37,6 +37,7 @@ pub mod xfrm;
 mod real {
     pub mod active_list;
     pub mod atomic;
+    pub mod either;
     pub mod expiring;
     pub mod jiffies;
     pub mod module;
@@ -50,6 +51,7 @@ mod real {
 pub use real::{
     active_list,
     atomic,
+    either,
     expiring,
     jiffies,
     module,
