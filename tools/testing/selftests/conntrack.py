@@ -195,16 +195,22 @@ def marks(lab, ip):
 @test_each(FAMILIES, "on: a zone is that of the rule; the end of the "
            "connection leaves an entry that is not in the default zone")
 def zones(lab, ip):
-    lab.begin(rules=table("zones", chain(
-        "prerouting", "raw", "meta l4proto udp ct zone set 5")))
-    nat(lab, ip, UDP)
-    talk = Talk(lab, ip, VPORT, UDP)
-    talk.open()
-    talk.tracked(seen="replied", zone=5)
-    with lab.short():
-        talk.ask()
-        lab.gone(talk)
-    talk.tracked(seen="replied", zone=5)
+    command = "iptables" if ip is IPV4 else "ip6tables"
+    for by_nft in True, False:
+        lab.begin(rules=table("zones", chain(
+            "prerouting", "raw",
+            "meta l4proto udp ct zone set 5")) if by_nft else "")
+        if not by_nft:
+            lab.director.run(f"{command}-restore", "-n", stdin="*raw\n"
+                             "-A PREROUTING -p udp -j CT --zone 5\nCOMMIT\n")
+        nat(lab, ip, UDP)
+        talk = Talk(lab, ip, VPORT, UDP)
+        talk.open()
+        talk.tracked(seen="replied", zone=5)
+        with lab.short():
+            talk.ask()
+            lab.gone(talk)
+        talk.tracked(seen="replied", zone=5)
 
 
 @test_each(FAMILIES, "on: an ICMP error of either side is related to the "
