@@ -59,7 +59,8 @@ def _entry(body):
     if PROTOINFO in parts:
         info = attributes(attributes(parts[PROTOINFO]).get(PROTOINFO_TCP, b""))
         state = TCP_STATES[info[TCP_STATE][0]] if TCP_STATE in info else ""
-    seen = "assured" if status & IPS_ASSURED else \
+    # With UDP it is a matter of time whether an entry is assured.
+    seen = "assured" if status & IPS_ASSURED and protocol != UDP else \
         "replied" if status & IPS_SEEN_REPLY else "unreplied"
     nat = " ".join(name for name, bit in (("src", IPS_SRC_NAT),
                                           ("dst", IPS_DST_NAT))
