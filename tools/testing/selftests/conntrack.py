@@ -96,7 +96,7 @@ def events(lab, ip):
         ("destroyed", "TIME_WAIT", "assured")], "events")
 
 
-@test("what the conntrack tool lists, tells and deletes")
+@test("what conntrack(8) lists and deletes")
 def tool(lab):
     lab.begin()
     nat(lab, IPV4)
