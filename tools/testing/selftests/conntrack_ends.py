@@ -9,7 +9,7 @@ way round: entries that somebody removes while their connections go on."""
 from lib.ctnetlink import TCP, UDP, Entry, Events
 from lib.family import FAMILIES, IPV4, end
 from lib.packet import ACK, FIN, PSH, SYN, udp
-from lib.tap import equal, main, test_each
+from lib.tap import equal, eventually, main, test_each
 from lib.tracking import KIND, RPORT, Talk, TrackingLab, chain, table
 
 VPORT = 80
@@ -343,7 +343,9 @@ def persistent(lab, ip):
     lab.exchange(lab.client, beside)
     talk = opened(lab, ip, UDP)
     ends(lab, talk)
-    lab.ended(0)
+    eventually(lambda: not [each for each in lab.ipvs.connections()
+                            if (each.cport, each.vport) == (0, VPORT)],
+               "the end of the template", 30)
     equal(lab.table.entries(VPORT), [Entry(
         UDP, (ip.cip, 0, ip.rip, VPORT), (ip.rip, VPORT, ip.cip, 0))])
 

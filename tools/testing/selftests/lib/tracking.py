@@ -111,8 +111,7 @@ class TrackingLab(Lab):
         self.ended(talk.cport)
 
     def ended(self, *cports, seconds=30):
-        """Wait until there is no connection from these ports; port 0 is that
-        of templates."""
+        """Wait until there is no connection from these ports."""
         eventually(lambda: not {each.cport for each in self.ipvs.connections()}
                    & set(cports), "the end of connections", seconds)
 

@@ -151,7 +151,7 @@ TRACKING = "table inet tracking { chain state {\n" \
 # Those of two services have a source of the director's. Where a port is taken,
 # nf_nat chooses another one by chance; port 20 is shared.
 HIDING = """
-table inet hiding { chain masquerade {
+table inet hiding { chain hide {
     type nat hook postrouting priority srcnat
     meta l4proto { tcp, udp } th sport != 20 \
         ct original proto-dst { 81, 102 } masquerade
