@@ -384,20 +384,17 @@ pub(crate) fn restart_timer<F: Family>(conn: &PublishedConn<F>, timeout: u32) {
     }
 }
 
-/// Ends the connection: no packet finds it any more, and its timer fires as soon as possible. With
-/// `keeps_entry`, connection tracking keeps the entry that it has for it.
+/// Ends the connection: no packet finds it any more, and its timer fires as soon as possible. The
+/// entry that connection tracking has for it goes at once, so that no further packet comes with it,
+/// unless `keeps_entry`.
 ///
 /// C: `ip_vs_conn_expire_now()`.
 ///
 /// # Context
 ///
-/// RCU read-side critical section.
-pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>, keeps_entry: bool) {
-    conn.update(|bits| {
-        let nfct = bits.nfct() && !keeps_entry;
-        bits.with(F_HASHED, false).with(CONN_F_NFCT, nfct)
-    });
-    restart_timer(conn, 0);
+/// RCU read-side critical section; no lock is held.
+pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>, net: &WeakNet, keeps_entry: bool) {
+    end(conn, net, 0, keeps_entry);
 }
 
 /// Ends the connection as [`expire_now`] does. If it is the last connection of a template that is
@@ -407,10 +404,50 @@ pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>, keeps_entry: bool) 
 ///
 /// # Context
 ///
-/// RCU read-side critical section.
-pub(crate) fn expire_forced<F: Family>(conn: &PublishedConn<F>) {
-    conn.update(|bits| bits.with(F_HASHED, false).with(F_FORCED, true));
+/// RCU read-side critical section; no lock is held.
+fn expire_forced<F: Family>(conn: &PublishedConn<F>, net: &WeakNet) {
+    end(conn, net, F_FORCED, false);
+}
+
+fn end<F: Family>(conn: &PublishedConn<F>, net: &WeakNet, with: u32, keeps_entry: bool) {
+    let Some(before) = conn.bits.end(CONN_F_NFCT, with) else {
+        return;
+    };
+    if before.nfct() && !keeps_entry {
+        nfct::drop_entry(conn, net);
+    }
     restart_timer(conn, 0);
+}
+
+/// Ends those of the connections at a place of the table that `choose` returns `true` for, as
+/// [`expire_forced`] does. Returns the next place, 0 after the last; the same place, if there may be
+/// more there. See [`expiring::Table::scan`].
+pub(crate) fn expire_at<F: Family>(
+    table: &ConnTable<F>,
+    place: usize,
+    rcu: ReadLocked<'_>,
+    choose: impl Fn(&Conn<F>) -> bool,
+) -> usize {
+    const BATCH: usize = 32;
+    let mut chosen = [const { None }; BATCH];
+    let mut free = chosen.iter_mut();
+    let mut overflows = false;
+    let next = table.scan(rcu, place, |conn| {
+        if conn.bits().hashed() && choose(conn) {
+            match free.next() {
+                Some(free) => *free = Some(conn),
+                None => overflows = true,
+            }
+        }
+    });
+    for conn in chosen.into_iter().flatten() {
+        expire_forced(conn, table.owner());
+    }
+    if overflows {
+        place
+    } else {
+        next
+    }
 }
 
 impl<F: Family> Hashed for Conn<F> {

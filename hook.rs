@@ -383,7 +383,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             .conntrack_entry()
             .is_some_and(|entry| entry.is_confirmed());
         // An entry that is not confirmed is that of the new connection already.
-        conn::expire_now(old, !confirmed);
+        conn::expire_now(old, self.state().conns.owner(), !confirmed);
         if confirmed {
             Verdict::Drop(skb)
         } else {

@@ -106,6 +106,20 @@ impl AtomicBits {
         Bits(self.0.load(Relaxed))
     }
 
+    /// Ends the connection: takes [`F_HASHED`] and `without` away and adds `with`. Returns the bits
+    /// before, or `None` if the connection was ending already.
+    pub(super) fn end(&self, without: u32, with: u32) -> Option<Bits> {
+        let mut old = self.load();
+        while old.hashed() {
+            let new = old.0 & !(F_HASHED | without) | with;
+            match self.0.cmpxchg(old.0, new, Full) {
+                Ok(_) => return Some(old),
+                Err(now) => old = Bits(now),
+            }
+        }
+        None
+    }
+
     /// Applies `change` and returns the result. Calls `activity` with `true` if the connection
     /// became active, with `false` if it became inactive.
     ///

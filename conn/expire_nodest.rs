@@ -55,10 +55,8 @@ fn expire<F: Family>(tables: &Tables<F>) {
     }
     loop {
         cursor = rcu::read(|rcu| {
-            tables.conns.scan(rcu, cursor, |conn| {
-                if conn.dest().is_some_and(|dest| !dest.available()) {
-                    conn::expire_forced(conn);
-                }
+            conn::expire_at(&tables.conns, cursor, rcu, |conn| {
+                conn.dest().is_some_and(|dest| !dest.available())
             })
         });
         cond_resched();

@@ -19,8 +19,7 @@ use linux::{
     rcu, //
 };
 
-/// Drops the entry of the connection's requests, unless `net` is about to end: connection tracking
-/// then drops all of them. C: `ip_vs_conn_drop_conntrack()`.
+/// Drops the entry of the connection's requests, unless `net` or the module is about to end. C: `ip_vs_conn_drop_conntrack()`.
 #[cold]
 pub(super) fn drop_entry<F: Family>(conn: &Conn<F>, net: &WeakNet) {
     if conn.cport() == Be16::ZERO {

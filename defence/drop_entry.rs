@@ -11,7 +11,7 @@ use crate::{
             expire_template,
             PublishedTemplate, //
         },
-        PublishedConn, //
+        Conn, //
     },
     family::Family,
     netns::{
@@ -83,11 +83,7 @@ impl DefenceWork {
         let mut cursor = start;
         for _ in 0..tables.conns.size() / 32 {
             cursor = rcu::read(|rcu| {
-                tables.conns.scan(rcu, cursor, |conn| {
-                    if self.is_expendable(conn) {
-                        conn::expire_forced(conn);
-                    }
-                })
+                conn::expire_at(&tables.conns, cursor, rcu, |conn| self.is_expendable(conn))
             });
             cond_resched();
         }
@@ -114,7 +110,7 @@ impl DefenceWork {
         !template.is_assured()
     }
 
-    fn is_expendable<F: Family>(&self, conn: &PublishedConn<F>) -> bool {
+    fn is_expendable<F: Family>(&self, conn: &Conn<F>) -> bool {
         let is_sampled = || {
             let timeout = proto::timeout(conn.protocol(), conn.bits(), &self.timeouts);
             self.is_sampled(idle(timeout, conn.remaining()), conn.packets())

@@ -86,8 +86,13 @@ pub enum EitherRef<'a, A: Pointer, B: Pointer> {
 
 // SAFETY: It is an `A` or a `B`.
 unsafe impl<A: Pointer + Send, B: Pointer + Send> Send for Either<A, B> {}
-// SAFETY: It gives out references to what they point to, as they do.
-unsafe impl<A: Pointer + Sync, B: Pointer + Sync> Sync for Either<A, B> {}
+// SAFETY: It gives out references to what they point to.
+unsafe impl<A: Pointer, B: Pointer> Sync for Either<A, B>
+where
+    A::Target: Sync,
+    B::Target: Sync,
+{
+}
 
 impl<A: Pointer, B: Pointer> Either<A, B> {
     /// Holds a pointer of the first type.

@@ -5,6 +5,9 @@
 //! C headers: [`include/net/netfilter/nf_conntrack.h`](srctree/include/net/netfilter/nf_conntrack.h),
 //! [`include/net/netfilter/nf_conntrack_core.h`](srctree/include/net/netfilter/nf_conntrack_core.h)
 
+#[cfg(not(CONFIG_NF_CONNTRACK))]
+compile_error!("the kernel has no connection tracking: CONFIG_NF_CONNTRACK is not set");
+
 use crate::{
     atomic::{
         Atomic,
@@ -111,10 +114,9 @@ impl Entry<'_> {
     #[inline]
     pub fn is_unconfirmed(&self) -> bool {
         use bindings as b;
-        // A template is shared by all packets that a rule of the raw table sends by it.
-        const SHARED: b::ip_conntrack_status = b::ip_conntrack_status_IPS_CONFIRMED
-            | b::ip_conntrack_status_IPS_DYING
-            | b::ip_conntrack_status_IPS_TEMPLATE;
+        // A template of the raw table, which several packets share, is confirmed.
+        const SHARED: b::ip_conntrack_status =
+            b::ip_conntrack_status_IPS_CONFIRMED | b::ip_conntrack_status_IPS_DYING;
         self.status() & SHARED as usize == 0
     }
 

@@ -268,7 +268,7 @@ impl<T: Entry> Table<T> {
 
     /// Returns what the table belongs to.
     #[inline]
-    pub(super) fn owner(&self) -> &T::Owner {
+    pub fn owner(&self) -> &T::Owner {
         &self.owner
     }
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The chains of a table, and how they are moved when it is resized.
+//! The chains of a table: entries are found in them, put in and taken out.
+
+mod buckets;
+mod resize;
+mod scan;
 
 use super::{
     Hashed,
@@ -11,7 +15,6 @@ use crate::{
     atomic::{
         Acquire,
         Atomic,
-        Full,
         InlineAtomic,
         Relaxed,
         Release, //
@@ -27,12 +30,15 @@ use crate::{
         SpinLockBhGuard, //
     },
 };
+use buckets::{
+    Buckets,
+    Link, //
+};
 use core::{
     marker::PhantomData,
     ptr::NonNull, //
 };
 use kernel::{
-    alloc::flags::*,
     new_mutex,
     prelude::*,
     sync::Mutex, //
@@ -49,103 +55,6 @@ pub(crate) unsafe trait Node: Sized + 'static {
 
     fn link(&self, slot: usize) -> &Atomic<usize>;
     fn value(&self) -> &Self::Value;
-}
-
-/// A link is the address of a node, with the slot in bit 1, or the mark of a chain's end, odd.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Link(usize);
-
-impl Link {
-    const END: usize = 1;
-    const SLOT_SHIFT: u32 = 1;
-    const ADDRESS: usize = !7;
-    const GENERATION_BITS: u32 = 8;
-
-    /// Returns the mark at the end of `bucket`. Generations distinguish a table from the one that
-    /// replaces it.
-    const fn end(bucket: usize, generation: u8) -> Self {
-        Self((bucket << (Self::GENERATION_BITS + 1)) | ((generation as usize) << 1) | Self::END)
-    }
-
-    fn new<N: Node>(node: NonNull<N>, slot: usize) -> Self {
-        Self(node.as_ptr() as usize | (slot << Self::SLOT_SHIFT))
-    }
-
-    #[inline]
-    const fn is_end(self) -> bool {
-        self.0 & Self::END != 0
-    }
-
-    #[inline]
-    const fn slot(self) -> usize {
-        (self.0 >> Self::SLOT_SHIFT) & 1
-    }
-
-    #[inline]
-    const fn address(self) -> usize {
-        self.0 & Self::ADDRESS
-    }
-}
-
-/// The most that a table grows or shrinks at once, as a power of two. Meanwhile [`Chains::scan`]
-/// visits all buckets that one bucket is moved to or from, under a lock.
-const STEP_BITS: u32 = 6;
-
-/// One generation of buckets.
-struct Buckets {
-    /// The generation that this one is being replaced by, or null.
-    next: Atomic<*mut Buckets>,
-    mask: usize,
-    generation: u8,
-    /// The load factor that it was sized by.
-    load_factor: Atomic<i32>,
-    /// `mask + 1` of them.
-    heads: KVVec<Atomic<usize>>,
-}
-
-impl Buckets {
-    fn new(bits: u32, generation: u8, load_factor: i32) -> Result<KBox<Self>> {
-        let size = 1usize.checked_shl(bits).ok_or(EINVAL)?;
-        let mut heads = KVVec::with_capacity(size, GFP_KERNEL | __GFP_NOWARN)?;
-        for bucket in 0..size {
-            heads.push_within_capacity(Atomic::new(Link::end(bucket, generation).0))?;
-            if bucket % 4096 == 4095 {
-                cond_resched();
-            }
-        }
-        Ok(KBox::new(
-            Self {
-                next: Atomic::new(core::ptr::null_mut()),
-                mask: size - 1,
-                generation,
-                load_factor: Atomic::new(load_factor),
-                heads,
-            },
-            GFP_KERNEL,
-        )?)
-    }
-
-    /// Returns the size, as a power of two.
-    #[inline]
-    fn bits(&self) -> u32 {
-        self.mask.wrapping_add(1).trailing_zeros()
-    }
-
-    #[inline]
-    fn bucket(&self, hash: u32) -> usize {
-        hash as usize & self.mask
-    }
-
-    #[inline]
-    fn head(&self, bucket: usize) -> &Atomic<usize> {
-        // SAFETY: Callers mask `bucket`, and there are `mask + 1` heads.
-        unsafe { self.heads.get_unchecked(bucket & self.mask) }
-    }
-
-    #[inline]
-    fn end(&self, bucket: usize) -> Link {
-        Link::end(bucket, self.generation)
-    }
 }
 
 /// The number of locks that a table spreads its chains over at most, as a power of two. Few in
@@ -384,215 +293,6 @@ impl<N: Node> Chains<N> {
             }
             from = next;
         }
-    }
-
-    /// Visits the entries of one bucket, with its chains locked if there are any, and returns the
-    /// cursor of the next one, 0 after the last. A walk starts with 0. Entries that are there from
-    /// the first call to the last are visited at least once, even if the table is resized in
-    /// between.
-    ///
-    /// The cursor counts in the high bits first, so that the buckets visited so far stay visited
-    /// when a table doubles or halves.
-    pub(crate) fn scan<'rcu>(
-        &self,
-        rcu: ReadLocked<'rcu>,
-        cursor: usize,
-        mut visit: impl FnMut(&'rcu N),
-    ) -> usize {
-        let first = self.current(rcu);
-        if Self::is_empty_place(first, cursor) {
-            return Self::next_place(first, cursor);
-        }
-        let _lock = self.lock(cursor as u32);
-        let first = self.current(rcu);
-        let second = self.next(first, rcu);
-        let (small, large) = match second {
-            Some(second) if second.mask < first.mask => (second, Some(first)),
-            second => (first, second),
-        };
-        let cursor = cursor & small.mask;
-        self.visit_bucket(rcu, small, cursor, &mut visit);
-        if let Some(large) = large {
-            let step = small.mask.wrapping_add(1);
-            let mut bucket = cursor;
-            while bucket <= large.mask {
-                self.visit_bucket(rcu, large, bucket, &mut visit);
-                bucket = bucket.wrapping_add(step);
-            }
-        }
-        Self::next_place(small, cursor)
-    }
-
-    /// Returns whether no entry is at a place. Needs no lock.
-    fn is_empty_place(buckets: &Buckets, cursor: usize) -> bool {
-        let head = buckets.head(cursor).load(Acquire);
-        // In this order: who sees a bucket that was moved away sees where to.
-        Link(head).is_end() && buckets.next.load(Acquire).is_null()
-    }
-
-    fn next_place(buckets: &Buckets, cursor: usize) -> usize {
-        let place = cursor | !buckets.mask;
-        place.reverse_bits().wrapping_add(1).reverse_bits()
-    }
-
-    /// Counts the buckets by the lengths of their chains; the last number includes longer ones. If
-    /// the table is resized meanwhile, some buckets are counted before and some after. May sleep.
-    pub(crate) fn chain_lengths<const L: usize>(&self) -> [usize; L] {
-        let mut counts = [0; L];
-        let mut bucket = 0;
-        loop {
-            let length = rcu::read(|rcu| {
-                let _lock = self.lock(bucket as u32);
-                let first = self.current(rcu);
-                let buckets = self.next(first, rcu).unwrap_or(first);
-                (bucket <= buckets.mask)
-                    .then(|| self.chain_length(rcu, buckets, bucket, L.saturating_sub(1)))
-            });
-            let Some(length) = length else {
-                return counts;
-            };
-            if let Some(count) = counts.get_mut(length) {
-                *count = usize::saturating_add(*count, 1);
-            }
-            bucket = usize::wrapping_add(bucket, 1);
-            if bucket % 256 == 0 {
-                cond_resched();
-            }
-        }
-    }
-
-    /// Returns the length of a chain, up to `most`. Under the lock of the bucket.
-    fn chain_length(
-        &self,
-        rcu: ReadLocked<'_>,
-        buckets: &Buckets,
-        bucket: usize,
-        most: usize,
-    ) -> usize {
-        let mut length = 0;
-        let mut link = Link(buckets.head(bucket).load(Acquire));
-        while !link.is_end() && length < most {
-            length = usize::wrapping_add(length, 1);
-            let node = self.node(link, rcu);
-            link = Link(node.link(link.slot()).load(Acquire));
-        }
-        length
-    }
-
-    fn visit_bucket<'rcu>(
-        &self,
-        rcu: ReadLocked<'rcu>,
-        buckets: &Buckets,
-        bucket: usize,
-        visit: &mut impl FnMut(&'rcu N),
-    ) {
-        let mut link = Link(buckets.head(bucket).load(Acquire));
-        while !link.is_end() {
-            let node = self.node(link, rcu);
-            if link.slot() == 0 {
-                visit(node);
-            }
-            link = Link(node.link(link.slot()).load(Acquire));
-        }
-    }
-
-    /// Returns whether the table should be resized, or, during a resize, the new generation. Reads
-    /// a counter only.
-    #[inline]
-    pub(crate) fn unbalanced(&self, rcu: ReadLocked<'_>) -> bool {
-        let current = self.current(rcu);
-        let newest = self.next(current, rcu).unwrap_or(current);
-        self.wanted_bits(newest, self.load_factor.load(Relaxed))
-            .is_some()
-    }
-
-    /// Sets the load factor that [`Sizing::wanted`] gets from now on.
-    pub(crate) fn set_load_factor(&self, load_factor: i32) {
-        self.load_factor.store(load_factor, Relaxed);
-    }
-
-    /// Returns the size that the load asks for, if it is not that of `buckets`.
-    #[inline]
-    fn wanted_bits(&self, buckets: &Buckets, load_factor: i32) -> Option<u32> {
-        let bits = buckets.bits();
-        let same = buckets.load_factor.load(Relaxed) == load_factor;
-        let wanted = (self.sizing.wanted)(self.count(), same.then_some(bits), load_factor)?;
-        let wanted = wanted.max(self.lock_mask.trailing_ones());
-        (wanted != bits).then_some(wanted)
-    }
-
-    /// Moves everything to a table of the size that the load asks for, if it's not of that size.
-    /// Sleeps. Without memory, it stays as large as it is by then.
-    pub(crate) fn resize(&self) -> Result {
-        let _resizing = self.resizing.lock();
-        // SAFETY: Nobody but `replace` replaces the generation, and the lock is held for it.
-        let old = unsafe { &*self.buckets.load(Acquire) };
-        let load_factor = self.load_factor.load(Relaxed);
-        let Some(wanted) = self.wanted_bits(old, load_factor) else {
-            old.load_factor.store(load_factor, Relaxed);
-            return Ok(());
-        };
-        let mut bits = old.bits();
-        while bits != wanted {
-            // Not `clamp()`, which may panic.
-            bits = wanted
-                .max(bits.saturating_sub(STEP_BITS))
-                .min(bits.saturating_add(STEP_BITS));
-            self.replace(bits, load_factor)?;
-        }
-        Ok(())
-    }
-
-    /// Moves everything to a table of that size. Under the lock for resizing.
-    fn replace(&self, bits: u32, load_factor: i32) -> Result {
-        // SAFETY: Nobody but this function replaces the generation, and its caller holds the lock.
-        let old = unsafe { &*self.buckets.load(Acquire) };
-        let generation = old.generation.wrapping_add(1);
-        let new = KBox::into_raw(Buckets::new(bits, generation, load_factor)?);
-        old.next.store(new, Release);
-        // Who has not seen that has linked by then, so that what is empty stays so.
-        self.locks.iter().for_each(|lock| drop(lock.lock()));
-        for bucket in 0..=old.mask {
-            if !Link(old.head(bucket).load(Acquire)).is_end() {
-                // SAFETY: Published just now, and freed by the next resize at the earliest.
-                self.move_bucket(old, unsafe { &*new }, bucket);
-            }
-            if bucket % 256 == 255 {
-                cond_resched();
-            }
-        }
-        let old = self.buckets.xchg(new, Full);
-        rcu::synchronize();
-        // SAFETY: The last readers that could see the old generation are gone.
-        drop(unsafe { KBox::from_raw(old) });
-        Ok(())
-    }
-
-    /// Returns the hash of a node in a bucket. If the node says a hash of another bucket by now,
-    /// returns the number of this one, which is under the lock that is held.
-    fn hash_in(&self, node: &N, slot: usize, buckets: &Buckets, bucket: usize) -> u32 {
-        match node.value().hash(slot, &self.seed) {
-            Some(hash) if buckets.bucket(hash) == bucket => hash,
-            _ => bucket as u32,
-        }
-    }
-
-    fn move_bucket(&self, old: &Buckets, new: &Buckets, bucket: usize) {
-        let from = old.head(bucket);
-        let _lock = self.lock(bucket as u32);
-        rcu::read(|rcu| loop {
-            let link = Link(from.load(Relaxed));
-            if link.is_end() {
-                break;
-            }
-            let node = self.node(link, rcu);
-            let rest = node.link(link.slot()).load(Relaxed);
-            let to = new.head(new.bucket(self.hash_in(node, link.slot(), old, bucket)));
-            // In the new chain first: a reader finds it in one of the two at any time.
-            node.link(link.slot()).store(to.load(Relaxed), Release);
-            to.store(link.0, Release);
-            from.store(rest, Release);
-        });
     }
 }
 

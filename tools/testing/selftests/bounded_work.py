@@ -37,6 +37,9 @@ MOST = 500
 LOCK = "lock"
 WORK = {LOCK: "p _raw_spin_lock_bh", "route": "p dst_release",
         "rcu": "p call_rcu", "timer": "p mod_timer"}
+# There the kernel's search for leaks calls it for whatever is freed, by whomever.
+if os.uname().release.endswith("-debug"):
+    del WORK["rcu"]
 
 
 def gives_way():

@@ -266,3 +266,50 @@ fn an_ftp_service_has_connections_tracked_from_its_first_nat_server_on() {
         }
     }
 }
+
+#[test]
+fn the_entry_of_a_removed_server_goes_before_the_next_packet_comes() {
+    for ip in BOTH {
+        let (world, server) = world_with(ip, UDP, Method::Nat, true);
+        world.set(c"expire_nodest_conn", "1");
+        let service = Service::new(ip, UDP);
+        let bytes = || udp(ip.client(1), ip.vip(), b"request");
+        world
+            .pass(HookNum::LocalIn, request(&world, bytes(), UDP))
+            .sent();
+        ok(world.add_server(&service, &Server::new(ip.server(2), Method::Nat)));
+        ok(world.delete_server(&service, &server));
+        // No tick passes from here on.
+        let late = Packet {
+            conntrack: Conntrack::Confirmed,
+            ..request(&world, bytes(), UDP)
+        };
+        world.pass(HookNum::LocalIn, late).assert_dropped();
+        assert_eq!(killed(&world).len(), 1);
+        let next = world
+            .pass(HookNum::LocalIn, request(&world, bytes(), UDP))
+            .sent();
+        assert_eq!(parts(&next.bytes).dst, ip.server(2));
+        world.wait(1);
+        assert_eq!((killed(&world).len(), world.conns().len()), (0, 1));
+    }
+}
+
+#[test]
+fn entries_of_many_removed_connections_go_with_them() {
+    const MANY: u8 = 100;
+    let ip = Ip::V4;
+    let (world, server) = world_with(ip, UDP, Method::Nat, true);
+    world.set(c"expire_nodest_conn", "1");
+    // All of them in few places of the table.
+    for number in 0..MANY {
+        let mut client = ip.client(1);
+        client.set_port(1000 + u16::from(number));
+        let packet = request(&world, udp(client, ip.vip(), b"request"), UDP);
+        world.pass(HookNum::LocalIn, packet).sent();
+    }
+    ok(world.delete_server(&Service::new(ip, UDP), &server));
+    world.wait(1);
+    assert_eq!(killed(&world).len(), usize::from(MANY));
+    assert!(world.conns().is_empty());
+}

@@ -29,13 +29,15 @@ SERVICES = {
 }
 
 
-def load(name, family, parameters=()):
+def load(name, family, parameters=(), tracked=False):
     """Load the module, c or rust, and set the services of a family up. The
     parameters are those of the C module."""
     if name == "c":
         run("modprobe", "ip_vs", *parameters)
     os.environ["MODULE"] = name
     run(LOAD)
+    if tracked:
+        run("sysctl", "-q", "net.ipv4.vs.conntrack=1")
     rules = []
     for kind, port, method, servers in SERVICES.values():
         virtual = family.end(family.vip, port)

@@ -143,7 +143,10 @@ def other_rows(figures):
 
 
 def rows(figures):
-    """All rows."""
+    """All rows; of connections that are tracked, only what their packets cost, since the
+    memory and the end of tracking's own entries are no part of the module."""
+    if figures["part"] == "tracked":
+        return list(cost_rows(figures))
     return [*cost_rows(figures), *memory_rows(figures),
             *listing_rows(figures), *growth_rows(figures),
             *scheduler_rows(figures), *scale_rows(figures),

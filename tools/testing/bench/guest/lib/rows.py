@@ -45,5 +45,6 @@ ROWS = {
     "gue": Row("tunnel, GUE", "gue"),
     "gre": Row("tunnel, GRE", "gre"),
     "udp": Row("new UDP connection", "dr", new=True),
+    "udp nat": Row("new UDP connection, NAT", "nat", new=True),
     "tcp": Row("new TCP connection", "tcp", new=True),
 }
