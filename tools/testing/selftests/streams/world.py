@@ -141,6 +141,7 @@ table inet marks {{ chain in {{
 # What stands for the rules below among the settings of a group.
 TRACKED = "rules that track"
 # Packets leave with the state that nf_conntrack has for them as their DSCP.
+# There is no nf_nat: where ports are taken, it chooses others by chance.
 TRACKING = "table inet tracking { chain state {\n" \
     "type filter hook postrouting priority mangle\n" \
     "meta l4proto 253 accept\n" + "".join(
@@ -148,16 +149,6 @@ TRACKING = "table inet tracking { chain state {\n" \
         for number, state in enumerate(("new", "established", "related",
                                         "invalid", "untracked"), 1)
         for kind in ("ip", "ip6")) + "}\n}\n"
-# Those of two services have a source of the director's. Where a port is taken,
-# nf_nat chooses another one by chance; port 20 is shared.
-HIDING = """
-table inet hiding { chain hide {
-    type nat hook postrouting priority srcnat
-    meta l4proto { tcp, udp } th sport != 20 \
-        ct original proto-dst { 81, 102 } masquerade
-}
-}
-"""
 
 
 class World(QuietLab):
@@ -204,11 +195,9 @@ class World(QuietLab):
         if name != TRACKED:
             self.settings[name] = value
         elif value:
-            self.director.run("nft", "-f", "-", stdin=TRACKING + HIDING)
+            self.director.run("nft", "-f", "-", stdin=TRACKING)
         else:
-            self.director.run("nft", "-f", "-", stdin="\n".join(
-                f"destroy table inet {name}" for name in ("tracking",
-                                                          "hiding")))
+            self.director.run("nft", "destroy", "table", "inet", "tracking")
 
     def __exit__(self, *error):
         for sock in self.raw.values():
