@@ -332,6 +332,12 @@ impl<F: Family> Conn<F> {
         self.control.as_ref()
     }
 
+    /// Returns the virtual port of what controls the connection, if anything does: the template that
+    /// it was made from. C: `cp->control->vport`.
+    pub(crate) fn control_vport(&self) -> Option<Be16> {
+        self.control().map(|control| control.key().dst_port)
+    }
+
     /// Returns the flags and the protocol state.
     #[inline]
     pub(crate) fn bits(&self) -> Bits {

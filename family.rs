@@ -37,7 +37,8 @@ use linux::{
     skb::{
         Encapsulation,
         NoMemory,
-        Skb, //
+        Skb,
+        SkbRef, //
     },
 };
 
@@ -186,6 +187,10 @@ pub(crate) trait Family: Copy + Send + Sync + 'static {
 
     /// Parses the network header of a packet. `None` if it is truncated or malformed.
     fn header(skb: &Skb) -> Option<Self::Header>;
+
+    /// Parses the network header of a packet that is only borrowed. `None` if it is truncated or
+    /// malformed.
+    fn borrowed_header(packet: SkbRef<'_>) -> Option<Self::Header>;
 
     /// Parses the network header of an embedded packet, at `at` bytes from the network header of
     /// `skb`. The embedded packet may be truncated after its header. `None` if the header is

@@ -29,6 +29,7 @@ mod service;
 mod settings;
 mod stats;
 mod walk;
+mod xt;
 
 use kernel::{
     prelude::*,

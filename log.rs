@@ -39,6 +39,8 @@ use linux::{
 };
 
 static LOG: Log = Log::new(c"IPVS");
+/// The log of the match `ipvs` of iptables.
+static XT_LOG: Log = Log::new(c"xt_ipvs");
 
 /// Reports that the module was loaded, and what it supports. `buckets` are the sizes of a
 /// connection table, initially and at most.
@@ -139,6 +141,17 @@ pub(crate) fn port_zero(net: &Net, service: ServiceLabel) {
 pub(crate) fn no_memory(net: &Net, what: &str) {
     if let Some(permit) = LOG.permit_for_packet(net) {
         LOG.error(permit, format_args!("no memory for {what}"));
+    }
+}
+
+/// Reports that a user asked for a rule with `-m ipvs` in a table of a family without connections.
+#[cold]
+pub(crate) fn xt_family(net: &Net, family: u8) {
+    if let Some(permit) = XT_LOG.permit_for_request(net) {
+        XT_LOG.info(
+            permit,
+            format_args!("protocol family {family} not supported"),
+        );
     }
 }
 

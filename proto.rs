@@ -23,6 +23,7 @@ use crate::{
     settings::Settings, //
 };
 use ipvs_core::{
+    net::Be16,
     proto::Protocol,
     tcp::{
         self,
@@ -48,11 +49,28 @@ const PROTO_AH: u8 = 51;
 /// `IPPROTO_SCTP`.
 const PROTO_SCTP: u8 = 132;
 
+/// The port of ISAKMP, which sets up IPsec.
+const PORT_ISAKMP: Be16 = Be16::new(500);
+
+/// Returns whether an IP protocol is one of IPsec (AH, ESP), whose packets belong to the connection
+/// of the ISAKMP dialogue between the same hosts; see [`ISAKMP`]. C: `ip_vs_proto_ah_esp.c`.
+pub(crate) const fn is_ipsec(protocol: u8) -> bool {
+    matches!(protocol, PROTO_AH | PROTO_ESP)
+}
+
+/// The protocol and ports of an ISAKMP dialogue.
+pub(crate) const ISAKMP: (Protocol, Ports) = (
+    Protocol::Udp,
+    Ports {
+        src: PORT_ISAKMP,
+        dst: PORT_ISAKMP,
+    },
+);
+
 /// Returns whether a packet of this IP protocol may be a tunnel, whose inner packet enters the
 /// hooks by itself later. `false` for the protocols that the C module handles.
 pub(crate) const fn may_be_tunnel(protocol: u8) -> bool {
-    Protocol::from_number(protocol).is_none()
-        && !matches!(protocol, PROTO_SCTP | PROTO_AH | PROTO_ESP)
+    Protocol::from_number(protocol).is_none() && !is_ipsec(protocol) && protocol != PROTO_SCTP
 }
 
 /// The relevant fields of a packet's transport header.

@@ -52,7 +52,8 @@ use linux::{
         Encapsulation,
         NoMemory,
         OuterHeader,
-        Skb, //
+        Skb,
+        SkbRef, //
     },
 };
 
@@ -122,6 +123,13 @@ fn correct_checksum(skb: &mut Skb) -> bool {
     true
 }
 
+/// Parses a header whose options, if it has any, were not read.
+fn without_options(fixed: [u8; MIN_HEADER_LEN]) -> Option<Ipv4Header> {
+    let mut padded = [0; MAX_HEADER_LEN];
+    *padded.first_chunk_mut()? = fixed;
+    Ipv4Header::parse_header(&padded).ok()
+}
+
 impl Family for V4 {
     type Addr = Be32;
     type Header = Ipv4Header;
@@ -161,12 +169,13 @@ impl Family for V4 {
         Ipv4Header::parse_header(skb.network()).ok()
     }
 
+    fn borrowed_header(packet: SkbRef<'_>) -> Option<Ipv4Header> {
+        without_options(packet.header(0)?)
+    }
+
     /// Reads the header without its options, which may be truncated.
     fn embedded(skb: &Skb, at: usize) -> Option<Ipv4Header> {
-        let fixed: [u8; MIN_HEADER_LEN] = skb.header(at)?;
-        let mut padded = [0; MAX_HEADER_LEN];
-        *padded.first_chunk_mut()? = fixed;
-        Ipv4Header::parse_header(&padded).ok()
+        without_options(skb.header(at)?)
     }
 
     fn defrag(skb: Skb, _header: Ipv4Header, net: &Net, user: DefragUser) -> Defrag<Ipv4Header> {

@@ -49,7 +49,8 @@ use linux::{
         Encapsulation,
         NoMemory,
         OuterHeader,
-        Skb, //
+        Skb,
+        SkbRef, //
     },
 };
 
@@ -69,6 +70,19 @@ impl PacketBytes for Bytes<'_> {
     }
 
     #[inline]
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Access to the bytes of a borrowed packet for the parser.
+struct BorrowedBytes<'a>(SkbRef<'a>);
+
+impl PacketBytes for BorrowedBytes<'_> {
+    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.0.header(at)
+    }
+
     fn size(&self) -> usize {
         self.0.len()
     }
@@ -164,6 +178,10 @@ impl Family for V6 {
     #[inline]
     fn header(skb: &Skb) -> Option<Ipv6Header> {
         Ipv6Header::parse(&Bytes(skb), 0)
+    }
+
+    fn borrowed_header(packet: SkbRef<'_>) -> Option<Ipv6Header> {
+        Ipv6Header::parse(&BorrowedBytes(packet), 0)
     }
 
     fn embedded(skb: &Skb, at: usize) -> Option<Ipv6Header> {

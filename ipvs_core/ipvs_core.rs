@@ -43,3 +43,4 @@ pub mod threshold;
 pub mod transport;
 pub mod tunnel;
 pub mod udp;
+pub mod xt;

@@ -39,3 +39,4 @@ pub mod sysctl;
 pub mod table;
 pub mod work;
 pub mod xfrm;
+pub mod xtables;

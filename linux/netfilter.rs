@@ -67,6 +67,15 @@ impl Protocol {
         raw as u8
     }
 
+    /// Returns the protocol with this number (C: `NFPROTO_*`), if it is one of these.
+    pub(crate) const fn from_raw(raw: u8) -> Option<Self> {
+        match raw as u32 {
+            bindings::NFPROTO_IPV4 => Some(Self::Ipv4),
+            bindings::NFPROTO_IPV6 => Some(Self::Ipv6),
+            _ => None,
+        }
+    }
+
     /// Returns the number that the link layer has for it.
     const fn ethertype(self) -> u16 {
         let raw = match self {

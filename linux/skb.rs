@@ -8,10 +8,12 @@
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
+mod borrowed;
 mod checksum;
 mod data;
 mod tunnel;
 
+pub use borrowed::SkbRef;
 pub use checksum::Summed;
 pub use data::NoMemory;
 pub use tunnel::{

@@ -13,7 +13,7 @@ import sys
 GROUND = {"defence", "family", "log", "settings", "walk"}
 # Files that are in a room of the ground by their name, but are not of it.
 ABOVE = {"defence::drop_entry"}
-ELSEWHERE = {"build", "Documentation", "ipvs_core", "linux", "stand_ins", "tools"}
+ELSEWHERE = {"build", "Documentation", "ipvs_core", "linux", "modules", "stand_ins", "tools"}
 
 
 def modules():

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 
 from lib import module
 from lib.genl import GENL_ID_CTRL, CTRL_CMD_GETFAMILY, Genl, string
-from lib.install import MODULES, NAMES, Installed
+from lib.install import BESIDE, MODULES, NAMES, Installed
 from lib.module import run
 from lib.tap import equal, eventually, main, module_under_test, test
 
@@ -29,7 +29,7 @@ def users():
     with open("/proc/modules", encoding="ascii") as lines:
         for line in lines:
             name, _size, _count, by, *_rest = line.split()
-            if name == "ip_vs" or name.startswith("ip_vs_"):
+            if name == "ip_vs" or name.startswith(("ip_vs_", module.MATCH)):
                 found[name] = sorted(n for n in by.split(",") if n.strip("-"))
     return found
 
@@ -77,7 +77,7 @@ def complete(_installed):
     equal(sorted(names - {"ip_vs", "ip_vs_ftp"}), sorted(NAMES))
     if module_under_test() == "rust":
         equal(sorted(os.listdir(UPDATES)),
-              sorted(f"{name}.ko" for name in ["ip_vs", *NAMES]))
+              sorted(f"{name}.ko" for name in ["ip_vs", *BESIDE, *NAMES]))
 
 
 @test("modprobe -r takes several away at once, and ip_vs with the last")
@@ -143,6 +143,27 @@ def by_ipvsadm(_installed):
             asked.add("ip_vs_pe_sip")
         equal(set(users()) - {"ip_vs"},
               asked if module_under_test() == "c" else set())
+
+
+@test("iptables and ip6tables find what -m ipvs needs, and so does who asks "
+      "for it by one of its names; ip_vs is loaded with it")
+def by_iptables(_installed):
+    for name in module.MATCH, "ipt_ipvs", "ip6t_ipvs":
+        afresh(lambda n=name: run("modprobe", n), module.MATCH)
+        equal(refused("ip_vs"), "EAGAIN", "unloading beside the match")
+        run("modprobe", "-r", name)
+        equal(users(), {})
+    for program in ("iptables-legacy", "iptables-nft", "ip6tables-legacy",
+                    "ip6tables-nft"):
+        rule = "INPUT", "-m", "ipvs", "--ipvs"
+        afresh(lambda p=program: run(p, "-w", "-A", *rule), module.MATCH)
+        equal([refused(name) for name in ("ip_vs", module.MATCH)],
+              ["EAGAIN"] * 2, f"unloading with a rule of {program}")
+        run("modprobe", "-r", "-q", module.MATCH, check=False)
+        run(program, "-w", "-C", *rule)
+        run(program, "-w", "-D", *rule)
+        eventually(lambda: refused(module.MATCH) is None, "match unloaded")
+        eventually(lambda: refused("ip_vs") is None, "ip_vs unloaded")
 
 
 @test("a scheduler's module can be unloaded when no service uses it; ours at "

@@ -9,8 +9,8 @@ import os
 import shutil
 
 from lib import module
-from lib.install import (CONFIGURATION, MODULES, NAMES, RELEASE, STAND_INS,
-                         FewModules, copy_modules, install)
+from lib.install import (BESIDE, CONFIGURATION, MODULES, NAMES, RELEASE,
+                         STAND_INS, FewModules, copy_modules, install)
 from lib.module import run
 from lib.tap import equal, main, test
 
@@ -34,7 +34,7 @@ def chosen(name, prefix="", release=RELEASE):
 
 def all_chosen(directory, **where):
     """modprobe finds all names, in this directory."""
-    for name in ["ip_vs", *NAMES]:
+    for name in ["ip_vs", *BESIDE, *NAMES]:
         equal(chosen(name, **where), (directory, name))
 
 
@@ -145,26 +145,31 @@ def from_c():
                    for name in module.loaded())
 
 
-def every_scheduler():
-    """A service with each scheduler, and one with the engine, can be made."""
+def every_module():
+    """A service with each scheduler, one with the engine, and a rule with the
+    match can be made."""
     rules = [f"-A -u 192.0.2.1:{port} -s {name}"
              for port, name in enumerate(module.SCHEDULERS, 1)]
     rules.append("-A -u 192.0.2.1:99 -s rr -p 60 --pe sip")
     run("ipvsadm", "--restore", stdin="\n".join(rules))
     equal(run("ipvsadm", "-S", "-n").count("-A"), len(rules), "services")
     run("ipvsadm", "-C")
+    rule = "INPUT", "-m", "ipvs", "--ipvs"
+    run("iptables-legacy", "-w", "-A", *rule)
+    run("iptables-legacy", "-w", "-D", *rule)
 
 
-@test("a C module that is loaded finds all of its schedulers afterwards")
+@test("a C module that is loaded finds all of its schedulers and its match "
+      "afterwards")
 def beside_c(_tree):
     run("modprobe", "ip_vs_rr")
     install()
-    every_scheduler()
+    every_module()
     assert from_c()
     module.unload()
     run("modprobe", "ip_vs_rr")
     assert not from_c(), "where it is from after that"
-    every_scheduler()
+    every_module()
     module.unload()
 
 
@@ -175,7 +180,7 @@ def beside_c_again(_tree):
     run("modprobe", "-a", *module.depends(path))
     run("insmod", path)
     install()
-    every_scheduler()
+    every_module()
     assert from_c()
     module.unload()
 

@@ -31,6 +31,7 @@ pub mod spinlock;
 pub mod sysctl;
 pub mod work;
 pub mod xfrm;
+pub mod xtables;
 
 #[path = "../../../../linux"]
 #[allow(dead_code, reason = "the module needs not all of it")]

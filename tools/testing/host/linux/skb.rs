@@ -392,6 +392,36 @@ impl Skb {
     }
 }
 
+/// A packet that is lent.
+#[derive(Clone, Copy)]
+pub struct SkbRef<'a>(&'a Packet);
+
+impl<'a> SkbRef<'a> {
+    pub fn new(packet: &'a Packet) -> Self {
+        Self(packet)
+    }
+
+    pub fn ipvs_property(&self) -> bool {
+        self.0.ipvs_property
+    }
+
+    pub fn is_tracked_original(&self) -> Option<bool> {
+        match self.0.conntrack {
+            Conntrack::New | Conntrack::Confirmed => Some(self.0.is_original),
+            Conntrack::None | Conntrack::Untracked => None,
+        }
+    }
+
+    #[expect(clippy::len_without_is_empty, reason = "no IP packet is empty")]
+    pub fn len(&self) -> usize {
+        self.0.bytes.len()
+    }
+
+    pub fn header<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.0.bytes.get(offset..)?.first_chunk().copied()
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct NoMemory;
 

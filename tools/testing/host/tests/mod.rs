@@ -18,3 +18,4 @@ mod schedule;
 mod time;
 mod world;
 mod xmit;
+mod xt;

@@ -13,8 +13,10 @@ MODULES = f"/lib/modules/{RELEASE}"
 CONFIGURATION = "etc/modprobe.d/ipvs-rs.conf"
 INSTALL = "/ipvs/tools/env/install-module"
 STAND_INS = f"{os.path.dirname(RUST_KO)}/stand_ins"
-# The modules of C that ours needs none for: all but those for FTP.
+# The modules of C that ours needs none for: all but those for FTP and iptables.
 NAMES = [*module.MODULES, "ip_vs_pe_sip"]
+# Those that ours has beside it.
+BESIDE = [module.MATCH]
 _FEW = "/tmp/modules"
 
 

@@ -13,6 +13,9 @@ SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sed", "nq", "fo", "ovf", "lblc",
 MODULES = [f"ip_vs_{name}" for name in SCHEDULERS]
 SYS_FINIT_MODULE, SYS_DELETE_MODULE = 313, 176     # x86-64
 RUST_KO = os.environ.get("IPVS_KO", "/ipvs/ip_vs.ko")
+# Beside ip_vs.ko, for what needs the symbols of other modules.
+RUST_MODULES = f"{os.path.dirname(RUST_KO)}/modules"
+MATCH = "xt_ipvs"
 
 
 def run(*argv, stdin=None, check=True):
@@ -29,7 +32,8 @@ def loaded():
     """Names of the IPVS modules in the kernel, users before what they use."""
     with open("/proc/modules", encoding="ascii") as modules:
         names = [line.split()[0] for line in modules]
-    return sorted((n for n in names if n == "ip_vs" or n.startswith("ip_vs_")),
+    return sorted((n for n in names if n == "ip_vs" or
+                   n.startswith(("ip_vs_", MATCH))),
                   key=lambda name: name == "ip_vs")
 
 
@@ -51,6 +55,16 @@ def load(*parameters):
         return
     run("modprobe", "ip_vs", *parameters)
     run("modprobe", "-a", *MODULES)
+
+
+def load_match():
+    """Load what `-m ipvs` of iptables needs; ip_vs is loaded already."""
+    if module_under_test() == "c":
+        run("modprobe", MATCH)
+    elif MATCH not in loaded():
+        path = f"{RUST_MODULES}/{MATCH}.ko"
+        run("modprobe", "-a", *(set(depends(path)) - {"ip_vs"}))
+        run("insmod", path)
 
 
 @contextmanager
