@@ -106,6 +106,10 @@ def first(c, ours, returned, seen):
     found = tables(c.table, ours.table)
     if found:
         return "connections", *found
+    if c.entries != ours.entries:
+        return "entries of nf_conntrack", *(
+            [entry for entry in one.entries if entry not in other.entries]
+            for one, other in ((c, ours), (ours, c)))
     for name_of in sorted({*c.services, *ours.services}):
         one, other = (side.services.get(name_of) for side in (c, ours))
         if one != other:
@@ -135,4 +139,5 @@ def count(step, outcome, seen):
     seen[f"steps: {type(step).__name__}"] += 1
     seen["packets that came out"] += sum(map(len, outcome.frames.values()))
     seen["lines of connections and templates"] += len(outcome.table)
+    seen["entries of nf_conntrack"] += len(outcome.entries)
     seen["seconds"] += int(step.pause)

@@ -36,6 +36,7 @@ ANSWERS = ("SA",) * 4 + ("A", "FA", "FA", "R", "RA")
 SETTINGS = (("expire_nodest_conn", (0, 1, 1)),
             ("expire_quiescent_template", (0, 1, 1)),
             ("conn_reuse_mode", (0, 1, 2, 4, 7)),
+            ("conntrack", (0, 1)),
             ("sloppy_tcp", (0, 1)),
             ("nat_icmp_send", (0, 1)),
             ("schedule_icmp", (0, 1)),
@@ -69,6 +70,8 @@ class Draft:
         rng = self.rng
         if rng.random() < .3:
             self.timeouts(.2)
+        if rng.random() < .4:
+            self.steps.append(Setting(.2, "conntrack", 1))
         for _ in range(rng.choice((0, 0, 1, 2))):
             self.setting(.2)
         for shape in self.shapes:

@@ -30,6 +30,7 @@ class Outcome(NamedTuple):
     error: str
     frames: dict            # {host: [(link addresses, bytes)]}
     table: list             # after it
+    entries: list           # of nf_conntrack, if it is told to look
     services: dict
 
 
@@ -57,7 +58,9 @@ class Player:
         module and not on the other, though both mean it to end at the same
         time. No step is done while that is so.
         """
-        start, at = self.world.begin(), 0
+        start, at = self.world.begin(any(
+            isinstance(step, Setting) and step.name == "conntrack"
+            for step in steps)), 0
         self.requests, self.answers = {}, {}
         outcomes, taken = [], []
         for number, step in enumerate(steps):
@@ -97,7 +100,7 @@ class Player:
         self.remember(step, frames)
         self.world.until(seen_at)
         return Outcome(before, statistics, error, frames, self.world.table(),
-                       self.world.services()[0])
+                       self.world.entries(), self.world.services()[0])
 
     def remember(self, step, frames):
         """What a flow's packet has become, for who answers it."""

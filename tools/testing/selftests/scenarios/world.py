@@ -8,11 +8,13 @@ import time
 from typing import NamedTuple
 
 from lib import genl
+from lib.ctnetlink import Table
 from lib.genl import Genl
+from lib.module import run
 from lib.packet import is_ipv6
 from lib.quiet import QuietLab
 from lib.vs import Settings
-from streams.world import FAMILIES, V4, V6
+from streams.world import FAMILIES, TRACKING, V4, V6
 
 MARK = 1
 # Further networks of clients.
@@ -34,6 +36,7 @@ ALIGNED = 1 << 15               # ticks
 TICK = 4                        # ms
 AFTER_TICK = .001               # s: so late in its tick is every step
 REST = 200                      # s: removed servers are forgotten by then
+MARKER_PROTOCOL = 253
 PROTOCOLS = {"tcp": 6, "udp": 17, "": 0}
 TIMEOUTS = 900, 120, 300
 
@@ -49,7 +52,7 @@ class World(QuietLab):
 
     def __init__(self):
         super().__init__(servers=3, ipv6=True)
-        self.genl = self.settings = None
+        self.genl = self.settings = self.tracked = None
         self.defaults = {}
 
     def build(self):
@@ -61,17 +64,21 @@ class World(QuietLab):
         self.director.run("nft", "-f", "-", stdin=MARKING)
         self.settings = Settings(self.director)
         self.genl = Genl(self.director)
+        run("modprobe", "nf_conntrack_netlink")
+        self.tracked = Table(self.director)
 
     def __exit__(self, *error):
         if self.genl:
             self.genl.close()
+            self.tracked.close()
         super().__exit__(*error)
 
     # The clock.
 
-    def begin(self):
-        """Everything as at first: services, settings, connections. Returns
-        the time of the start."""
+    def begin(self, tracks):
+        """Everything as at first: services, settings, connections, entries of
+        nf_conntrack. Returns the time of the start. `tracks` tells whether
+        rules have nf_conntrack look at packets."""
         self.request(genl.FLUSH)
         self.timeouts(*TIMEOUTS)
         for name, value in self.defaults.items():
@@ -79,6 +86,10 @@ class World(QuietLab):
         self.defaults = {}
         while self.table():
             time.sleep(30)
+        self.director.run("nft", "destroy", "table", "inet", "tracking")
+        if tracks:
+            self.director.run("nft", "-f", "-", stdin=TRACKING)
+        self.tracked.flush()
         time.sleep(REST)
         self.request(genl.ZERO)         # what there was is in the total
         unit = ALIGNED * TICK / 1000
@@ -121,6 +132,11 @@ class World(QuietLab):
             Entry(" ".join(part[:8] + part[9:]), int(part[8]))
             for part in map(str.split, self.director.proc(
                 "ip_vs_conn").splitlines()[1:]))
+
+    def entries(self):
+        """What nf_conntrack knows, but for markers."""
+        return [entry for entry in self.tracked.entries()
+                if entry.protocol != MARKER_PROTOCOL]
 
     def services(self):
         """{service: (what it is, [(server, what it is, its connections)])},

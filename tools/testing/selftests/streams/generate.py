@@ -17,7 +17,7 @@ from lib.packet import (ACK, FIN, IPPROTO_DSTOPTS, IPPROTO_HOP,
 
 from .damage import damaged
 from .tunnels import outer
-from .world import (FAMILIES, NAT, SERVICES, SMALL_MTU, TUNNEL, V4,
+from .world import (FAMILIES, NAT, SERVICES, SMALL_MTU, TRACKED, TUNNEL, V4,
                     Service, addresses)
 
 EPISODES = 8            # of a group
@@ -32,6 +32,9 @@ SETTINGS = {            # name: values to choose from, the default first
     "sloppy_tcp": (0, 1),
     "conn_reuse_mode": (1, 0, 2),
     "expire_nodest_conn": (0, 1),
+    "conntrack": (0, 1),
+    # Rules that have nf_conntrack look at packets, and show what it says.
+    TRACKED: (0, 1),
 }
 DEFAULTS = {name: values[0] for name, values in SETTINGS.items()}
 FLAGS = (SYN, SYN | ACK, ACK, ACK, PSH | ACK, FIN | ACK, FIN, RST, RST | ACK,

@@ -53,7 +53,7 @@ class Player:
         """Write the settings that are others than now."""
         for name, value in settings.items():
             if self.settings.get(name) != value:
-                self.world.settings[name] = value
+                self.world.set(name, value)
                 self.settings[name] = value
 
     def send(self, step):

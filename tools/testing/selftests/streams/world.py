@@ -138,6 +138,19 @@ table inet marks {{ chain in {{
 """
 
 
+# What stands for the rules below among the settings of a group.
+TRACKED = "rules that track"
+# Packets leave with the state that nf_conntrack has for them as their DSCP.
+# There is no nf_nat: where ports are taken, it chooses others by chance.
+TRACKING = "table inet tracking { chain state {\n" \
+    "type filter hook postrouting priority mangle\n" \
+    "meta l4proto 253 accept\n" + "".join(
+        f"ct state {state} {kind} dscp set {number}\n"
+        for number, state in enumerate(("new", "established", "related",
+                                        "invalid", "untracked"), 1)
+        for kind in ("ip", "ip6")) + "}\n}\n"
+
+
 class World(QuietLab):
     """The laboratory with three servers, both families, all services."""
 
@@ -176,6 +189,15 @@ class World(QuietLab):
                     kind, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self.director.run("nft", "-f", "-", stdin=MARKING)
         self.ipvs.rules(*rules())
+
+    def set(self, name, value):
+        """Write a setting of net.ipv4.vs, or set the rules that track."""
+        if name != TRACKED:
+            self.settings[name] = value
+        elif value:
+            self.director.run("nft", "-f", "-", stdin=TRACKING)
+        else:
+            self.director.run("nft", "destroy", "table", "inet", "tracking")
 
     def __exit__(self, *error):
         for sock in self.raw.values():
