@@ -6,17 +6,27 @@ mod bits;
 pub(crate) mod expire_nodest;
 mod lifetime;
 mod nfct;
+mod no_cport;
+pub(crate) mod session;
 pub(crate) mod sizing;
 pub(crate) mod template;
+mod ties;
 
 pub(crate) use bits::Bits;
+pub(crate) use no_cport::{
+    flags_with_cport,
+    Owner,
+    NO_CPORT, //
+};
 
 use crate::{
+    app::Bound,
     family::Family,
     service::dest::Dest, //
 };
 use bits::{
     AtomicBits,
+    F_APP,
     F_FORCED,
     F_HASHED, //
 };
@@ -37,6 +47,7 @@ use ipvs_core::{
     },
     proto::Protocol, //
 };
+use kernel::sync::Arc;
 use lifetime::{
     Deadline,
     PacketCount, //
@@ -47,7 +58,6 @@ use linux::{
         Expiring,
         TableRef, //
     },
-    net::WeakNet,
     rcu::{
         Borrowed,
         ReadLocked,
@@ -58,7 +68,9 @@ use linux::{
         Seed, //
     },
 };
+use session::Session;
 use template::Control;
+use ties::Ties;
 
 /// A connection between a client and a real server through a virtual service. C: `struct
 /// ip_vs_conn`.
@@ -79,7 +91,7 @@ pub(crate) struct Conn<F: Family> {
     bits: AtomicBits,
     deadline: Deadline,
     dest: Option<Shared<Dest>>,
-    control: Option<Control<F>>,
+    ties: Ties<F>,
 }
 
 /// The connection table of a namespace for one address family.
@@ -105,6 +117,8 @@ pub(crate) struct NewConn<F: Family> {
     pub(crate) dest: Option<Shared<Dest>>,
     /// The template that the connection was made from. The connection counts as one of its users.
     pub(crate) control: Option<Control<F>>,
+    /// The session that the connection is a data connection of. It counts as one.
+    pub(crate) parent: Option<Arc<Session<F>>>,
     /// Flags as returned by [`Dest::conn_flags`].
     pub(crate) flags: u32,
     /// The idle timeout, in ticks.
@@ -120,27 +134,36 @@ pub(crate) enum Found<'rcu, F: Family> {
 }
 
 impl<F: Family> Conn<F> {
-    /// Allocates a connection of `table`, which is not published yet. C: `ip_vs_conn_new()`.
+    /// Allocates a connection of `table`, which is not published yet. With `bound` it is the control
+    /// connection of a session. C: `ip_vs_conn_new()`.
     ///
     /// # Errors
     ///
     /// There is no memory, or the namespace already has `most` connections and templates.
     pub(crate) fn new(
         table: &TableRef<Self>,
-        new: NewConn<F>,
+        mut new: NewConn<F>,
+        bound: Option<Bound>,
         most: usize,
     ) -> Result<expiring::New<'_, Self>, expiring::Refused> {
-        ConnTable::alloc(table, Self::with_bits(new, F_HASHED), most)
+        let (control, parent) = (new.control.take(), new.parent.take());
+        let bits = match &bound {
+            Some(_) => F_HASHED | F_APP | CONN_F_NFCT,
+            None => F_HASHED,
+        };
+        let session = bound.map(|bound| (new.flow, bound));
+        let ties = Ties::new(control, session, parent).map_err(|_| expiring::Refused::NoMemory)?;
+        ConnTable::alloc(table, Self::with_bits(new, bits, ties), most)
     }
 
     /// Makes a connection that only lives while a single packet is sent. It is in no table, and is
     /// not counted among the connections of its server, nor for `conn_max`. C:
     /// `IP_VS_CONN_F_ONE_PACKET`.
     pub(crate) fn one_packet(new: NewConn<F>) -> Self {
-        Self::with_bits(new, CONN_F_ONE_PACKET)
+        Self::with_bits(new, CONN_F_ONE_PACKET, Ties::NONE)
     }
 
-    fn with_bits(new: NewConn<F>, bits: u32) -> Self {
+    fn with_bits(new: NewConn<F>, bits: u32, ties: Ties<F>) -> Self {
         Self {
             caddr: new.flow.src,
             vaddr: new.flow.dst,
@@ -153,7 +176,7 @@ impl<F: Family> Conn<F> {
             bits: AtomicBits::new(Bits((new.flags & !CONN_F_ONE_PACKET) | bits)),
             deadline: Deadline::after(new.timeout),
             dest: new.dest,
-            control: new.control,
+            ties,
         }
     }
 
@@ -296,8 +319,8 @@ impl<F: Family> Conn<F> {
     /// Returns the server's address, which may be of the other family.
     pub(crate) fn server_addr(&self) -> Addr {
         match self.dest() {
-            Some(dest) => dest.addr(),
-            None => self.daddr.into(),
+            Some(dest) if F::Addr::of(dest.addr()).is_none() => dest.addr(),
+            _ => self.daddr.into(),
         }
     }
 
@@ -326,16 +349,12 @@ impl<F: Family> Conn<F> {
         self.dest.as_ref().map(|dest| dest.borrow(rcu))
     }
 
-    /// Returns the template that the connection was made from. C: `cp->control`.
-    #[inline]
-    pub(crate) fn control(&self) -> Option<&Control<F>> {
-        self.control.as_ref()
-    }
-
     /// Returns the virtual port of what controls the connection, if anything does: the template that
-    /// it was made from. C: `cp->control->vport`.
+    /// it was made from, or the control connection that has announced it. C: `cp->control->vport`.
     pub(crate) fn control_vport(&self) -> Option<Be16> {
-        self.control().map(|control| control.key().dst_port)
+        let of_parent = || self.parent().map(|parent| parent.vport());
+        let of_template = self.template().map(|template| template.key().dst_port);
+        of_template.or_else(of_parent)
     }
 
     /// Returns the flags and the protocol state.
@@ -348,6 +367,11 @@ impl<F: Family> Conn<F> {
     #[inline]
     pub(crate) fn fwd_method(&self) -> FwdMethod {
         self.bits().fwd_method()
+    }
+
+    /// Returns whether packets are translated.
+    pub(crate) fn is_nat(&self) -> bool {
+        self.fwd_method() == FwdMethod::Masq
     }
 
     /// Applies `change` to the flags and the state, and returns the result. If the connection
@@ -399,8 +423,13 @@ pub(crate) fn restart_timer<F: Family>(conn: &PublishedConn<F>, timeout: u32) {
 /// # Context
 ///
 /// RCU read-side critical section; no lock is held.
-pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>, net: &WeakNet, keeps_entry: bool) {
-    end(conn, net, 0, keeps_entry);
+pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>, owner: &Owner, keeps_entry: bool) {
+    end(conn, owner, 0, keeps_entry);
+}
+
+/// Has connection tracking keep the entry that it has for the connection when that ends.
+pub(crate) fn keep_entry<F: Family>(conn: &Conn<F>) {
+    conn.update(|bits| bits.with(CONN_F_NFCT, false));
 }
 
 /// Ends the connection as [`expire_now`] does. If it is the last connection of a template that is
@@ -411,16 +440,16 @@ pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>, net: &WeakNet, keep
 /// # Context
 ///
 /// RCU read-side critical section; no lock is held.
-fn expire_forced<F: Family>(conn: &PublishedConn<F>, net: &WeakNet) {
-    end(conn, net, F_FORCED, false);
+fn expire_forced<F: Family>(conn: &PublishedConn<F>, owner: &Owner) {
+    end(conn, owner, F_FORCED, false);
 }
 
-fn end<F: Family>(conn: &PublishedConn<F>, net: &WeakNet, with: u32, keeps_entry: bool) {
+fn end<F: Family>(conn: &PublishedConn<F>, owner: &Owner, with: u32, keeps_entry: bool) {
     let Some(before) = conn.bits.end(CONN_F_NFCT, with) else {
         return;
     };
     if before.nfct() && !keeps_entry {
-        nfct::drop_entry(conn, net);
+        nfct::drop_entry(conn, owner.net());
     }
     restart_timer(conn, 0);
 }
@@ -476,26 +505,37 @@ impl<F: Family> Hashed for Conn<F> {
 
 impl<F: Family> expiring::Entry for Conn<F> {
     type Holds = ();
-    type Owner = WeakNet;
+    type Owner = Owner;
 
     fn deadline(&self) -> usize {
         self.deadline.get()
     }
 
+    /// Returns `false` while the connection has data connections, which extends it.
     fn may_end(&self) -> bool {
-        true
+        let may_end = self.session().is_none_or(|session| session.end());
+        if !may_end {
+            self.deadline.set(session::AGAIN);
+        }
+        may_end
     }
 
-    fn retired(&self, owner: &WeakNet) {
+    fn retired(&self, table: &ConnTable<F>) {
         let last = self.update(|bits| bits.with(F_HASHED, false));
         if let Some(dest) = self.dest() {
             dest.unbind(last.active());
         }
-        if let Some(control) = self.control() {
-            template::release(control, last.forced());
+        if let Some(template) = self.template() {
+            template::release(template, last.forced());
+        }
+        if last.no_cport() {
+            table.owner().remove_no_cport();
+        }
+        if let Some(parent) = self.parent() {
+            parent.release(table, last.forced());
         }
         if last.nfct() {
-            nfct::drop_entry(self, owner);
+            nfct::drop_entry(self, table.owner().net());
         }
     }
 }

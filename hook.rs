@@ -10,6 +10,7 @@ mod icmp;
 mod icmp_tunnel;
 
 use crate::{
+    app,
     conn::{
         self,
         Conn,
@@ -160,6 +161,12 @@ impl<F: Family> Hook for Forward<F> {
     }
 }
 
+/// Returns whether connection tracking has an entry for a packet that other packets may find.
+fn has_confirmed_entry(skb: &mut Skb) -> bool {
+    skb.conntrack_entry()
+        .is_some_and(|entry| entry.is_confirmed())
+}
+
 /// The environment of a packet on its path through a hook.
 struct Context<'rcu, F> {
     netns: &'rcu Netns,
@@ -274,6 +281,12 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         let conn = match found {
             Some(Found::Answer(conn)) => return self.answer(skb, &packet, conn),
             Some(Found::Request(conn)) => Some(conn),
+            None if self.takes_requests && state.conns.owner().has_no_cport() => {
+                match app::ftp::with_cport(netns, &packet, self.rcu) {
+                    Ok(conn) => conn,
+                    Err(_) => return Verdict::Drop(skb),
+                }
+            }
             None => None,
         };
         let skb = if state.service_counts.any_conn_out() {
@@ -350,7 +363,15 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     #[inline]
     fn give_back(&self, mut skb: Skb, packet: &Packet<F>, conn: &Conn<F>) -> Option<Skb> {
         if conn.fwd_method() == FwdMethod::Masq {
-            ipvs_xmit::snat(&mut skb, conn, &packet.header, self.netns, self.hook).ok()?;
+            ipvs_xmit::snat(
+                &mut skb,
+                conn,
+                &packet.header,
+                self.netns,
+                self.hook,
+                self.rcu,
+            )
+            .ok()?;
         }
         self.count_answer(conn, &skb);
         skb.set_ipvs_property();
@@ -361,8 +382,13 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     /// Handles a request of a known connection. C: the part of `ip_vs_in_hook()` for a connection
     /// that was found.
     #[inline]
-    fn request(&self, skb: Skb, packet: &Packet<F>, conn: &'rcu PublishedConn<F>) -> Verdict {
-        if packet.transport.is_new_conn() && self.may_be_reused(conn) {
+    fn request(&self, mut skb: Skb, packet: &Packet<F>, conn: &'rcu PublishedConn<F>) -> Verdict {
+        if packet.transport.is_new_conn()
+            && (self.is_unwanted(conn)
+                || self.may_be_reused(conn)
+                    // Data connections need it, and its entry leads to its server.
+                    && !(conn.has_data_conns() && has_confirmed_entry(&mut skb)))
+        {
             return self.replace(skb, packet, conn);
         }
         if conn.dest().is_some_and(|dest| !dest.available()) {
@@ -375,15 +401,17 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         self.send(skb, packet, conn)
     }
 
-    /// Ends the connection of a request and schedules the packet anew. Drops the packet instead if
-    /// conntrack has a confirmed entry for it, which still leads to the old server: the client
-    /// sends again.
+    /// Ends the connection of a request, unless it has data connections, and schedules the packet
+    /// anew. Drops the packet instead if conntrack has a confirmed entry for it, which still leads to
+    /// the old server: the client sends again.
     fn replace(&self, mut skb: Skb, packet: &Packet<F>, old: &PublishedConn<F>) -> Verdict {
-        let confirmed = skb
-            .conntrack_entry()
-            .is_some_and(|entry| entry.is_confirmed());
+        let confirmed = has_confirmed_entry(&mut skb);
         // An entry that is not confirmed is that of the new connection already.
-        conn::expire_now(old, self.state().conns.owner(), !confirmed);
+        if !old.has_data_conns() {
+            conn::expire_now(old, self.state().conns.owner(), !confirmed);
+        } else if !confirmed {
+            conn::keep_entry(old);
+        }
         if confirmed {
             Verdict::Drop(skb)
         } else {
@@ -391,18 +419,19 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         }
     }
 
-    /// Returns whether a SYN may replace the connection that it belongs to: the connection is
-    /// closed as far as `conn_reuse_mode` requires, or its server has weight 0 and
-    /// `expire_nodest_conn` is set. C: `is_new_conn_expected()`.
+    /// Returns whether a SYN replaces the connection that it belongs to since its server has weight 0
+    /// and `expire_nodest_conn` is set.
+    fn is_unwanted(&self, conn: &Conn<F>) -> bool {
+        self.netns.settings.expire_nodest_conn.is_set()
+            && conn.dest().is_some_and(|dest| dest.weight() == 0)
+    }
+
+    /// Returns whether a SYN may replace the connection that it belongs to, since that is closed as far
+    /// as `conn_reuse_mode` requires. C: `is_new_conn_expected()`.
     fn may_be_reused(&self, conn: &Conn<F>) -> bool {
         let settings = &self.netns.settings;
-        if settings.expire_nodest_conn.is_set()
-            && conn.dest().is_some_and(|dest| dest.weight() == 0)
-        {
-            return true;
-        }
-        // The template would lead to the same server.
-        if conn.control().is_some() {
+        // The template, or the control connection, would lead to the same server.
+        if conn.is_controlled() {
             return false;
         }
         let mode = settings.conn_reuse_mode.get();

@@ -9,6 +9,7 @@
 
 #![deny(unsafe_code)]
 
+mod app;
 mod conn;
 mod control;
 mod ctl;

@@ -49,12 +49,12 @@ use tunnel::tunnel_xmit;
 /// Sends a packet to the server of its connection, by the connection's forwarding method. C:
 /// `cp->packet_xmit`.
 #[inline]
-pub(crate) fn packet_xmit<F: Family>(
+pub(crate) fn packet_xmit<'rcu, F: Family>(
     skb: Skb,
     conn: &Conn<F>,
     header: &F::Header,
-    netns: &Netns,
-    rcu: ReadLocked<'_>,
+    netns: &'rcu Netns,
+    rcu: ReadLocked<'rcu>,
 ) -> Verdict {
     let cx = Context::new(conn, netns, rcu, false);
     xmit(skb, &cx, header.transport_at())

@@ -15,6 +15,7 @@ pub(crate) mod tables;
 pub(crate) mod timeouts;
 
 use crate::{
+    app,
     conn::expire_nodest,
     family::{
         Family,
@@ -77,7 +78,7 @@ use timeouts::Timeouts;
 /// The proc and sysctl files of the namespace. Dropping removes them, after waiting for their
 /// readers and writers. Fields are dropped in this order.
 pub(crate) struct Files {
-    _proc: [ProcEntry; 5],
+    _proc: [ProcEntry; 6],
     _sysctls: KBox<dyn Send + Sync>,
 }
 
@@ -85,7 +86,7 @@ impl Files {
     /// Takes ownership of the files in `/proc/net`, and of those in `/proc/sys/net/ipv4/vs` with
     /// the settings and work items that they refer to. The type of the latter is erased, so that
     /// this module does not depend on [`crate::ctl`].
-    pub(crate) fn new(proc: [ProcEntry; 5], sysctls: KBox<dyn Send + Sync>) -> Self {
+    pub(crate) fn new(proc: [ProcEntry; 6], sysctls: KBox<dyn Send + Sync>) -> Self {
         Self {
             _proc: proc,
             _sysctls: sysctls,
@@ -177,6 +178,8 @@ pub(crate) struct Netns {
     pub(crate) service_tables: Arc<ServiceTables>,
     /// The timeouts of connections by protocol and state.
     pub(crate) timeouts: Arc<Timeouts>,
+    /// The numbers of connections that are bound to an application.
+    pub(crate) app_uses: Arc<app::Uses>,
     /// The values of the sysctls.
     pub(crate) settings: Arc<Settings>,
     pub(crate) net: OwnNet,

@@ -85,6 +85,10 @@ fn update<F: Family>(skb: &mut Skb, conn: &Conn<F>, bits: Bits, end: End) {
     if !entry.is_unconfirmed() || !entry.is_original() {
         return;
     }
+    // What is said in the connection may get longer or shorter.
+    if bits.app() && !entry.add_seqadj() {
+        return;
+    }
     let mut reply = entry.reply();
     let has_ports = !matches!(reply.protocol(), PROTO_ICMP | PROTO_ICMPV6);
     let port = |port: Be16| has_ports.then_some(port.host());
@@ -95,6 +99,7 @@ fn update<F: Family>(skb: &mut Skb, conn: &Conn<F>, bits: Bits, end: End) {
     entry.set_reply(reply);
 }
 
-fn ip_addr(addr: impl Into<Addr>) -> IpAddr {
+/// Returns an address as connection tracking takes it.
+pub(crate) fn ip_addr(addr: impl Into<Addr>) -> IpAddr {
     addr.into().into()
 }

@@ -7,6 +7,7 @@
 //! states that a namespace goes through.
 
 use crate::{
+    app,
     conn::expire_nodest,
     ctl::{
         procfs,
@@ -171,6 +172,7 @@ impl PerNet for Netns {
                 conn_quota,
                 service_tables,
                 timeouts,
+                app_uses: Arc::new(app::Uses::default(), GFP_KERNEL)?,
                 settings,
                 net,
             }? Error),

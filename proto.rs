@@ -177,8 +177,8 @@ pub(crate) fn step<F: Family>(
 /// Marks the template of a connection, if it has one, as assured. C: `ip_vs_control_assure_ct()`.
 #[inline]
 fn assure_control<F: Family>(conn: &PublishedConn<F>) {
-    if let Some(control) = conn.control() {
-        control.set_assured();
+    if let Some(template) = conn.template() {
+        template.set_assured();
     }
 }
 

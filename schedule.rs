@@ -7,6 +7,7 @@ pub(crate) mod conn_out;
 mod persist;
 
 use crate::{
+    app::Bound,
     conn::{
         Conn,
         NewConn,
@@ -52,7 +53,7 @@ use linux::{
 };
 
 /// The timeout of a new connection until its protocol sets another one, in ticks (C: `3 * HZ`).
-const INITIAL_TIMEOUT: u32 = 3 * HZ;
+pub(crate) const INITIAL_TIMEOUT: u32 = 3 * HZ;
 
 /// The result of scheduling a packet that has no connection.
 pub(crate) enum Scheduled<'rcu, F: Family> {
@@ -183,6 +184,7 @@ fn schedule<'rcu, F: Family>(
         flags: dest.conn_flags(),
         dest: Some(shared),
         control: None,
+        parent: None,
         timeout: INITIAL_TIMEOUT,
     };
     if is_one_packet(&service, Some(&dest), protocol) {
@@ -290,7 +292,7 @@ fn connect<'rcu, F: Family>(
 /// port and forwarding method are those of the new one. Otherwise both connections exist from then
 /// on: the client's packets find the newer one, as in the C module, and the answers of each server
 /// find their own.
-fn publish<'rcu, F: Family>(
+pub(crate) fn publish<'rcu, F: Family>(
     netns: &'rcu Netns,
     mut new: NewConn<F>,
     trigger: SchedTrigger,
@@ -300,7 +302,12 @@ fn publish<'rcu, F: Family>(
     let state = netns.state::<F>();
     let conns = &state.conns;
     let hash = new.hash;
-    let conn = match Conn::new(conns, new, netns.conn_max()) {
+    let may_be_bound =
+        new.protocol == Protocol::Tcp && FwdMethod::from_flags(new.flags) == FwdMethod::Masq;
+    let bound = may_be_bound
+        .then(|| Bound::new(&netns.app_uses, new.flow.dst_port, rcu))
+        .flatten();
+    let conn = match Conn::new(conns, new, bound, netns.conn_max()) {
         Ok(conn) => conn,
         Err(Refused::Full) => return None,
         Err(Refused::NoMemory) => {
@@ -311,6 +318,10 @@ fn publish<'rcu, F: Family>(
     let flow = conn.request();
     let takes_any = matches!(trigger, SchedTrigger::Request | SchedTrigger::Error);
     let way = (!takes_any).then(|| conn.way());
+    let has_no_cport = conn.bits().no_cport();
+    if has_no_cport {
+        conns.owner().add_no_cport();
+    }
     let published = conn.publish_hashed(rcu, hash, |other| {
         other.takes(&flow) && way.is_none_or(|way| other.way() == way)
     });
@@ -324,7 +335,12 @@ fn publish<'rcu, F: Family>(
             }
             Some((conn, true))
         }
-        Err(conn) => Some((conn, false)),
+        Err(conn) => {
+            if has_no_cport {
+                conns.owner().remove_no_cport();
+            }
+            Some((conn, false))
+        }
     }
 }
 
@@ -372,6 +388,7 @@ fn leave<'rcu, F: Family>(
         flags: FwdMethod::Bypass.number(),
         dest: None,
         control: None,
+        parent: None,
         timeout: INITIAL_TIMEOUT,
     };
     if is_one_packet(&service, None, protocol) {

@@ -24,6 +24,12 @@ pub(super) const F_HASHED: u32 = 0x40;
 /// to users.
 pub(super) const F_FORCED: u32 = 1 << 23;
 
+/// The client's port is not known yet: its first packet says it (C: `IP_VS_CONN_F_NO_CPORT`).
+pub(super) const F_NO_CPORT: u32 = 0x800;
+
+/// The connection is bound to an application: what it says is looked at. Internal: not shown to users.
+pub(super) const F_APP: u32 = 1 << 22;
+
 /// The flags and the protocol state of a connection, which change together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bits(pub(super) u32);
@@ -81,6 +87,18 @@ impl Bits {
     /// Returns whether the connection lives for a single packet.
     pub(crate) const fn one_packet(self) -> bool {
         self.0 & CONN_F_ONE_PACKET != 0
+    }
+
+    /// Returns whether the connection is bound to an application.
+    #[inline]
+    pub(crate) const fn app(self) -> bool {
+        self.0 & F_APP != 0
+    }
+
+    /// Returns whether the client's port is not known yet.
+    #[inline]
+    pub(crate) const fn no_cport(self) -> bool {
+        self.0 & F_NO_CPORT != 0
     }
 
     pub(super) const fn forced(self) -> bool {

@@ -56,7 +56,8 @@ fn expire<F: Family>(tables: &Tables<F>) {
     loop {
         cursor = rcu::read(|rcu| {
             conn::expire_at(&tables.conns, cursor, rcu, |conn| {
-                conn.dest().is_some_and(|dest| !dest.available())
+                // A control connection ends with its last data connection.
+                conn.dest().is_some_and(|dest| !dest.available()) && !conn.has_data_conns()
             })
         });
         cond_resched();

@@ -423,7 +423,7 @@ impl<F: Family> expiring::Entry for Template<F> {
         false
     }
 
-    fn retired(&self, _owner: &()) {
+    fn retired(&self, _table: &TemplateTable<F>) {
         self.dest.unbind_template();
     }
 }

@@ -2,6 +2,7 @@
 
 //! The files in `/proc/net`. [`ipvs_core::text`] formats their lines.
 
+mod app;
 mod conn;
 mod info;
 mod stats;
@@ -27,9 +28,10 @@ const ROOT_MODE: u16 = 0o440;
 
 /// Creates the files of a namespace. They show its state, so they must not be read before it
 /// exists.
-pub(crate) fn files(net: &OwnNet) -> Result<[ProcEntry; 5]> {
+pub(crate) fn files(net: &OwnNet) -> Result<[ProcEntry; 6]> {
     Ok([
         ProcEntry::records::<info::Info>(net, c"ip_vs", MODE)?,
+        ProcEntry::single::<app::Apps>(net, c"ip_vs_app", MODE)?,
         ProcEntry::records::<conn::Conns>(net, c"ip_vs_conn", MODE)?,
         ProcEntry::single::<stats::Total>(net, c"ip_vs_stats", MODE)?,
         ProcEntry::single::<stats::PerCpu>(net, c"ip_vs_stats_percpu", MODE)?,

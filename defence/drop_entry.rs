@@ -83,7 +83,9 @@ impl DefenceWork {
         let mut cursor = start;
         for _ in 0..tables.conns.size() / 32 {
             cursor = rcu::read(|rcu| {
-                conn::expire_at(&tables.conns, cursor, rcu, |conn| self.is_expendable(conn))
+                conn::expire_at(&tables.conns, cursor, rcu, |conn| {
+                    !conn.has_data_conns() && self.is_expendable(conn)
+                })
             });
             cond_resched();
         }

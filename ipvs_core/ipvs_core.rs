@@ -23,6 +23,7 @@ pub mod defence;
 pub mod est;
 pub mod flow;
 pub mod forward;
+pub mod ftp;
 pub mod icmp;
 pub mod icmpv6;
 pub mod ipv4;

@@ -283,6 +283,27 @@ impl ConnLine<'_> {
     }
 }
 
+/// The header of `ip_vs_app`.
+pub const APP_HEAD: &str = "prot port    usecnt name\n";
+
+/// Writes a line of `ip_vs_app`: an application, one of its ports, and the number of connections
+/// that it handles there.
+pub fn write_app(
+    out: &mut impl Write,
+    protocol: u16,
+    port: Be16,
+    conns: u32,
+    name: &str,
+) -> fmt::Result {
+    writeln!(
+        out,
+        "{:<3}  {:<7} {:<6} {name:<17}",
+        ProtocolName(protocol),
+        port.host(),
+        conns as i32,
+    )
+}
+
 /// Writes the content of `ip_vs_stats`.
 pub fn write_stats(out: &mut impl Write, counters: &Counters, rates: &Rates) -> fmt::Result {
     out.write_str("   Total Incoming Outgoing         Incoming         Outgoing\n")?;
@@ -471,6 +492,18 @@ mod tests {
         assert_eq!(
             text(|out| line.write_sync(out, false)),
             "TCP C0A80001 ABCD C0A80001 0050 C0A80001 0050 ESTABLISHED LOCAL      897\n"
+        );
+    }
+
+    #[test]
+    fn applications_look_as_ever() {
+        assert_eq!(
+            text(|out| write_app(out, 6, Be16::new(21), 0, "ftp")),
+            "TCP  21      0      ftp              \n"
+        );
+        assert_eq!(
+            text(|out| write_app(out, 6, Be16::new(65535), 1_234_567, "ftp")),
+            "TCP  65535   1234567 ftp              \n"
         );
     }
 

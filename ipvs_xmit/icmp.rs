@@ -43,13 +43,13 @@ use linux::{
 /// Sends an ICMP error about an answer to the server of its connection: for NAT translates it,
 /// otherwise uses the transmitter of the forwarding method. C: `ip_vs_icmp_xmit()`,
 /// `ip_vs_icmp_xmit_v6()`.
-pub(crate) fn icmp_xmit<F: Family>(
+pub(crate) fn icmp_xmit<'rcu, F: Family>(
     mut skb: Skb,
     conn: &Conn<F>,
     error: IcmpError<'_, F>,
     hook: HookNum,
-    netns: &Netns,
-    rcu: ReadLocked<'_>,
+    netns: &'rcu Netns,
+    rcu: ReadLocked<'rcu>,
 ) -> Verdict {
     let cx = Context::new(conn, netns, rcu, true);
     match conn.fwd_method() {

@@ -17,6 +17,7 @@ use super::{
     },
 };
 use crate::{
+    app,
     conn::Conn,
     family::{
         Family,
@@ -37,6 +38,7 @@ use linux::{
         HookNum,
         Verdict, //
     },
+    rcu::ReadLocked,
     route,
     skb::Skb,
     xfrm, //
@@ -53,6 +55,12 @@ pub(super) fn nat_xmit<F: Family>(
         Ok(is_local) => is_local,
         Err(unsent) => return unsent.verdict(skb),
     };
+    if cx.conn.bits().app() {
+        let looked_at = app::ftp::request(&mut skb, cx.conn, header_len, cx.netns, cx.rcu);
+        if looked_at.is_err() {
+            return Verdict::Stolen;
+        }
+    }
     if nat::translate(&mut skb, cx.conn, header_len, End::Dst).is_err() {
         return Verdict::Stolen;
     }
@@ -120,13 +128,17 @@ pub(super) fn send_or_cont<F: Family>(
 ///
 /// The packet can't be translated or routed, and must be dropped.
 #[inline]
-pub(crate) fn snat<F: Family>(
+pub(crate) fn snat<'rcu, F: Family>(
     skb: &mut Skb,
     conn: &Conn<F>,
     header: &F::Header,
-    netns: &Netns,
+    netns: &'rcu Netns,
     hook: HookNum,
+    rcu: ReadLocked<'rcu>,
 ) -> Result<(), Untranslatable> {
+    if conn.bits().app() {
+        app::ftp::answer(skb, conn, header.transport_at(), netns, rcu)?;
+    }
     nat::translate(skb, conn, header.transport_at(), End::Src)?;
     reroute(skb, netns, hook)
 }

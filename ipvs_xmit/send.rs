@@ -24,6 +24,7 @@ use linux::{
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a, 'rcu, F: Family> {
     pub(super) conn: &'a Conn<F>,
+    pub(super) netns: &'rcu Netns,
     pub(super) net: &'a Net,
     pub(super) settings: &'a Settings,
     pub(super) rcu: ReadLocked<'rcu>,
@@ -31,17 +32,18 @@ pub(super) struct Context<'a, 'rcu, F: Family> {
     pub(super) is_icmp: bool,
 }
 
-impl<'a, 'rcu, F: Family> Context<'a, 'rcu, F> {
+impl<'a, 'rcu: 'a, F: Family> Context<'a, 'rcu, F> {
     /// Makes the context for a packet of `conn`.
     #[inline]
     pub(super) fn new(
         conn: &'a Conn<F>,
-        netns: &'a Netns,
+        netns: &'rcu Netns,
         rcu: ReadLocked<'rcu>,
         is_icmp: bool,
     ) -> Self {
         Self {
             conn,
+            netns,
             net: netns.net(),
             settings: &netns.settings,
             rcu,

@@ -58,11 +58,12 @@ pub trait Entry: Hashed {
     /// Softirq.
     fn may_end(&self) -> bool;
 
-    /// Tells the object that it has left the table of `owner`. Called once, while readers may still see
-    /// it.
+    /// Tells the object that it has left `table`. Called once, while readers may still see it.
     ///
     /// # Context
     ///
     /// Softirq, or process context in [`Table::clear`].
-    fn retired(&self, owner: &Self::Owner);
+    fn retired(&self, table: &Table<Self>)
+    where
+        Self: Sized;
 }

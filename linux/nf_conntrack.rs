@@ -49,6 +49,34 @@ impl Tuple {
         tuple
     }
 
+    /// Returns the source's address and port. C: `src`.
+    pub fn src(&self) -> (IpAddr, u16) {
+        // SAFETY: The union holds the port in its first two bytes.
+        let port = unsafe { (&raw const self.0.src.u).cast::<u16>().read() };
+        (self.addr(&self.0.src.u3), u16::from_be(port))
+    }
+
+    /// Returns the destination's address and port. C: `dst`.
+    pub fn dst(&self) -> (IpAddr, u16) {
+        // SAFETY: As in `src`.
+        let port = unsafe { (&raw const self.0.dst.u).cast::<u16>().read() };
+        (self.addr(&self.0.dst.u3), u16::from_be(port))
+    }
+
+    fn addr(&self, inet: &bindings::nf_inet_addr) -> IpAddr {
+        // SAFETY: All bytes of the union are always initialized, and any are valid for each member.
+        unsafe {
+            match u32::from(self.0.src.l3num) {
+                bindings::AF_INET => IpAddr::V4(u32::from_be(inet.ip).into()),
+                _ => IpAddr::V6(inet.in6.in6_u.u6_addr8.into()),
+            }
+        }
+    }
+
+    pub(crate) fn as_raw(&self) -> &bindings::nf_conntrack_tuple {
+        &self.0
+    }
+
     /// Returns the protocol number. C: `dst.protonum`.
     pub fn protocol(&self) -> u8 {
         self.0.dst.protonum
@@ -101,6 +129,25 @@ impl Entry<'_> {
         // SAFETY: By the type invariant; the field, a word, changes atomically.
         let status = unsafe { Atomic::<usize>::from_ptr(self.ct.as_ptr().byte_add(offset).cast()) };
         status.load(Relaxed)
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut bindings::nf_conn {
+        self.ct.as_ptr()
+    }
+
+    /// Returns whether sequence numbers of the entry's packets can be adjusted. C: `nfct_seqadj()`.
+    pub fn has_seqadj(&self) -> bool {
+        // SAFETY: By the type invariant.
+        !unsafe { bindings::linux_nfct_seqadj(self.ct.as_ptr()) }.is_null()
+    }
+
+    /// Makes it possible to adjust sequence numbers of the entry's packets, if the entry [is
+    /// unconfirmed](Self::is_unconfirmed). Returns `false` if not. C: `nfct_seqadj_ext_add()`.
+    pub fn add_seqadj(&mut self) -> bool {
+        self.has_seqadj()
+            || self.is_unconfirmed()
+                // SAFETY: By the type invariant; an entry that is not confirmed belongs to this packet.
+                && !unsafe { bindings::linux_nfct_seqadj_ext_add(self.ct.as_ptr()) }.is_null()
     }
 
     /// Returns whether the entry has been confirmed: other packets may find it.
@@ -210,6 +257,30 @@ impl Skb {
                 (*self.as_ptr())._nfct = bindings::ip_conntrack_info_IP_CT_UNTRACKED as usize
             };
         }
+    }
+}
+
+/// Changes the tuple that replies to an entry will have. `change` gets that of the original direction
+/// and that of replies.
+///
+/// # Safety
+///
+/// `ct` must be valid, not confirmed, and nobody else's.
+pub(crate) unsafe fn alter_reply(
+    ct: *mut bindings::nf_conn,
+    change: impl FnOnce(&Tuple, Tuple) -> Option<Tuple>,
+) {
+    // SAFETY: By the safety requirement; tuples are plain data.
+    let (original, reply) = unsafe {
+        (
+            Tuple(bindings::linux_nf_ct_original_tuple(ct).read()),
+            Tuple(bindings::linux_nf_ct_reply_tuple(ct).read()),
+        )
+    };
+    if let Some(mut reply) = change(&original, reply) {
+        reply.0.dst.dir = bindings::ip_conntrack_dir_IP_CT_DIR_REPLY as u8;
+        // SAFETY: By the safety requirement.
+        unsafe { bindings::linux_nf_conntrack_alter_reply(ct, &raw const reply.0) };
     }
 }
 

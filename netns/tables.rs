@@ -15,6 +15,7 @@ use crate::{
         },
         Conn,
         ConnTable,
+        Owner,
         PublishedConn, //
     },
     family::{
@@ -155,7 +156,8 @@ impl<F: Family> PerFamily<F> {
         settings: &Arc<Settings>,
         net: WeakNet,
     ) -> Result<Self> {
-        let conns = TableRef::new(CONN_SIZING, caches.conns.clone(), quota.clone(), net)?;
+        let owner = Owner::new(net);
+        let conns = TableRef::new(CONN_SIZING, caches.conns.clone(), quota.clone(), owner)?;
         let templates =
             TableRef::new(TEMPLATE_SIZING, caches.templates.clone(), quota.clone(), ())?;
         let tables = Tables {

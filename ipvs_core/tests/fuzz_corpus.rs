@@ -59,6 +59,7 @@ macro_rules! corpora {
 corpora!(
     checksum,
     estimates,
+    ftp,
     icmp,
     ipv4,
     ipv6,

@@ -33,6 +33,8 @@
 #include <net/netfilter/ipv6/nf_defrag_ipv6.h>
 #include <net/netfilter/nf_conntrack.h>
 #include <net/netfilter/nf_conntrack_core.h>
+#include <net/netfilter/nf_conntrack_expect.h>
+#include <net/netfilter/nf_conntrack_seqadj.h>
 #include <net/netns/generic.h>
 #include <net/route.h>
 #include <net/udp.h>
@@ -51,6 +53,7 @@ const size_t LINUX_INET6_DEV_DEV = offsetof(struct inet6_dev, dev);
 
 /* The same of an entry of connection tracking. */
 const size_t LINUX_NF_CONN_STATUS = offsetof(struct nf_conn, status);
+const size_t LINUX_NF_CONNTRACK_EXPECT_EXPECTFN = offsetof(struct nf_conntrack_expect, expectfn);
 
 /* bindgen takes the first definition of HZ, which is that for users. */
 const unsigned int LINUX_HZ = HZ;

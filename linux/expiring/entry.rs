@@ -38,6 +38,11 @@ pub struct Expiring<T: Entry> {
     pub(super) rcu: Opaque<bindings::callback_head>,
 }
 
+// SAFETY: Readers of several CPUs see it at a time: its links are atomic, its value and its holds are
+// `Sync`, the table does not change, and the timer and the callback's head are only passed to
+// functions that allow calls on several CPUs, or by who has retired it.
+unsafe impl<T: Entry> Sync for Expiring<T> {}
+
 // SAFETY: Two slots, two words.
 unsafe impl<T: Entry> Node for Expiring<T> {
     type Value = T;
@@ -134,7 +139,7 @@ impl<T: Entry> Expiring<T> {
     /// `unlinked` must be of this object, and the timer must not fire any more.
     pub(super) unsafe fn retire(&self, unlinked: Unlinked) {
         // SAFETY: The table outlives its objects.
-        self.value.retired(unsafe { self.table.as_ref() }.owner());
+        self.value.retired(unsafe { self.table.as_ref() });
         // If its hash has changed, a chain still leads to it, and it must never be freed.
         if unlinked.wholly {
             // SAFETY: The object was published, so it came from the slab; nobody else retires it.

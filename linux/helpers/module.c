@@ -15,3 +15,7 @@ EXPORT_SYMBOL_GPL(ip_vs_all_in_one);
 /* For xt_ipvs.ko; xt.rs has them. */
 EXPORT_SYMBOL_GPL(ip_vs_xt_match);
 EXPORT_SYMBOL_GPL(ip_vs_xt_check);
+
+/* For ip_vs_ftp.ko; app/ftp.rs has them. */
+EXPORT_SYMBOL_GPL(ip_vs_ftp_register);
+EXPORT_SYMBOL_GPL(ip_vs_ftp_unregister);

@@ -1,7 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <net/netfilter/nf_conntrack.h>
 #include <net/netfilter/nf_conntrack_core.h>
+#include <net/netfilter/nf_conntrack_seqadj.h>
 #include <net/netfilter/nf_conntrack_zones.h>
+
+__rust_helper struct net *rust_helper_linux_nf_ct_net(const struct nf_conn *ct)
+{
+	return nf_ct_net(ct);
+}
+
+__rust_helper struct nf_conn_seqadj *
+rust_helper_linux_nfct_seqadj(const struct nf_conn *ct)
+{
+	return nfct_seqadj(ct);
+}
+
+__rust_helper struct nf_conn_seqadj *
+rust_helper_linux_nfct_seqadj_ext_add(struct nf_conn *ct)
+{
+	return nfct_seqadj_ext_add(ct);
+}
+
+__rust_helper const struct nf_conntrack_tuple *
+rust_helper_linux_nf_ct_original_tuple(const struct nf_conn *ct)
+{
+	return nf_ct_tuple(ct, IP_CT_DIR_ORIGINAL);
+}
 
 __rust_helper const struct nf_conntrack_tuple *
 rust_helper_linux_nf_ct_reply_tuple(const struct nf_conn *ct)

@@ -18,6 +18,7 @@ use ipvs_core::{
         ServiceKey, //
     },
     forward::Outer,
+    ftp,
     icmp::{
         IcmpHeader, //
         InnerHeader,
@@ -470,7 +471,31 @@ pub fn lines(out: &mut Text, line: &text::ConnLine<'_>, counters: &Counters) -> 
     text::write_dest(out, line.dest.0, Be16::ZERO, 1, 2, 3, 4)?;
     line.write(out, Some(("sip", b"data")))?;
     line.write_sync(out, true)?;
+    text::write_app(out, 6, line.dest.1, 1, "ftp")?;
     text::write_percpu(out, 1, counters)?;
     text::write_stats(out, counters, &Rates::default())?;
     text::write_percpu_total(out, counters, &Rates::default())
+}
+
+#[no_mangle]
+pub fn ftp(payload: &[u8], addr: Be32, port: Be16) -> (bool, usize) {
+    let (v4, v6) = (
+        ftp::command::<Be32>(payload),
+        ftp::command::<Be128>(payload),
+    );
+    let found = [
+        ftp::passive::<Be32>(payload).map(|found| found.text),
+        ftp::extended_passive::<Be32>(payload).map(|found| found.text),
+        ftp::extended_passive::<Be128>(payload).map(|found| found.text),
+    ];
+    let len = found
+        .into_iter()
+        .flatten()
+        .fold(0, |len, text| len ^ text.start ^ text.end);
+    let texts = [
+        ftp::Text::passive(addr, port),
+        ftp::Text::extended_passive(port),
+    ];
+    let texts = texts.map(|text| text.as_bytes().len());
+    (v4.is_some() || v6.is_some(), len ^ texts[0] ^ texts[1])
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# modules: c
+# modules: c rust
 # timeout: 300
 """FTP through a NAT service, with the clients and servers that people use:
 lftp, curl and Python's ftplib, vsftpd and pyftpdlib, in both modes, with and
@@ -21,6 +21,7 @@ import subprocess
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from lib.ftp import load as load_ftp
 from lib.module import run
 from lib.stacks import PATIENCE, ROUTER, Stacks
 from lib.tap import equal, eventually, main, test_each
@@ -101,7 +102,8 @@ class Farm(Stacks):
         self.hosts, self.processes = {}, []
 
     def build(self):
-        run("modprobe", "-a", "ip_vs_ftp", "nf_conntrack_netlink")
+        load_ftp()
+        run("modprobe", "nf_conntrack_netlink")
         self.director = self.namespace("director", ROUTER)
         self.client = self.namespace("client")
         self.wire(self.director, "client", self.client, "eth0")

@@ -22,7 +22,7 @@ MISSING_SETTINGS = {
     "backup_only", "sloppy_sctp", "sync_persist_mode", "sync_ports",
     "sync_qlen_max", "sync_refresh_period", "sync_retries",
     "sync_sock_size", "sync_threshold", "sync_version"}
-MISSING_FILES = {"ip_vs_conn_sync", "ip_vs_app"}
+MISSING_FILES = {"ip_vs_conn_sync"}
 
 
 class Absent(NamedTuple):

@@ -8,6 +8,7 @@
 
 mod checksum;
 mod estimates;
+mod ftp;
 mod icmp;
 mod input;
 mod ipv4;
@@ -26,9 +27,10 @@ mod transport;
 pub(crate) type Target = fn(&[u8]);
 
 /// All targets, by the names of their files in `corpus/`.
-pub(crate) const ALL: [(&str, Target); 14] = [
+pub(crate) const ALL: [(&str, Target); 15] = [
     ("checksum", checksum::run),
     ("estimates", estimates::run),
+    ("ftp", ftp::run),
     ("icmp", icmp::run),
     ("ipv4", ipv4::run),
     ("ipv6", ipv6::run),

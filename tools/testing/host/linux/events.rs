@@ -39,6 +39,8 @@ pub enum Event {
     Confirmed,
     /// Connection tracking was to delete the entry with these requests.
     Killed(Tuple),
+    /// Connection tracking was to expect a connection.
+    Expected(Tuple),
     /// A packet was counted as one with an error in its header.
     HeaderError,
 }

@@ -20,6 +20,7 @@ pub mod net;
 pub mod netdevice;
 pub mod netfilter;
 pub mod nf_conntrack;
+pub mod nf_nat;
 pub mod percpu;
 pub mod printk;
 pub mod random;

@@ -48,6 +48,14 @@ impl Tuple {
         Self { protocol, src, dst }
     }
 
+    pub fn src(&self) -> (IpAddr, u16) {
+        (self.src.ip(), self.src.port())
+    }
+
+    pub fn dst(&self) -> (IpAddr, u16) {
+        (self.dst.ip(), self.dst.port())
+    }
+
     pub fn protocol(&self) -> u8 {
         self.protocol
     }
@@ -70,6 +78,17 @@ impl Entry<'_> {
 
     pub fn is_unconfirmed(&self) -> bool {
         self.0.conntrack == Conntrack::New
+    }
+
+    pub fn has_seqadj(&self) -> bool {
+        self.0.has_seqadj
+    }
+
+    pub fn add_seqadj(&mut self) -> bool {
+        if !self.0.has_seqadj && self.is_unconfirmed() {
+            self.0.has_seqadj = kernel::memory::permits(GFP_ATOMIC);
+        }
+        self.0.has_seqadj
     }
 
     pub fn is_original(&self) -> bool {

@@ -84,6 +84,8 @@ pub struct Packet {
     pub is_original: bool,
     /// What replies to its entry look like.
     pub reply: Option<crate::nf_conntrack::Tuple>,
+    /// Its entry may adjust sequence numbers.
+    pub has_seqadj: bool,
     /// Its entry can't be confirmed, since there is another.
     pub clashes: bool,
     pub timestamp: u64,
@@ -114,6 +116,7 @@ impl Packet {
             conntrack: Conntrack::New,
             is_original: true,
             reply: None,
+            has_seqadj: true,
             clashes: false,
             timestamp: 1,
             longest_fragment: 0,

@@ -9,6 +9,7 @@
 
 mod either;
 mod failures;
+mod ftp;
 mod icmp;
 mod model;
 mod nfct;

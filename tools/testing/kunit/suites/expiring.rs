@@ -86,7 +86,7 @@ impl Entry for Item {
         false
     }
 
-    fn retired(&self, _owner: &()) {
+    fn retired(&self, _table: &Table<Self>) {
         if self.punctual && jiffies::after(self.deadline(), jiffies::now()) {
             self.events.early.fetch_add(1, Relaxed);
         }

@@ -100,7 +100,7 @@ impl Entry for Mortal {
         true
     }
 
-    fn retired(&self, _owner: &()) {
+    fn retired(&self, _table: &Table<Self>) {
         assert_eq!(self.life.retired.fetch_add(1, SeqCst), 0);
     }
 }

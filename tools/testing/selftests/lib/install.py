@@ -16,7 +16,7 @@ STAND_INS = f"{os.path.dirname(RUST_KO)}/stand_ins"
 # The modules of C that ours needs none for: all but those for FTP and iptables.
 NAMES = [*module.MODULES, "ip_vs_pe_sip"]
 # Those that ours has beside it.
-BESIDE = [module.MATCH]
+BESIDE = [module.MATCH, "ip_vs_ftp"]
 _FEW = "/tmp/modules"
 
 
