@@ -337,7 +337,8 @@ def flushed_masquerade(lab, ip):
            "along, that of a port 0 neither")
 def persistent(lab, ip):
     lab.begin()
-    lab.ipvs.rules(f"-A {which(ip, UDP)} -s rr -p 1",
+    # Long enough for its connection to end before it: else it stays for a minute more.
+    lab.ipvs.rules(f"-A {which(ip, UDP)} -s rr -p 10",
                    f"-a {which(ip, UDP)} -r {first(ip)} -m")
     beside = udp(ip.cip, 0, ip.rip, VPORT)
     lab.exchange(lab.client, beside)
