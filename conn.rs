@@ -268,11 +268,11 @@ impl<F: Family> Conn<F> {
         self.protocol.number() == flow.protocol && self.is_request(flow) && self.bits().hashed()
     }
 
-    /// Returns the server, its port and the forwarding method, in which two connections of the same
-    /// client flow may differ.
-    pub(crate) fn way(&self) -> (Option<*const Dest>, Be16, FwdMethod) {
+    /// Returns the server, its address and port, and the forwarding method, in which two connections of
+    /// the same client flow may differ.
+    pub(crate) fn way(&self) -> (Option<*const Dest>, F::Addr, Be16, FwdMethod) {
         let dest = self.dest().map(core::ptr::from_ref);
-        (dest, self.dport, self.fwd_method())
+        (dest, self.daddr, self.dport, self.fwd_method())
     }
 
     /// Returns the flow of the client's packets.
@@ -515,7 +515,7 @@ impl<F: Family> expiring::Entry for Conn<F> {
     fn may_end(&self) -> bool {
         let may_end = self.session().is_none_or(|session| session.end());
         if !may_end {
-            self.deadline.set(session::AGAIN);
+            self.deadline.extend(session::AGAIN);
         }
         may_end
     }

@@ -10,6 +10,7 @@ use crate::{
         self,
         session::{
             Awaited,
+            Changed,
             Place,
             Session, //
         },
@@ -27,7 +28,10 @@ use crate::{
     nfct,
     packet::Packet,
     proto::nat::Untranslatable,
-    schedule, //
+    schedule::{
+        self,
+        SchedTrigger, //
+    },
 };
 use core::net::IpAddr;
 use ipvs_core::{
@@ -47,7 +51,11 @@ use ipvs_core::{
     },
     netlink::CONN_F_NFCT,
     proto::Protocol,
-    tcp::TcpState, //
+    tcp::TcpState,
+    transport::{
+        TcpHeader,
+        TCP_HEADER_LEN, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -185,7 +193,12 @@ pub(crate) fn with_cport<'rcu, F: Family>(
     rcu: ReadLocked<'rcu>,
 ) -> Result<Option<&'rcu PublishedConn<F>>, Untranslatable> {
     let Some(old) = waiting::<F>(netns, &packet.flow, rcu) else {
-        return Ok(None);
+        // Another packet may have put one in its place since it was looked for.
+        let conns = &netns.state::<F>().conns;
+        return Ok(match Conn::find(conns, packet.hash, rcu, &packet.flow) {
+            Some(Found::Request(conn)) => Some(conn),
+            _ => None,
+        });
     };
     let conn = in_place_of(netns, old, packet, rcu).ok_or(Untranslatable)?;
     conn::expire_now(old, netns.state::<F>().conns.owner(), true);
@@ -211,7 +224,7 @@ fn in_place_of<'rcu, F: Family>(
         flags: conn::flags_with_cport(old.bits()),
         timeout: schedule::INITIAL_TIMEOUT,
     };
-    publish(netns, new, place, rcu)
+    publish(netns, new, place, SchedTrigger::Request, rcu)
 }
 
 /// Publishes a data connection that listens. One that another packet has just made begins to listen
@@ -220,9 +233,10 @@ fn publish<'rcu, F: Family>(
     netns: &'rcu Netns,
     new: NewConn<F>,
     place: Place<'_, F>,
+    trigger: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Option<&'rcu PublishedConn<F>> {
-    let (conn, is_new) = schedule::publish(netns, new, schedule::SchedTrigger::Request, rcu)?;
+    let (conn, is_new) = schedule::publish(netns, new, trigger, rcu)?;
     if is_new {
         place.hand_over();
     }
@@ -259,7 +273,8 @@ fn data_conn<'rcu, F: Family>(
         parent: Some(place.session()),
         timeout: schedule::INITIAL_TIMEOUT,
     };
-    publish(netns, new, place, rcu)
+    // One of the same client and port that waits for another server is not this one.
+    publish(netns, new, place, SchedTrigger::Replacement, rcu)
 }
 
 /// Returns the payload of a packet of a control connection, if that is established and the payload is
@@ -305,16 +320,16 @@ pub(crate) fn request<'rcu, F: Family>(
     let (addr, port) = match command {
         None => return Ok(()),
         Some(Command::Passive) => {
-            session.set_awaited(Awaited::Passive);
+            session.ask(Awaited::Passive);
             return Ok(());
         }
         Some(Command::ExtendedPassive) => {
-            session.set_awaited(Awaited::ExtendedPassive);
+            session.ask(Awaited::ExtendedPassive);
             return Ok(());
         }
         Some(Command::Active(addr, port)) => (addr, port),
     };
-    session.set_awaited(Awaited::Nothing);
+    session.ask(Awaited::Nothing);
     let before = |port: Be16| Be16::new(port.host().wrapping_sub(1));
     let flow = Flow {
         protocol: TCP,
@@ -338,7 +353,8 @@ pub(crate) fn request<'rcu, F: Family>(
 /// of the server by those of the virtual service. `offset` is that of the TCP header in bytes. C:
 /// `ip_vs_ftp_out()`.
 ///
-/// A reply that is sent again is changed again. (The C module changes the first one only.)
+/// Each command has one reply that is changed. If that is sent again, it is changed again in the same
+/// way; the C module lets it pass.
 ///
 /// # Errors
 ///
@@ -355,7 +371,10 @@ pub(crate) fn answer<'rcu, F: Family>(
     let Some(session) = control.session() else {
         return Ok(());
     };
-    let awaited = session.awaited();
+    let header: [u8; TCP_HEADER_LEN] = skb.header(offset).ok_or(Untranslatable)?;
+    let seq = TcpHeader::sequence(&header);
+    let again = session.changed().filter(|reply| reply.seq == seq);
+    let awaited = again.map_or(session.awaited(), |reply| reply.kind);
     let payload = payload(skb, control, offset, awaited != Awaited::Nothing)?;
     let found: Option<Passive<F::Addr>> = match awaited {
         Awaited::Nothing => None,
@@ -365,25 +384,41 @@ pub(crate) fn answer<'rcu, F: Family>(
     let Some(Passive { addr, port, text }) = found else {
         return Ok(());
     };
-    let server = (addr.unwrap_or(control.daddr()), port);
-    let conn = announced(netns, control, session, server, rcu).ok_or(Untranslatable)?;
-    let new = match (awaited, conn.vaddr().into()) {
-        (Awaited::Passive, Addr::V4(addr)) => Text::passive(addr, conn.vport()),
-        _ => Text::extended_passive(conn.vport()),
+    let vport = match again {
+        Some(reply) => reply.vport,
+        None => {
+            let server = (addr.unwrap_or(control.daddr()), port);
+            let conn = announced(netns, control, session, server, rcu).ok_or(Untranslatable)?;
+            conn.vport()
+        }
     };
+    let new = match (awaited, control.vaddr().into()) {
+        (Awaited::Passive, Addr::V4(addr)) => Text::passive(addr, vport),
+        _ => Text::extended_passive(vport),
+    };
+    // Sequence numbers need no adjustment if the length stays.
+    let same_len = text.len() == new.as_bytes().len();
     let can_change = skb
         .conntrack_entry()
-        .is_some_and(|entry| entry.has_seqadj());
+        .is_some_and(|entry| same_len || entry.has_seqadj());
     if !can_change {
         // As with C, it passes unchanged when it is sent again.
-        session.set_awaited(Awaited::Nothing);
+        session.set_answered();
         return Err(Untranslatable);
     }
     if !session.mangler().mangle(skb, offset, text, new.as_bytes()) {
         return Err(Untranslatable);
     }
-    let to = (nfct::ip_addr(conn.vaddr()), conn.vport().host());
-    nf_nat::expect::<Ftp>(skb, TCP, nfct::ip_addr(conn.caddr()), to);
+    if again.is_none() {
+        session.set_changed(Changed {
+            seq,
+            kind: awaited,
+            vport,
+        });
+        session.set_answered();
+        let to = (nfct::ip_addr(control.vaddr()), vport.host());
+        nf_nat::expect::<Ftp>(skb, TCP, nfct::ip_addr(control.caddr()), to);
+    }
     if skb.summed() == Summed::Complete {
         skb.set_checksum_unnecessary();
     }

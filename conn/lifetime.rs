@@ -95,6 +95,15 @@ impl Deadline {
         jiffies::after(self.0.xchg(deadline, Relaxed), deadline)
     }
 
+    /// Moves a deadline that has been reached to `timeout` ticks from now, unless it is moved
+    /// concurrently. For the timer's own handler, which rearms the timer by the new deadline.
+    pub(super) fn extend(&self, timeout: u32) {
+        let old = self.get();
+        if !jiffies::after(old, jiffies::now()) {
+            let _ = self.0.cmpxchg(old, Self::tick(timeout), Relaxed);
+        }
+    }
+
     /// Moves the deadline to `timeout` ticks from now without a look at the old one. Only for the
     /// timer's own handler, which rearms the timer by the new deadline.
     pub(super) fn set(&self, timeout: u32) {

@@ -7,6 +7,7 @@ use super::bits::{
     Bits,
     F_NO_CPORT, //
 };
+use ipvs_core::netlink::CONN_F_NFCT;
 use linux::{
     atomic::{
         InlineAtomic,
@@ -19,9 +20,9 @@ use linux::{
 pub(crate) const NO_CPORT: u32 = F_NO_CPORT;
 
 /// Returns the flags of a connection that takes the place of one with `bits` which waits for the port
-/// of the client.
+/// of the client. Like each new one it is not active yet, whatever the old one is by now.
 pub(crate) fn flags_with_cport(bits: Bits) -> u32 {
-    bits.with(F_NO_CPORT, false).with_state(0).0
+    bits.fwd_method().conn_flags() | CONN_F_NFCT
 }
 
 /// What a table of connections belongs to.

@@ -52,6 +52,8 @@ pub(crate) struct Session<F: Family> {
     conns: InlineAtomic<u32>,
     /// What the client waits for, as [`Awaited`] numbers it.
     awaited: Atomic<u32>,
+    /// The last reply that was changed, as [`Changed`] packs it; 0 for none.
+    changed: Atomic<u64>,
 }
 
 /// A reply that the client of a control connection waits for.
@@ -65,6 +67,43 @@ pub(crate) enum Awaited {
     ExtendedPassive,
 }
 
+impl Awaited {
+    fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::Passive,
+            2 => Self::ExtendedPassive,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// A reply that was changed, so that it can be changed in the same way if it is sent again.
+#[derive(Clone, Copy)]
+pub(crate) struct Changed {
+    /// The sequence number of the packet, as the server sent it.
+    pub(crate) seq: u32,
+    /// What it is a reply to.
+    pub(crate) kind: Awaited,
+    /// The virtual port that it tells the client.
+    pub(crate) vport: Be16,
+}
+
+impl Changed {
+    fn pack(self) -> u64 {
+        let vport = u64::from(self.vport.host()) << 32;
+        u64::from(self.seq) | vport | (self.kind as u64) << 48
+    }
+
+    fn unpack(word: u64) -> Option<Self> {
+        let kind = Awaited::from_number((word >> 48) as u32);
+        (kind != Awaited::Nothing).then(|| Self {
+            seq: word as u32,
+            kind,
+            vport: Be16::new((word >> 32) as u16),
+        })
+    }
+}
+
 impl<F: Family> Session<F> {
     /// Makes the session of a control connection with these requests.
     pub(super) fn new(request: Flow<F::Addr>, bound: Bound) -> Self {
@@ -73,6 +112,7 @@ impl<F: Family> Session<F> {
             bound,
             conns: InlineAtomic::new(0),
             awaited: Atomic::new(Awaited::Nothing as u32),
+            changed: Atomic::new(0),
         }
     }
 
@@ -88,16 +128,28 @@ impl<F: Family> Session<F> {
 
     /// Returns what the client waits for.
     pub(crate) fn awaited(&self) -> Awaited {
-        match self.awaited.load(Relaxed) {
-            1 => Awaited::Passive,
-            2 => Awaited::ExtendedPassive,
-            _ => Awaited::Nothing,
-        }
+        Awaited::from_number(self.awaited.load(Relaxed))
     }
 
-    /// Sets what the client waits for.
-    pub(crate) fn set_awaited(&self, awaited: Awaited) {
+    /// Returns the last reply that was changed.
+    pub(crate) fn changed(&self) -> Option<Changed> {
+        Changed::unpack(self.changed.load(Relaxed))
+    }
+
+    /// Sets what [`Self::changed`] returns.
+    pub(crate) fn set_changed(&self, reply: Changed) {
+        self.changed.store(reply.pack(), Relaxed);
+    }
+
+    /// Sets what the client waits for: it has got all replies before.
+    pub(crate) fn ask(&self, awaited: Awaited) {
+        self.changed.store(0, Relaxed);
         self.awaited.store(awaited as u32, Relaxed);
+    }
+
+    /// Notes that the client waits for no reply that matters.
+    pub(crate) fn set_answered(&self) {
+        self.awaited.store(Awaited::Nothing as u32, Relaxed);
     }
 
     /// Returns whether there are data connections.

@@ -131,6 +131,12 @@ impl TcpHeader {
             flags: TcpFlags::new(flags),
         })
     }
+
+    /// Returns the sequence number of the header's first byte of payload, in host byte order.
+    pub fn sequence(header: &[u8; TCP_HEADER_LEN]) -> u32 {
+        let &[_, _, _, _, a, b, c, d, ..] = header;
+        u32::from_be_bytes([a, b, c, d])
+    }
 }
 
 /// The parsed fields of a UDP header.

@@ -34,8 +34,13 @@ const PSH: u8 = 8;
 
 /// A segment with data of its own.
 fn segment(src: SocketAddr, dst: SocketAddr, flags: u8, text: &str) -> Vec<u8> {
+    segment_at(1, src, dst, flags, text)
+}
+
+/// The same with another sequence number.
+fn segment_at(seq: u8, src: SocketAddr, dst: SocketAddr, flags: u8, text: &str) -> Vec<u8> {
     let mut segment = [src.port().to_be_bytes(), dst.port().to_be_bytes()].concat();
-    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 1, 0, 0, 0, 0, 0]);
+    segment.extend([0, 0, 0, seq, 0, 0, 0, 0, 0x50, flags, 1, 0, 0, 0, 0, 0]);
     segment.extend(text.as_bytes());
     ip(src.ip(), dst.ip(), TCP, segment)
 }
@@ -295,6 +300,70 @@ fn a_reply_that_is_sent_again_is_changed_again() {
 }
 
 #[test]
+fn each_command_has_one_reply() {
+    let ftp = Ftp::new(Ip::V4);
+    ftp.open();
+    ftp.passive(2048);
+    let bytes = segment_at(2, ftp.server, ftp.client, ACK, "227 (10,0,2,1,9,0)\r\n");
+    let packet = ftp.world.incoming(bytes, ftp.world.inside);
+    let passed = ftp.world.pass(HookNum::Forward, tracked(packet)).accepted();
+    assert!(passed.bytes.ends_with(b"227 (10,0,2,1,9,0)\r\n"));
+    assert_eq!(ftp.data(), [row(0, 2048, 2048, "LISTEN")]);
+    // The reply comes once more after the client has used it.
+    let to = with_port(ftp.vip, 2048);
+    ftp.request(with_port(ftp.client, 3000), to, SYN, "").sent();
+    ftp.world.wait(0);
+    let told = ftp.told("227 Here (10,0,2,1,8,0).\r\n");
+    assert_eq!(told, "227 Here (10,0,0,1,8,0).\r\n");
+    assert_eq!(ftp.data(), [row(3000, 2048, 2048, "SYN_RECV")]);
+}
+
+#[test]
+fn a_client_with_port_0_miscounts_nothing() {
+    for ip in BOTH {
+        let ftp = Ftp::new(ip);
+        ftp.open();
+        ftp.passive(2048);
+        let to = with_port(ftp.vip, 2048);
+        for port in [0, 3000] {
+            ftp.request(with_port(ftp.client, port), to, SYN, "").sent();
+        }
+        let service = Service::new(ip, TCP).at(ftp.vip);
+        let server = Server::new(ftp.server, Method::Nat);
+        ftp.world.wait(0);
+        // The control connection and the data connection.
+        assert_eq!(ftp.world.load_of(&service, &server), (2, 0, 0));
+        ftp.world.wait(1000);
+        assert_eq!(ftp.world.load_of(&service, &server), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_data_connection_goes_to_the_server_that_has_announced_it_last() {
+    let ftp = Ftp::new(Ip::V4);
+    let second = with_port(Ip::V4.server(2), 21);
+    let service = Service::new(Ip::V4, TCP).at(ftp.vip);
+    ok(ftp
+        .world
+        .add_server(&service, &Server::new(second, Method::Nat)));
+    for port in [4000, 4001] {
+        let client = with_port(ftp.client, port);
+        let first = ftp.request(client, ftp.vip, SYN, "").sent();
+        let server = parts(&first.bytes).dst;
+        ftp.answer(server, client, SYN | ACK, "").accepted();
+        ftp.request(client, ftp.vip, ACK, "PASV\r\n").sent();
+        let host = if server == second { 2 } else { 1 };
+        let text = format!("227 (10,0,2,{host},8,0)\r\n");
+        ftp.answer(server, client, ACK, &text).accepted();
+        if port == 4001 {
+            let data = with_port(ftp.client, 3000);
+            let sent = ftp.request(data, with_port(ftp.vip, 2048), SYN, "").sent();
+            assert_eq!(parts(&sent.bytes).dst, with_port(server, 2048));
+        }
+    }
+}
+
+#[test]
 fn without_an_entry_a_reply_is_dropped_once() {
     for (conntrack, has_seqadj) in [
         (Conntrack::None, true),
@@ -304,7 +373,7 @@ fn without_an_entry_a_reply_is_dropped_once() {
         let ftp = Ftp::new(Ip::V4);
         ftp.open();
         ftp.command("PASV\r\n").sent();
-        let bytes = segment(ftp.server, ftp.client, ACK, "227 Here (10,0,2,1,8,0).\r\n");
+        let bytes = segment(ftp.server, ftp.client, ACK, "227 Here (10,0,2,1,08,0).\r\n");
         let packet = Packet {
             conntrack,
             has_seqadj,
@@ -314,7 +383,7 @@ fn without_an_entry_a_reply_is_dropped_once() {
             .pass(HookNum::Forward, packet.clone())
             .assert_gone();
         let passed = ftp.world.pass(HookNum::Forward, packet).accepted();
-        assert!(passed.bytes.ends_with(b"227 Here (10,0,2,1,8,0).\r\n"));
+        assert!(passed.bytes.ends_with(b"227 Here (10,0,2,1,08,0).\r\n"));
     }
 }
 
