@@ -397,7 +397,7 @@ pub(crate) fn answer<'rcu, F: Family>(
         _ => Text::extended_passive(vport),
     };
     // Sequence numbers need no adjustment if the length stays.
-    let same_len = text.len() == new.as_bytes().len();
+    let same_len = text.end.checked_sub(text.start) == Some(new.as_bytes().len());
     let can_change = skb
         .conntrack_entry()
         .is_some_and(|entry| same_len || entry.has_seqadj());

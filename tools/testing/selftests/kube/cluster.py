@@ -301,4 +301,4 @@ class Cluster(Stacks):
 
     def entry(self, talk):
         """The node's conntrack entry of a conversation."""
-        return entry(self.node, talk)
+        return entry(self.node, talk, talk.to)

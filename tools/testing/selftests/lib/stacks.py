@@ -179,6 +179,7 @@ class Talk:
 
     def __init__(self, namespace, address, port, udp=False, source=None):
         self.udp = udp
+        self.to = address, port
         self.server = self.seen = None
         with namespace:
             self.socket = socket.socket(
@@ -265,11 +266,15 @@ def entries(namespace, *options):
     return found
 
 
-def entry(namespace, talk):
+def entry(namespace, talk, to=()):
     """The entry of a conversation whose client is not translated before it
-    reaches the namespace."""
+    reaches the namespace: to such an address and port, if it may have used its
+    own port for another one before."""
     family = "ipv6" if is_ipv6(talk.own[0]) else "ipv4"
+    protocol = "udp" if talk.udp else "tcp"
+    known = talk.own + to
     found = [each for each in entries(namespace, "-f", family)
-             if each.original[:2] == talk.own]
-    equal(len(found), 1, f"entries of {talk.own}")
+             if each.protocol == protocol
+             and each.original[:len(known)] == known]
+    equal(len(found), 1, f"entries of {known}")
     return found[0]
