@@ -3,6 +3,7 @@
 //! Connections. C: `struct ip_vs_conn`, `ip_vs_conn.c`.
 
 mod bits;
+mod expire;
 pub(crate) mod expire_nodest;
 mod lifetime;
 mod nfct;
@@ -13,6 +14,11 @@ pub(crate) mod template;
 mod ties;
 
 pub(crate) use bits::Bits;
+pub(crate) use expire::{
+    expire_at,
+    expire_now,
+    keep_entry, //
+};
 pub(crate) use no_cport::{
     flags_with_cport,
     Owner,
@@ -27,7 +33,6 @@ use crate::{
 use bits::{
     AtomicBits,
     F_APP,
-    F_FORCED,
     F_HASHED, //
 };
 use ipvs_core::{
@@ -117,8 +122,6 @@ pub(crate) struct NewConn<F: Family> {
     pub(crate) dest: Option<Shared<Dest>>,
     /// The template that the connection was made from. The connection counts as one of its users.
     pub(crate) control: Option<Control<F>>,
-    /// The session that the connection is a data connection of. It counts as one.
-    pub(crate) parent: Option<Arc<Session<F>>>,
     /// Flags as returned by [`Dest::conn_flags`].
     pub(crate) flags: u32,
     /// The idle timeout, in ticks.
@@ -134,36 +137,56 @@ pub(crate) enum Found<'rcu, F: Family> {
 }
 
 impl<F: Family> Conn<F> {
-    /// Allocates a connection of `table`, which is not published yet. With `bound` it is the control
-    /// connection of a session. C: `ip_vs_conn_new()`.
+    /// Allocates a connection of `table`, which is not published yet. C: `ip_vs_conn_new()`.
     ///
     /// # Errors
     ///
     /// There is no memory, or the namespace already has `most` connections and templates.
     pub(crate) fn new(
         table: &TableRef<Self>,
-        mut new: NewConn<F>,
-        bound: Option<Bound>,
+        new: NewConn<F>,
         most: usize,
     ) -> Result<expiring::New<'_, Self>, expiring::Refused> {
-        let (control, parent) = (new.control.take(), new.parent.take());
+        ConnTable::alloc(table, Self::with_bits(new, F_HASHED), most)
+    }
+
+    /// Allocates a connection as [`Self::new`] does, for an application: with `bound` the control
+    /// connection of a new session, with `parent` a data connection of that session, which counts it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::new`].
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn of_application<'a>(
+        table: &'a TableRef<Self>,
+        mut new: NewConn<F>,
+        bound: Option<Bound>,
+        parent: Option<&Arc<Session<F>>>,
+        most: usize,
+    ) -> Result<expiring::New<'a, Self>, expiring::Refused> {
         let bits = match &bound {
             Some(_) => F_HASHED | F_APP | CONN_F_NFCT,
             None => F_HASHED,
         };
-        let session = bound.map(|bound| (new.flow, bound));
-        let ties = Ties::new(control, session, parent).map_err(|_| expiring::Refused::NoMemory)?;
-        ConnTable::alloc(table, Self::with_bits(new, bits, ties), most)
+        let session = bound.map(|bound| Session::new(new.flow, bound));
+        let ties = Ties::of_application(new.control.take(), session, parent.cloned())
+            .map_err(|_| expiring::Refused::NoMemory)?;
+        let conn = Self {
+            ties,
+            ..Self::with_bits(new, bits)
+        };
+        ConnTable::alloc(table, conn, most)
     }
 
     /// Makes a connection that only lives while a single packet is sent. It is in no table, and is
     /// not counted among the connections of its server, nor for `conn_max`. C:
     /// `IP_VS_CONN_F_ONE_PACKET`.
     pub(crate) fn one_packet(new: NewConn<F>) -> Self {
-        Self::with_bits(new, CONN_F_ONE_PACKET, Ties::NONE)
+        Self::with_bits(new, CONN_F_ONE_PACKET)
     }
 
-    fn with_bits(new: NewConn<F>, bits: u32, ties: Ties<F>) -> Self {
+    fn with_bits(new: NewConn<F>, bits: u32) -> Self {
         Self {
             caddr: new.flow.src,
             vaddr: new.flow.dst,
@@ -176,7 +199,7 @@ impl<F: Family> Conn<F> {
             bits: AtomicBits::new(Bits((new.flags & !CONN_F_ONE_PACKET) | bits)),
             deadline: Deadline::after(new.timeout),
             dest: new.dest,
-            ties,
+            ties: Ties::of_template(new.control),
         }
     }
 
@@ -411,77 +434,6 @@ impl<F: Family> Conn<F> {
 pub(crate) fn restart_timer<F: Family>(conn: &PublishedConn<F>, timeout: u32) {
     if conn.deadline.restart(timeout) {
         conn.mod_earlier();
-    }
-}
-
-/// Ends the connection: no packet finds it any more, and its timer fires as soon as possible. The
-/// entry that connection tracking has for it goes at once, so that no further packet comes with it,
-/// unless `keeps_entry`.
-///
-/// C: `ip_vs_conn_expire_now()`.
-///
-/// # Context
-///
-/// RCU read-side critical section; no lock is held.
-pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>, owner: &Owner, keeps_entry: bool) {
-    end(conn, owner, 0, keeps_entry);
-}
-
-/// Has connection tracking keep the entry that it has for the connection when that ends.
-pub(crate) fn keep_entry<F: Family>(conn: &Conn<F>) {
-    conn.update(|bits| bits.with(CONN_F_NFCT, false));
-}
-
-/// Ends the connection as [`expire_now`] does. If it is the last connection of a template that is
-/// not assured, the template ends too.
-///
-/// C: `ip_vs_conn_del()`.
-///
-/// # Context
-///
-/// RCU read-side critical section; no lock is held.
-fn expire_forced<F: Family>(conn: &PublishedConn<F>, owner: &Owner) {
-    end(conn, owner, F_FORCED, false);
-}
-
-fn end<F: Family>(conn: &PublishedConn<F>, owner: &Owner, with: u32, keeps_entry: bool) {
-    let Some(before) = conn.bits.end(CONN_F_NFCT, with) else {
-        return;
-    };
-    if before.nfct() && !keeps_entry {
-        nfct::drop_entry(conn, owner.net());
-    }
-    restart_timer(conn, 0);
-}
-
-/// Ends those of the connections at a place of the table that `choose` returns `true` for, as
-/// [`expire_forced`] does. Returns the next place, 0 after the last; the same place, if there may be
-/// more there. See [`expiring::Table::scan`].
-pub(crate) fn expire_at<F: Family>(
-    table: &ConnTable<F>,
-    place: usize,
-    rcu: ReadLocked<'_>,
-    choose: impl Fn(&Conn<F>) -> bool,
-) -> usize {
-    const BATCH: usize = 32;
-    let mut chosen = [const { None }; BATCH];
-    let mut free = chosen.iter_mut();
-    let mut overflows = false;
-    let next = table.scan(rcu, place, |conn| {
-        if conn.bits().hashed() && choose(conn) {
-            match free.next() {
-                Some(free) => *free = Some(conn),
-                None => overflows = true,
-            }
-        }
-    });
-    for conn in chosen.into_iter().flatten() {
-        expire_forced(conn, table.owner());
-    }
-    if overflows {
-        place
-    } else {
-        next
     }
 }
 

@@ -11,22 +11,16 @@ use crate::{
     family::Family,
     netns::Netns, //
 };
-use core::net::IpAddr;
 use ipvs_core::{
     forward::FwdMethod,
     net::{
-        Addr,
+        Address,
         Be16, //
     },
     netlink::CONN_F_NFCT,
     transport::End, //
 };
 use linux::skb::Skb;
-
-/// The protocol number of ICMP.
-const PROTO_ICMP: u8 = 1;
-/// The protocol number of ICMPv6.
-const PROTO_ICMPV6: u8 = 58;
 
 /// Returns the flags that a new connection has because of the namespace's setting.
 #[inline]
@@ -90,16 +84,11 @@ fn update<F: Family>(skb: &mut Skb, conn: &Conn<F>, bits: Bits, end: End) {
         return;
     }
     let mut reply = entry.reply();
-    let has_ports = !matches!(reply.protocol(), PROTO_ICMP | PROTO_ICMPV6);
+    let has_ports = reply.protocol() != F::PROTO_ICMP;
     let port = |port: Be16| has_ports.then_some(port.host());
     match end {
-        End::Dst => reply.set_src(ip_addr(conn.daddr()), port(conn.dport())),
-        End::Src => reply.set_dst(ip_addr(conn.vaddr()), port(conn.vport())),
+        End::Dst => reply.set_src(conn.daddr().ip(), port(conn.dport())),
+        End::Src => reply.set_dst(conn.vaddr().ip(), port(conn.vport())),
     }
     entry.set_reply(reply);
-}
-
-/// Returns an address as connection tracking takes it.
-pub(crate) fn ip_addr(addr: impl Into<Addr>) -> IpAddr {
-    addr.into().into()
 }

@@ -9,6 +9,7 @@ mod persist;
 use crate::{
     app::Bound,
     conn::{
+        session::Session,
         Conn,
         NewConn,
         PublishedConn, //
@@ -37,6 +38,7 @@ use ipvs_core::{
     proto::Protocol,
     sched::SchedRequest, //
 };
+use kernel::sync::Arc;
 use linux::{
     expiring::Refused,
     icmp::{
@@ -184,7 +186,6 @@ fn schedule<'rcu, F: Family>(
         flags: dest.conn_flags(),
         dest: Some(shared),
         control: None,
-        parent: None,
         timeout: INITIAL_TIMEOUT,
     };
     if is_one_packet(&service, Some(&dest), protocol) {
@@ -292,9 +293,21 @@ fn connect<'rcu, F: Family>(
 /// port and forwarding method are those of the new one. Otherwise both connections exist from then
 /// on: the client's packets find the newer one, as in the C module, and the answers of each server
 /// find their own.
-pub(crate) fn publish<'rcu, F: Family>(
+fn publish<'rcu, F: Family>(
+    netns: &'rcu Netns,
+    new: NewConn<F>,
+    trigger: SchedTrigger,
+    rcu: ReadLocked<'rcu>,
+) -> Option<(&'rcu PublishedConn<F>, bool)> {
+    publish_data(netns, new, None, trigger, rcu)
+}
+
+/// Makes a connection and publishes it as [`publish`] does: a data connection of `parent`, which counts
+/// it, if there is one.
+pub(crate) fn publish_data<'rcu, F: Family>(
     netns: &'rcu Netns,
     mut new: NewConn<F>,
+    parent: Option<&Arc<Session<F>>>,
     trigger: SchedTrigger,
     rcu: ReadLocked<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
@@ -302,12 +315,11 @@ pub(crate) fn publish<'rcu, F: Family>(
     let state = netns.state::<F>();
     let conns = &state.conns;
     let hash = new.hash;
-    let may_be_bound =
-        new.protocol == Protocol::Tcp && FwdMethod::from_flags(new.flags) == FwdMethod::Masq;
-    let bound = may_be_bound
-        .then(|| Bound::new(&netns.app_uses, new.flow.dst_port, rcu))
-        .flatten();
-    let conn = match Conn::new(conns, new, bound, netns.conn_max()) {
+    let conn = match (bind(netns, &new, rcu), parent) {
+        (None, None) => Conn::new(conns, new, netns.conn_max()),
+        (bound, parent) => Conn::of_application(conns, new, bound, parent, netns.conn_max()),
+    };
+    let conn = match conn {
         Ok(conn) => conn,
         Err(Refused::Full) => return None,
         Err(Refused::NoMemory) => {
@@ -318,8 +330,9 @@ pub(crate) fn publish<'rcu, F: Family>(
     let flow = conn.request();
     let takes_any = matches!(trigger, SchedTrigger::Request | SchedTrigger::Error);
     let way = (!takes_any).then(|| conn.way());
-    let has_no_cport = conn.bits().no_cport();
-    if has_no_cport {
+    // Counted first, so that packets look for it as soon as it is there.
+    let waits = conn.bits().no_cport();
+    if waits {
         conns.owner().add_no_cport();
     }
     let published = conn.publish_hashed(rcu, hash, |other| {
@@ -336,12 +349,23 @@ pub(crate) fn publish<'rcu, F: Family>(
             Some((conn, true))
         }
         Err(conn) => {
-            if has_no_cport {
+            if waits {
                 conns.owner().remove_no_cport();
             }
             Some((conn, false))
         }
     }
+}
+
+/// Binds a new connection to the application of its virtual port, if there is one and addresses are
+/// translated.
+#[inline]
+fn bind<F: Family>(netns: &Netns, new: &NewConn<F>, rcu: ReadLocked<'_>) -> Option<Bound> {
+    let may_be_bound =
+        new.protocol == Protocol::Tcp && FwdMethod::from_flags(new.flags) == FwdMethod::Masq;
+    may_be_bound
+        .then(|| Bound::new(&netns.app_uses, new.flow.dst_port, rcu))
+        .flatten()
 }
 
 /// Handles a packet whose service has no server for it. C: `ip_vs_leave()`.
@@ -388,7 +412,6 @@ fn leave<'rcu, F: Family>(
         flags: FwdMethod::Bypass.number(),
         dest: None,
         control: None,
-        parent: None,
         timeout: INITIAL_TIMEOUT,
     };
     if is_one_packet(&service, None, protocol) {

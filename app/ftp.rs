@@ -5,19 +5,18 @@
 //!
 //! `ipvs_core/ftp.rs` has the other half: what commands and replies say.
 
+mod data;
+
+pub(crate) use data::with_cport;
+
 use crate::{
     conn::{
-        self,
         session::{
             Awaited,
-            Changed,
-            Place,
-            Session, //
+            Changed, //
         },
         Conn,
-        Found,
-        NewConn,
-        PublishedConn, //
+        Found, //
     },
     family::{
         Family,
@@ -25,15 +24,15 @@ use crate::{
         V6, //
     },
     netns::Netns,
-    nfct,
-    packet::Packet,
-    proto::nat::Untranslatable,
-    schedule::{
-        self,
-        SchedTrigger, //
-    },
+    proto::nat::Untranslatable, //
 };
 use core::net::IpAddr;
+use data::{
+    announced,
+    data_conn,
+    find,
+    listen, //
+};
 use ipvs_core::{
     flow::Flow,
     ftp::{
@@ -45,11 +44,8 @@ use ipvs_core::{
     net::{
         Addr,
         Address,
-        Be128,
-        Be16,
-        Be32, //
+        Be16, //
     },
-    netlink::CONN_F_NFCT,
     proto::Protocol,
     tcp::TcpState,
     transport::{
@@ -57,10 +53,7 @@ use ipvs_core::{
         TCP_HEADER_LEN, //
     },
 };
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 use linux::{
     export_application,
     net::Net,
@@ -118,163 +111,26 @@ fn expected<'rcu, F: Family>(
     mut reply: Tuple,
     rcu: ReadLocked<'rcu>,
 ) -> Option<Tuple> {
-    let addr = |addr: IpAddr| match addr {
-        IpAddr::V4(addr) => F::Addr::of(Be32::from_bytes(addr.octets()).into()),
-        IpAddr::V6(addr) => F::Addr::of(Be128::from_bytes(addr.octets()).into()),
-    };
     let ((src, src_port), (dst, dst_port)) = (original.src(), original.dst());
     let flow = Flow {
         protocol: original.protocol(),
-        src: addr(src)?,
+        src: F::Addr::of(src.into())?,
         src_port: Be16::new(src_port),
-        dst: addr(dst)?,
+        dst: F::Addr::of(dst.into())?,
         dst_port: Be16::new(dst_port),
     };
     let conn = match find::<F>(netns, &flow, rcu) {
         Some(Found::Answer(conn)) => {
-            reply.set_dst(nfct::ip_addr(conn.vaddr()), Some(conn.vport().host()));
+            reply.set_dst(conn.vaddr().ip(), Some(conn.vport().host()));
             conn
         }
         Some(Found::Request(conn)) => {
-            reply.set_src(nfct::ip_addr(conn.daddr()), Some(conn.dport().host()));
+            reply.set_src(conn.daddr().ip(), Some(conn.dport().host()));
             conn
         }
         None => return None,
     };
     conn.is_nat().then_some(reply)
-}
-
-/// Finds the connection of a flow, which may be one that waits for the client's port.
-fn find<'rcu, F: Family>(
-    netns: &'rcu Netns,
-    flow: &Flow<F::Addr>,
-    rcu: ReadLocked<'rcu>,
-) -> Option<Found<'rcu, F>> {
-    let state = netns.state::<F>();
-    let found = Conn::find(&state.conns, flow.hash(&state.conn_key), rcu, flow);
-    found.or_else(|| {
-        if !state.conns.owner().has_no_cport() {
-            return None;
-        }
-        waiting::<F>(netns, flow, rcu).map(Found::Request)
-    })
-}
-
-/// Finds the connection to the destination of a client's flow that waits for the client's port.
-fn waiting<'rcu, F: Family>(
-    netns: &'rcu Netns,
-    flow: &Flow<F::Addr>,
-    rcu: ReadLocked<'rcu>,
-) -> Option<&'rcu PublishedConn<F>> {
-    let state = netns.state::<F>();
-    let flow = Flow {
-        src_port: Be16::ZERO,
-        ..*flow
-    };
-    match Conn::find(&state.conns, flow.hash(&state.conn_key), rcu, &flow) {
-        Some(Found::Request(conn)) if conn.bits().no_cport() => Some(conn),
-        _ => None,
-    }
-}
-
-/// Finds the data connection that waits for the client's port, which `packet` says, if there is one, and
-/// puts one with that port in its place. C: `ip_vs_conn_fill_cport()`.
-///
-/// The new one is found before the old one isn't any more, so that no packet finds none. Of two
-/// clients' ports at the same time, both may get a connection, to the same port of the server.
-///
-/// # Errors
-///
-/// There is no memory or no room for the new one; the packet must be dropped.
-#[cold]
-pub(crate) fn with_cport<'rcu, F: Family>(
-    netns: &'rcu Netns,
-    packet: &Packet<F>,
-    rcu: ReadLocked<'rcu>,
-) -> Result<Option<&'rcu PublishedConn<F>>, Untranslatable> {
-    let Some(old) = waiting::<F>(netns, &packet.flow, rcu) else {
-        // Another packet may have put one in its place since it was looked for.
-        let conns = &netns.state::<F>().conns;
-        return Ok(match Conn::find(conns, packet.hash, rcu, &packet.flow) {
-            Some(Found::Request(conn)) => Some(conn),
-            _ => None,
-        });
-    };
-    let conn = in_place_of(netns, old, packet, rcu).ok_or(Untranslatable)?;
-    conn::expire_now(old, netns.state::<F>().conns.owner(), true);
-    Ok(Some(conn))
-}
-
-fn in_place_of<'rcu, F: Family>(
-    netns: &'rcu Netns,
-    old: &PublishedConn<F>,
-    packet: &Packet<F>,
-    rcu: ReadLocked<'rcu>,
-) -> Option<&'rcu PublishedConn<F>> {
-    let place = Place::new(old.parent()?)?;
-    let new = NewConn {
-        protocol: old.protocol(),
-        flow: packet.flow,
-        hash: packet.hash,
-        daddr: old.daddr().into(),
-        dport: old.dport(),
-        dest: Some(old.borrow_dest(rcu)?.share()?),
-        control: None,
-        parent: Some(place.session()),
-        flags: conn::flags_with_cport(old.bits()),
-        timeout: schedule::INITIAL_TIMEOUT,
-    };
-    publish(netns, new, place, SchedTrigger::Request, rcu)
-}
-
-/// Publishes a data connection that listens. One that another packet has just made begins to listen
-/// again. C: `ip_vs_tcp_conn_listen()`.
-fn publish<'rcu, F: Family>(
-    netns: &'rcu Netns,
-    new: NewConn<F>,
-    place: Place<'_, F>,
-    trigger: SchedTrigger,
-    rcu: ReadLocked<'rcu>,
-) -> Option<&'rcu PublishedConn<F>> {
-    let (conn, is_new) = schedule::publish(netns, new, trigger, rcu)?;
-    if is_new {
-        place.hand_over();
-    }
-    listen(netns, conn);
-    Some(conn)
-}
-
-fn listen<F: Family>(netns: &Netns, conn: &PublishedConn<F>) {
-    conn.update(|bits| bits.with_state(TcpState::Listen.number()));
-    conn::restart_timer(conn, netns.timeouts.tcp(TcpState::Listen));
-}
-
-/// Makes a data connection of a control connection, to its server, with additional flags.
-fn data_conn<'rcu, F: Family>(
-    netns: &'rcu Netns,
-    control: &Conn<F>,
-    session: &Arc<Session<F>>,
-    flow: Flow<F::Addr>,
-    server: (F::Addr, Be16),
-    flags: u32,
-    rcu: ReadLocked<'rcu>,
-) -> Option<&'rcu PublishedConn<F>> {
-    let place = Place::new(session)?;
-    let dest = control.borrow_dest(rcu)?;
-    let new = NewConn {
-        protocol: Protocol::Tcp,
-        flow,
-        hash: flow.hash(&netns.state::<F>().conn_key),
-        daddr: server.0.into(),
-        dport: server.1,
-        flags: dest.conn_flags() | CONN_F_NFCT | flags,
-        dest: Some(dest.share()?),
-        control: None,
-        parent: Some(place.session()),
-        timeout: schedule::INITIAL_TIMEOUT,
-    };
-    // One of the same client and port that waits for another server is not this one.
-    publish(netns, new, place, SchedTrigger::Replacement, rcu)
 }
 
 /// Returns the payload of a packet of a control connection, if that is established and the payload is
@@ -416,43 +272,11 @@ pub(crate) fn answer<'rcu, F: Family>(
             vport,
         });
         session.set_answered();
-        let to = (nfct::ip_addr(control.vaddr()), vport.host());
-        nf_nat::expect::<Ftp>(skb, TCP, nfct::ip_addr(control.caddr()), to);
+        let to = (control.vaddr().ip(), vport.host());
+        nf_nat::expect::<Ftp>(skb, TCP, control.caddr().ip(), to);
     }
     if skb.summed() == Summed::Complete {
         skb.set_checksum_unnecessary();
     }
     Ok(())
-}
-
-/// Finds or makes the connection that waits for the client to connect to a server that has announced
-/// its address and port.
-fn announced<'rcu, F: Family>(
-    netns: &'rcu Netns,
-    control: &Conn<F>,
-    session: &Arc<Session<F>>,
-    server: (F::Addr, Be16),
-    rcu: ReadLocked<'rcu>,
-) -> Option<&'rcu PublishedConn<F>> {
-    let state = netns.state::<F>();
-    let answers = Flow {
-        protocol: TCP,
-        src: server.0,
-        src_port: server.1,
-        dst: control.caddr(),
-        dst_port: Be16::ZERO,
-    };
-    let hash = answers.hash(&state.conn_key);
-    if let Some(Found::Answer(conn)) = Conn::find(&state.conns, hash, rcu, &answers) {
-        listen(netns, conn);
-        return Some(conn);
-    }
-    let flow = Flow {
-        protocol: TCP,
-        src: control.caddr(),
-        src_port: Be16::ZERO,
-        dst: control.vaddr(),
-        dst_port: server.1,
-    };
-    data_conn(netns, control, session, flow, server, conn::NO_CPORT, rcu)
 }

@@ -54,13 +54,17 @@ fn expire<F: Family>(tables: &Tables<F>) {
         }
     }
     loop {
-        cursor = rcu::read(|rcu| {
+        let (next, more) = rcu::read(|rcu| {
             conn::expire_at(&tables.conns, cursor, rcu, |conn| {
                 // A control connection ends with its last data connection.
                 conn.dest().is_some_and(|dest| !dest.available()) && !conn.has_data_conns()
             })
         });
         cond_resched();
+        if more {
+            continue;
+        }
+        cursor = next;
         if cursor == 0 {
             return;
         }

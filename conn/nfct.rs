@@ -5,9 +5,8 @@
 
 use super::Conn;
 use crate::family::Family;
-use core::net::IpAddr;
 use ipvs_core::net::{
-    Addr,
+    Address,
     Be16, //
 };
 use linux::{
@@ -19,15 +18,15 @@ use linux::{
     rcu, //
 };
 
-/// Drops the entry of the connection's requests, unless `net` or the module is about to end. C: `ip_vs_conn_drop_conntrack()`.
+/// Drops the entry of the connection's requests, unless `net` or the module is about to end. C:
+/// `ip_vs_conn_drop_conntrack()`.
 #[cold]
 pub(super) fn drop_entry<F: Family>(conn: &Conn<F>, net: &WeakNet) {
     if conn.cport() == Be16::ZERO {
         return;
     }
-    let end = |addr: F::Addr, port: Be16| (IpAddr::from(Into::<Addr>::into(addr)), port.host());
-    let client = end(conn.caddr(), conn.cport());
-    let service = end(conn.vaddr(), conn.vport());
+    let client = (conn.caddr().ip(), conn.cport().host());
+    let service = (conn.vaddr().ip(), conn.vport().host());
     let requests = Tuple::new(conn.protocol().number(), client, service);
     rcu::read(|rcu| {
         if let Some(net) = net.get(rcu) {

@@ -25,7 +25,7 @@ pub(crate) fn flags_with_cport(bits: Bits) -> u32 {
     bits.fwd_method().conn_flags() | CONN_F_NFCT
 }
 
-/// What a table of connections belongs to.
+/// The namespace that a table of connections belongs to, with what it counts of them.
 pub(crate) struct Owner {
     net: WeakNet,
     /// The number of connections that wait for a client's port. C: `ipvs->no_cport_conns`.

@@ -7,7 +7,7 @@
 //! a minute, as in the C module. Data connections refer to the session, not to the connection.
 
 use super::{
-    expire_forced,
+    expire::expire_forced,
     Conn,
     ConnTable,
     Found, //
@@ -200,8 +200,8 @@ impl<'a, F: Family> Place<'a, F> {
     }
 
     /// Returns the session.
-    pub(crate) fn session(&self) -> Arc<Session<F>> {
-        self.0.clone()
+    pub(crate) fn session(&self) -> &Arc<Session<F>> {
+        self.0
     }
 
     /// Transfers the place to the connection that was made, which gives it back when it is retired.

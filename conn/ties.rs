@@ -11,11 +11,7 @@ use super::{
     },
     Conn, //
 };
-use crate::{
-    app::Bound,
-    family::Family, //
-};
-use ipvs_core::flow::Flow;
+use crate::family::Family;
 use kernel::{
     alloc::AllocError,
     prelude::*,
@@ -26,7 +22,7 @@ use linux::either::{
     EitherRef, //
 };
 
-/// What a connection belongs to, in a single word.
+/// References of a connection to its template and sessions, in a single word.
 ///
 /// Nearly all connections have at most a template, which they refer to directly. Only those of an
 /// application have a box.
@@ -41,33 +37,25 @@ struct Extra<F: Family> {
 }
 
 impl<F: Family> Ties<F> {
-    /// Those of a connection that belongs to nothing.
-    pub(super) const NONE: Self = Self(None);
-
-    /// Makes those of a connection that was made from `template`, that is the control connection of a
-    /// `session` with these requests, or that is a data connection of `parent`.
+    /// Makes those of a connection that has at most a template.
     #[inline]
-    pub(super) fn new(
-        template: Option<Control<F>>,
-        session: Option<(Flow<F::Addr>, Bound)>,
-        parent: Option<Arc<Session<F>>>,
-    ) -> Result<Self, AllocError> {
-        if session.is_some() || parent.is_some() {
-            return Self::boxed(template, session, parent);
-        }
-        Ok(Self(template.map(Either::left)))
+    pub(super) fn of_template(template: Option<Control<F>>) -> Self {
+        Self(template.map(Either::left))
     }
 
+    /// Makes those of a connection of an application: the control connection of `session`, or a data
+    /// connection of `parent`. It may have been made from `template`.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
     #[cold]
-    fn boxed(
+    pub(super) fn of_application(
         template: Option<Control<F>>,
-        session: Option<(Flow<F::Addr>, Bound)>,
+        session: Option<Session<F>>,
         parent: Option<Arc<Session<F>>>,
     ) -> Result<Self, AllocError> {
-        let session = session.map(|(request, bound)| {
-            let session = Session::new(request, bound);
-            Arc::new(session, GFP_ATOMIC)
-        });
+        let session = session.map(|session| Arc::new(session, GFP_ATOMIC));
         let extra = Extra {
             template,
             session: session.transpose()?,

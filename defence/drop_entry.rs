@@ -82,7 +82,8 @@ impl DefenceWork {
         let start = usize::from_ne_bytes(random);
         let mut cursor = start;
         for _ in 0..tables.conns.size() / 32 {
-            cursor = rcu::read(|rcu| {
+            // If there are more of them at the place, they are left for another time.
+            (cursor, _) = rcu::read(|rcu| {
                 conn::expire_at(&tables.conns, cursor, rcu, |conn| {
                     !conn.has_data_conns() && self.is_expendable(conn)
                 })

@@ -18,7 +18,7 @@ use crate::net::{
 };
 use core::ops::Range;
 
-/// What a client's packet asks for.
+/// A client's command about data connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<A> {
     /// `PASV`: the server's reply will say where it waits for the data connection.
@@ -29,7 +29,7 @@ pub enum Command<A> {
     Active(A, Be16),
 }
 
-/// Where a server waits for a data connection.
+/// A server's reply that tells where it waits for a data connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passive<A> {
     /// The address; `None` if it is the one that the control connection goes to.

@@ -40,6 +40,12 @@ pub trait Address: Copy + Eq + Default + Debug + Into<Addr> + Send + Sync + 'sta
     /// Returns the address if it is of this family.
     fn of(addr: Addr) -> Option<Self>;
 
+    /// Returns the address as the standard library has it.
+    fn ip(self) -> IpAddr {
+        let addr: Addr = self.into();
+        addr.into()
+    }
+
     /// Adds the words of the address to `sum`.
     fn add_to(self, sum: Sum) -> Sum;
 
@@ -120,6 +126,15 @@ impl From<Addr> for IpAddr {
         match addr {
             Addr::V4(addr) => addr.to_bytes().into(),
             Addr::V6(addr) => addr.to_bytes().into(),
+        }
+    }
+}
+
+impl From<IpAddr> for Addr {
+    fn from(addr: IpAddr) -> Self {
+        match addr {
+            IpAddr::V4(addr) => Self::V4(Be32::from_bytes(addr.octets())),
+            IpAddr::V6(addr) => Self::V6(Be128::from_bytes(addr.octets())),
         }
     }
 }

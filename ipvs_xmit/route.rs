@@ -14,14 +14,10 @@ use crate::{
     },
     service::dest::Dest,
 };
-use core::{
-    net::IpAddr,
-    ops::Deref, //
-};
+use core::ops::Deref;
 use ipvs_core::{
     forward::FwdMethod,
     net::{
-        Addr,
         Address, //
     },
     tunnel::Tunnel, //
@@ -198,8 +194,8 @@ fn meet_policies<'rcu, F: Family, D: Family>(
     let sent = if mode.tunnel.is_some() {
         let tunnel = cx.conn.dest().map_or(Tunnel::Ipip, Dest::tunnel);
         Sent::In {
-            src: ip_addr(src),
-            dst: ip_addr(dst),
+            src: src.ip(),
+            dst: dst.ip(),
             protocol: tunnel.protocol(F::PROTO_INNER),
             tos: F::header(skb)?.tos(),
             udp: match tunnel {
@@ -218,7 +214,7 @@ fn meet_policies<'rcu, F: Family, D: Family>(
         return skb.take_route().map(RouteRef::Own);
     } else if cx.conn.fwd_method() == FwdMethod::Masq {
         Sent::To {
-            addr: ip_addr(dst),
+            addr: dst.ip(),
             port: cx.conn.dport().host(),
         }
     } else {
@@ -256,11 +252,6 @@ fn look_up<'rcu, F: Family, D: Family>(
         return None;
     };
     Some((RouteRef::Cached(rt), source))
-}
-
-fn ip_addr(addr: impl Address) -> IpAddr {
-    let addr: Addr = addr.into();
-    addr.into()
 }
 
 /// Returns whether the server's location conflicts with `mode` or the packet: the server is this

@@ -182,15 +182,12 @@ impl Entry<'_> {
 
     /// Sets the tuple that replies will have. Does nothing unless the entry [is
     /// unconfirmed](Self::is_unconfirmed). C: `nf_conntrack_alter_reply()`.
-    pub fn set_reply(&mut self, mut reply: Tuple) {
-        if !self.is_unconfirmed() {
-            return;
+    pub fn set_reply(&mut self, reply: Tuple) {
+        if self.is_unconfirmed() {
+            // SAFETY: By the type invariant. An entry that is not confirmed is in no table, and no
+            // other packet has it.
+            unsafe { set_reply(self.ct.as_ptr(), reply) };
         }
-        // A packet that is found by the tuple is taken to have its direction.
-        reply.0.dst.dir = bindings::ip_conntrack_dir_IP_CT_DIR_REPLY as u8;
-        // SAFETY: By the type invariant. An entry that is not confirmed is in no table, and no other
-        // packet has it.
-        unsafe { bindings::linux_nf_conntrack_alter_reply(self.ct.as_ptr(), &raw const reply.0) };
     }
 }
 
@@ -277,11 +274,22 @@ pub(crate) unsafe fn alter_reply(
             Tuple(bindings::linux_nf_ct_reply_tuple(ct).read()),
         )
     };
-    if let Some(mut reply) = change(&original, reply) {
-        reply.0.dst.dir = bindings::ip_conntrack_dir_IP_CT_DIR_REPLY as u8;
+    if let Some(reply) = change(&original, reply) {
         // SAFETY: By the safety requirement.
-        unsafe { bindings::linux_nf_conntrack_alter_reply(ct, &raw const reply.0) };
+        unsafe { set_reply(ct, reply) };
     }
+}
+
+/// Sets the tuple that replies to an entry will have.
+///
+/// # Safety
+///
+/// As for [`alter_reply`].
+unsafe fn set_reply(ct: *mut bindings::nf_conn, mut reply: Tuple) {
+    // A packet that is found by the tuple is taken to have its direction.
+    reply.0.dst.dir = bindings::ip_conntrack_dir_IP_CT_DIR_REPLY as u8;
+    // SAFETY: By the safety requirement.
+    unsafe { bindings::linux_nf_conntrack_alter_reply(ct, &raw const reply.0) };
 }
 
 /// Deletes the confirmed entry with this tuple in the original direction, in the default zone, if

@@ -95,7 +95,6 @@ pub(crate) fn of_server<'rcu, F: Family>(
         flags: dest.conn_flags(),
         dest: Some(dest.share()?),
         control: None,
-        parent: None,
         timeout: INITIAL_TIMEOUT,
     };
     if is_one_packet(service.get(), Some(dest.get()), packet.protocol) {

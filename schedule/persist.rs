@@ -90,7 +90,6 @@ pub(super) fn schedule<'rcu, F: Family>(
         flags: dest.conn_flags(),
         dest: Some(dest.clone()),
         control: None,
-        parent: None,
         timeout: INITIAL_TIMEOUT,
     };
     if is_one_packet(service.get(), Some(dest), protocol) {

@@ -297,14 +297,15 @@ fn the_entry_of_a_removed_server_goes_before_the_next_packet_comes() {
 
 #[test]
 fn entries_of_many_removed_connections_go_with_them() {
-    const MANY: u8 = 100;
+    const MANY: u16 = 15_000;
     let ip = Ip::V4;
     let (world, server) = world_with(ip, UDP, Method::Nat, true);
     world.set(c"expire_nodest_conn", "1");
-    // All of them in few places of the table.
+    // In few buckets, each with more of them than are ended at a time.
+    world.set(c"conn_lfactor", "8");
     for number in 0..MANY {
         let mut client = ip.client(1);
-        client.set_port(1000 + u16::from(number));
+        client.set_port(1000 + number);
         let packet = request(&world, udp(client, ip.vip(), b"request"), UDP);
         world.pass(HookNum::LocalIn, packet).sent();
     }
