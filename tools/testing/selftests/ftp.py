@@ -13,7 +13,7 @@ from lib import ftp
 from lib.family import FAMILIES, IPV4, IPV6, end
 from lib.ftp import PORTS, FtpLab
 from lib.module import run
-from lib.packet import ACK, PSH, SYN
+from lib.packet import ACK, PSH, SYN, tcp
 from lib.tap import equal, eventually, main, module_under_test, test, test_each
 
 
@@ -273,6 +273,27 @@ def unannounced(lab, ip):
         seen = lab.exchange(lab.client, sent)
         equal(seen[control.server], [], f"at the server, to port {port}")
     equal(lab.only_of(ip), before)
+
+
+@test_each(FAMILIES, "an ICMP error about an answer of a data connection that waits for the "
+           "client's port reaches the server, and it waits on")
+def error_about_waiting(lab, ip):
+    control = lab.control(ip)
+    port = 40070
+    control.passive(port)
+    answer = tcp(ip.vip, port, ip.cip, lab.port(), SYN | ACK)
+    kind = (3, 3) if ip is IPV4 else (1, 4)
+    lab.expect(
+        lab.client, ip.router_error(ip.cip, ip.vip, kind, answer),
+        {control.server: ip.router_error(
+            ip.cip, ip.rip, kind, answer.sealed().but(src=ip.rip), ttl=63)})
+    # Of another port of the service it is not about any connection.
+    other = answer.but(sport=port + 1)
+    seen = lab.exchange(lab.client, ip.router_error(ip.cip, ip.vip, kind,
+                                                    other))
+    equal(seen[control.server], [], "about another port")
+    equal((0, port, ip.rip, port, "LISTEN") in lab.only_of(ip), True)
+    ftp.data(control, port).open().both_ways()
 
 
 @test_each(FAMILIES, "data connections of a persistent service belong to the control "
