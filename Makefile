@@ -102,7 +102,8 @@ differential-scenarios: module ## N=20 scenarios that take minutes on both modul
 .PHONY: fault-injection
 fault-injection: KERNEL = debug
 fault-injection: $(if $(filter c,$(M)),,module-debug) ## each allocation fails once, on the kernel that looks for bugs
-	@$(call hunt,900) tools/testing/selftests/faults.py
+	@for test in faults faults_conntrack; do \
+		$(call hunt,900) tools/testing/selftests/$$test.py || exit; done
 
 .PHONY: fuzz
 fuzz: ## search for bytes that ipvs_core can't take; FUZZ_ARGS='--seconds 60 ipv4': how long, what

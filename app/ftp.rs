@@ -7,7 +7,10 @@
 
 mod data;
 
-pub(crate) use data::with_cport;
+pub(crate) use data::{
+    waiting,
+    with_cport, //
+};
 
 use crate::{
     conn::{

@@ -8,6 +8,7 @@ use super::{
     Context, //
 };
 use crate::{
+    app,
     conn::{
         Conn,
         Found,
@@ -149,7 +150,13 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
     // The error is sent in the direction opposite to that of the packet that it embeds.
     let flow = embedded.flow().reversed();
     let hash = flow.hash(&state.conn_key);
-    let found = Conn::find(&state.conns, hash, cx.rcu, &flow);
+    let found = match Conn::find(&state.conns, hash, cx.rcu, &flow) {
+        // It may be about an answer of a data connection that waits for the client's port.
+        None if takes_requests && state.conns.owner().has_no_cport() => {
+            app::ftp::waiting(cx.netns, &flow, cx.rcu).map(Found::Request)
+        }
+        found => found,
+    };
     let error = IcmpError {
         offset,
         embedded: &embedded.header,

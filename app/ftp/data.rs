@@ -50,7 +50,8 @@ pub(super) fn find<'rcu, F: Family>(
 }
 
 /// Finds the connection to the destination of a client's flow that waits for the client's port.
-fn waiting<'rcu, F: Family>(
+#[cold]
+pub(crate) fn waiting<'rcu, F: Family>(
     netns: &'rcu Netns,
     flow: &Flow<F::Addr>,
     rcu: ReadLocked<'rcu>,

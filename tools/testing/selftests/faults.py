@@ -16,189 +16,31 @@ CPU can't be made to fail there, since they come from a pool.
 """
 
 import os
-import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 from lib import faults, genl, module, rules
 from lib.busy import METHODS, TCP, UDP
-from lib.genl import Genl
-from lib.ipvs import Ipvs
-from lib.lab import CIP, DIRECTOR, RIP, VIP
-from lib.netns import Netns
-from lib.packet import ACK, Packet, Raw, icmp_error, tcp, udp
-from lib.tap import equal, eventually, main, module_under_test, note, test
-from lib.tun import Tun
+from lib.faultlab import (RUST, FaultLab, at_server, command, files, insertion,
+                          one_way, unsharing)
+from lib.lab import CIP, RIP, VIP
+from lib.packet import ACK, icmp_error, tcp, udp
+from lib.tap import equal, eventually, main, note, test
 from lib.vs import Settings
-from lib.wire import tap
-
-RUST = module_under_test() == "rust"
-
-
-def files():
-    """The module file itself, whose dependencies are there."""
-    return module.files()[0]
-
-
-class FaultLab:
-    """A director whose wires lead to this process."""
-
-    def __enter__(self):
-        faults.prepare()
-        module.run("modprobe", "tun")
-        module.load()
-        self.ports = iter(range(1000, 60000))
-        self.director = None
-        return self
-
-    def build(self):
-        """Namespaces and wires, once loading has been tried."""
-        self.director = Netns("ipvs-director")
-        for path, value in DIRECTOR.items():
-            self.director.sysctl(path, value)
-        self.director.ip("link set lo up", f"addr add {VIP}/32 dev lo")
-        self.client = Tun(self.director, "client", "10.0.1.1/24")
-        self.server = Tun(self.director, "server1", "10.0.2.1/24")
-        self.ipvs = Ipvs(self.director)
-        self.netlink = Genl(self.director)
-
-    def __exit__(self, *_error):
-        if self.director:
-            self.ipvs.admin("-C")
-            self.netlink.close()
-            self.client.close()
-            self.server.close()
-            self.director.delete()
-        module.unload()
-        eventually(lambda: not faults.slabs("ip_vs_conn*"),
-                   "the end of the module's caches")
-        # Younger objects are not reported.
-        if os.path.exists(f"{faults.DEBUGFS}/kmemleak"):
-            faults.leaks()
-            time.sleep(6)
-        equal(faults.leaks(), "", "what leaks")
-
-    def configure(self, protocols=(TCP, UDP), vports=tuple(METHODS)):
-        """Services made anew: no route to a server is known."""
-        self.must(genl.FLUSH)
-        for vport in vports:
-            for protocol in protocols:
-                self.must(genl.NEW_SERVICE, rules.service(
-                    protocol, VIP, vport, scheduler="wrr"))
-                self.must(genl.NEW_DEST, rules.service(protocol, VIP, vport),
-                          rules.server(RIP, vport, method=METHODS[vport]))
-
-    def reload(self):
-        """A module without a past."""
-        self.netlink.request(genl.FLUSH)
-        self.netlink.close()
-        module.unload()
-        module.load()
-        self.netlink = Genl(self.director)
-
-    def table_size(self):
-        """The buckets for connections."""
-        reply = self.netlink.request(genl.GET_INFO)
-        return int.from_bytes(genl.attributes(reply.messages[0])[
-            genl.INFO_CONN_TAB_SIZE], "little")
-
-    def must(self, command, *row):
-        equal(self.netlink.request(command, *row).error, "",
-              f"command {command}")
-
-    def state(self):
-        """What netlink tells of services, of the servers of the one that the
-        commands are about, and of timeouts."""
-        return (sorted(self.netlink.dump(genl.GET_SERVICE).messages),
-                self.netlink.dump(genl.GET_DEST, rules.service(
-                    TCP, VIP, 2000)).messages,
-                self.netlink.request(genl.GET_CONFIG).messages)
-
-    def drain(self):
-        self.client.read()
-        self.server.read()
-
-    @contextmanager
-    def listening(self, device):
-        """Somebody captures what comes from this wire, so that packets are
-        not the director's alone."""
-        with tap(self.director, device, outgoing=True):
-            yield
 
 
 @test("the module is loaded: ENOMEM, and nothing of it is there")
 def load(_lab):
     module.unload()
-    path = files()
-
-    def insert():
-        try:
-            module.insert(path)
-        except OSError as error:
-            return error.errno
-        return 0
-
-    def after(result, hit):
-        if result:
-            assert hit, f"errno {result} without a failed allocation"
-            equal(genl.error_name(result), "ENOMEM", "errno")
-            equal(module.loaded(), [], "modules")
-            equal(os.path.exists("/proc/net/ip_vs"), False, "/proc/net/ip_vs")
-        else:
-            module.remove("ip_vs")
-    faults.walk("loading", faults.function("do_init_module"), insert,
-                40 if RUST else 20, after=after)
+    insertion("loading", files(), "ip_vs", 40 if RUST else 20,
+              lambda: equal(os.path.exists("/proc/net/ip_vs"), False,
+                            "/proc/net/ip_vs"))
     module.load()
 
 
 @test("a namespace is made: ENOMEM, and nothing of it is there")
 def namespace(lab):
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-
-    def unshare():
-        try:
-            os.unshare(os.CLONE_NEWNET)
-        except OSError as error:
-            return error.errno
-        os.setns(home, os.CLONE_NEWNET)
-        return 0
-
-    def after(result, hit):
-        assert hit or not result, f"errno {result} without a failed allocation"
-        if result:
-            equal(genl.error_name(result), "ENOMEM", "errno")
-    faults.walk("a namespace", faults.text(), unshare, 20 if RUST else 10,
-                after=after)
-    os.close(home)
+    unsharing("a namespace", 20 if RUST else 10)
     lab.build()
-
-
-def command(lab, what, at_least, before, number, *row, dump=False):
-    """A netlink command: refused with ENOMEM and without effect, or done."""
-    result = {}
-
-    def prepare():
-        if not result:
-            before()
-            result["before"] = lab.state()
-
-    def operation():
-        try:
-            if dump:
-                return lab.netlink.dump(number, *row)
-            return lab.netlink.request(number, *row)
-        except OSError as error:
-            return genl.Reply(genl.error_name(error.errno), [], "", 0, 0)
-
-    def after(reply, hit):
-        if reply.error:
-            assert hit, f"{reply.error} without a failed allocation"
-            assert reply.error in ("ENOMEM", "ENOBUFS"), reply.error
-            equal(lab.state(), result["before"], f"after {reply.error}")
-        else:
-            result.clear()
-    faults.walk(what, faults.function("netlink_dump") if dump
-                else faults.text(), operation, at_least, before=prepare,
-                after=after)
 
 
 @test("netlink commands: ENOMEM and no effect, or done")
@@ -279,43 +121,6 @@ def proc_files(lab):
                     1, after=after)
         faults.walk(f"{name} read", faults.function("seq_read_iter"), read,
                     1, after=after)
-
-
-def arrives(got, want, hit):
-    """Without a failed allocation all packets arrive; with one, no other."""
-    got = [packet for packet in got if packet[:1] != b"\x60"]
-    if not hit:
-        equal(len(got), len(want), "packets")
-    assert len(got) <= len(want), f"{len(got)} packets"
-    for data in got:
-        assert any(packet.matches(data) for packet in want), \
-            f"an unknown packet {data.hex()}"
-
-
-def at_server(packet, vport):
-    """What the server gets of a request."""
-    method = METHODS[vport]
-    if method == genl.MASQ:
-        return packet.but(dst=RIP, ttl=63)
-    if method == genl.DROUTE:
-        return packet.but(ttl=63)
-    return Packet("10.0.2.1", RIP, Raw(bytes(packet.but(ttl=63)), 4),
-                  ttl=63, id=None, df=packet.df)
-
-
-def one_way(lab, what, at_least, source, sink, packets, want, before):
-    """Packets into one wire; what comes out of the other."""
-    def operation():
-        for packet in packets():
-            source.write(packet)
-
-    def prepare():
-        before()
-        lab.drain()
-
-    def after(_result, hit):
-        arrives(sink.read(), want(), hit)
-    faults.walk(what, faults.text(), operation, at_least, prepare, after)
 
 
 def error_about(lab, what, packet, kind, code, before):

@@ -7,13 +7,11 @@ connection are those of the service, and data connections find the server of
 their control connection."""
 
 import struct
-from contextlib import contextmanager
 
 from lib import ftp
 from lib.family import FAMILIES, IPV4, IPV6, end
 from lib.ftp import PORTS, FtpLab
-from lib.module import run
-from lib.packet import ACK, PSH, SYN
+from lib.packet import ACK, PSH, SYN, tcp
 from lib.tap import equal, eventually, main, module_under_test, test, test_each
 
 
@@ -194,38 +192,10 @@ def retransmitted(lab):
     control.both_ways()
 
 
-@contextmanager
-def helped(lab, ip):
-    """While this lasts, conntrack's own helper looks at control connections,
-    and packets of related connections to and from ports of data connections
-    are counted; gives a function that returns how many there were."""
-    run("modprobe", "nf_conntrack_ftp")
-    lab.director.run("nft", "-f", "-", stdin=f"""
-table {ip.table} helped {{
-    ct helper of_ftp {{ type "ftp" protocol tcp; }}
-    counter related {{}}
-    chain prerouting {{
-        type filter hook prerouting priority -150;
-        tcp dport 21 ct helper set "of_ftp"
-        ct state related tcp flags syn counter name "related"
-    }}
-}}
-""")
-
-    def related():
-        text = lab.director.run("nft", "list", "counter", ip.table, "helped",
-                                "related")
-        return int(text.split("packets")[1].split()[0])
-    try:
-        yield related
-    finally:
-        lab.director.run("nft", "delete", "table", ip.table, "helped")
-
-
 @test_each(FAMILIES, "with nf_conntrack_ftp, a passive data connection is related to "
            "its control connection, and works as without it")
 def with_helper(lab, ip):
-    with helped(lab, ip) as related:
+    with ftp.helped(lab, ip) as related:
         control = lab.control(ip)
         control.passive(40050)
         equal(related(), 0)
@@ -273,6 +243,27 @@ def unannounced(lab, ip):
         seen = lab.exchange(lab.client, sent)
         equal(seen[control.server], [], f"at the server, to port {port}")
     equal(lab.only_of(ip), before)
+
+
+@test_each(FAMILIES, "an ICMP error about an answer of a data connection that waits for the "
+           "client's port reaches the server, and it waits on")
+def error_about_waiting(lab, ip):
+    control = lab.control(ip)
+    port = 40070
+    control.passive(port)
+    answer = tcp(ip.vip, port, ip.cip, lab.port(), SYN | ACK)
+    kind = (3, 3) if ip is IPV4 else (1, 4)
+    lab.expect(
+        lab.client, ip.router_error(ip.cip, ip.vip, kind, answer),
+        {control.server: ip.router_error(
+            ip.cip, ip.rip, kind, answer.sealed().but(src=ip.rip), ttl=63)})
+    # Of another port of the service it is not about any connection.
+    other = answer.but(sport=port + 1)
+    seen = lab.exchange(lab.client, ip.router_error(ip.cip, ip.vip, kind,
+                                                    other))
+    equal(seen[control.server], [], "about another port")
+    equal((0, port, ip.rip, port, "LISTEN") in lab.only_of(ip), True)
+    ftp.data(control, port).open().both_ways()
 
 
 @test_each(FAMILIES, "data connections of a persistent service belong to the control "

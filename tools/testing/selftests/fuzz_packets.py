@@ -6,11 +6,12 @@
 
 Requests and answers of both protocols with IPv4 options, in fragments that
 overlap or lack parts, of sizes around the MTU and with short lives; ICMP
-errors about either, about tunnels and about other errors; and all of these
-with bytes changed and ends cut off. Nothing of it hinders new connections,
-services and servers stay as they were, connections are of services, and no
-packet's memory is lost: as many objects as before are in use when the module
-has gone.
+errors about either, about tunnels and about other errors; control and data
+connections of FTP, with conntrack on and off; and all of these with bytes
+changed and ends cut off. Nothing of it hinders new connections, services and
+servers stay as they were, connections are of services, and no packet's memory
+is lost: as many objects as before are in use when the modules and the
+namespaces have gone.
 
 N (packets), SEED and TRACE=1 (print packets
 and connections) come by the environment; "make fuzz-kernel N=... SEED=..."
@@ -21,12 +22,15 @@ import os
 import re
 import socket
 
-from lib import memory, module
+from lib import control, ftp, memory, module
 from lib.busy import METHODS, BusyLab
 from lib.chance import chance, number
+from lib.chat import Chat
 from lib.lab import CIP, RIP, RIP2, VIP
 from lib.packet import Packet, Raw, Tcp, Udp, icmp_error
+from lib.rules import Rules
 from lib.tap import equal, eventually, main, note, test
+from lib.vs import Settings
 
 PACKETS, BATCH = number("N", 3000), 100
 ROUNDS = 5
@@ -42,18 +46,49 @@ OPTIONS = (b"\x01\x01\x01\x01", b"\x94\x04\x00\x00",            # NOP, alert
 class PacketLab(BusyLab):
     """The laboratory at work, with what fragments wait for kept short."""
 
+    def __init__(self):
+        super().__init__()
+        self.rng, self.raw, self.chat = chance(20261125), None, None
+        self.at_first = 0
+
     def build(self):
+        if not self.at_first:
+            self.at_first = max(memory.namespaces() for _ in range(3))
         super().build()
-        self.rng = chance(20261125)
+        ftp.load()
+        self.chat = Chat(self, self.rng)
         self.director.sysctl("ipv4/ipfrag_time", 1)
         with self.director:
             self.raw = socket.socket(socket.AF_INET, socket.SOCK_RAW,
                                      socket.IPPROTO_RAW)
 
+    def configure(self):
+        super().configure()
+        with Rules(self.director) as rules:
+            control.configure(rules)
+
     def __exit__(self, *error):
-        if hasattr(self, "raw"):
+        if self.raw:
             self.raw.close()
         super().__exit__(*error)
+
+    def gone(self):
+        """The modules leave with connections, then the namespaces with all
+        that the kernel remembers of addresses in packets (peers, neighbours,
+        exceptions of routes): the more of that, the more packets there were,
+        and longer than this runs. What is allocated then."""
+        control.end(self)
+        self.ipvs.admin("-C")
+        module.unload()
+        self.raw.close()
+        for host in self.hosts:
+            host.unplug()
+        for namespace in self.namespaces:
+            namespace.delete()
+        self.namespaces, self.hosts, self.director = [], [], None
+        eventually(lambda: memory.namespaces() <= self.at_first + 1,
+                   "the end of namespaces", 60)
+        return memory.usage()
 
     def forget_fragments(self):
         """Wait until the director has told all senders that their packets
@@ -112,6 +147,12 @@ class PacketLab(BusyLab):
                 (4, 47, 50, 51, 132, 253, 1, 2))))
         return packet
 
+    @staticmethod
+    def is_data(found):
+        """Whether a connection may be a data connection."""
+        return found.protocol == "TCP" and found.vaddr == VIP and (
+            found.vport not in (*METHODS, 21, 84))
+
     def pieces(self, packet):
         """The packet, whole or in fragments, and not always all of them."""
         rng = self.rng
@@ -140,12 +181,26 @@ class PacketLab(BusyLab):
             del data[rng.randrange(1, len(data)):]
         return bytes(data)
 
+    def talk(self):
+        """The next packet of FTP. Most are as they are, or there would soon
+        be no conversation any more."""
+        host, packet = self.chat.next()
+        data = bytes(packet)
+        if self.rng.random() < .1:
+            data = self.bend(data)
+        host.socket.send(host.frame(data))
+        if TRACE:
+            note(f"{data.hex()}")
+
     def batch(self, size):
         """Send so many packets; each frame fits the wire."""
         rng = self.rng
         for host in self.up:
             host.drain()
         for _ in range(size):
+            if rng.random() < .3:
+                self.talk()
+                continue
             for part in self.pieces(self.packet()):
                 data = self.bend(bytes(part))[:1500]
                 if rng.random() < .2:
@@ -165,29 +220,35 @@ class PacketLab(BusyLab):
       "were, and no memory behind")
 def packets(lab):
     rules = lab.ipvs.saved()
-    names = {f"{VIP}:{vport}" for vport in METHODS}
+    names = {f"{VIP}:{vport}" for vport in (*METHODS, 21)}
+    kinds = {}
     snapshots = []
     per_round = max(PACKETS // ROUNDS // BATCH, 1)
     for round_ in range(ROUNDS):
+        Settings(lab.director)["conntrack"] = round_ % 2
         for batch in range(per_round):
             lab.batch(BATCH)
             what = f"after batch {round_ * per_round + batch}"
             equal(lab.ipvs.saved(), rules, f"rules {what}")
             for found in lab.ipvs.connections():
-                assert f"{found.vaddr}:{found.vport}" in names, \
-                    f"{found} {what}"
+                # The ports of data connections are those that were said.
+                of = "data" if lab.is_data(found) else \
+                    f"{found.vaddr}:{found.vport}"
+                assert of in names or of == "data", f"{found} {what}"
+                kinds[of] = kinds.get(of, 0) + 1
         lab.forget_fragments()
         lab.works()
+        control.works(lab)
         connections = lab.ipvs.connections()
         note(f"{len(connections)} connections")
         if TRACE:
             note("\n".join(map(str, sorted(connections))))
         # All that a connection or a fragment could hold goes.
-        lab.ipvs.admin("-C")
-        module.unload()
-        snapshots.append(memory.usage())
+        snapshots.append(lab.gone())
         module.load()
-        lab.configure()
+        lab.build()
+    note(", ".join(f"{what}: {count}" for what, count in kinds.items()))
+    equal(sorted(kinds), sorted({"data", *names}), "connections found")
     # The first round fills what the kernel keeps for later.
     equal(memory.leaks(snapshots[1:], 24), [], "what leaks")
 

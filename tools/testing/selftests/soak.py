@@ -5,7 +5,9 @@
 """Everything at once, for a while: traffic by all methods on both CPUs while
 services, servers, weights and schedulers come, change and go, namespaces too,
 interfaces go down and up, routes and MTUs change, everything is listed, and
-the module is unloaded and loaded.
+the module is unloaded and loaded. Control and data connections of FTP are
+among it while ip_vs_ftp comes and goes, packets are looked at by rules with
+`-m ipvs` that come and go, and conntrack is switched on and off and flushed.
 
 After each stretch of that it is quiet, and then things must add up: what the
 wires see is, packet by packet and byte by byte, what the statistics say; no
@@ -19,15 +21,19 @@ not.
 
 import time
 
-from lib import memory, module
+from lib import control, ftp, memory, module
 from lib.busy import METHODS, PORTS, TCP, UDP, BusyLab
 from lib.chance import chance, number
+from lib.ctnetlink import Table
 from lib.flood import flood
+from lib.genl import MASQ
+from lib.iptables import Tables
 from lib.lab import CIP, DIRECTOR, RIP, RIP2, VIP
 from lib.netns import Netns
 from lib.packet import ACK, FIN, RST, icmp_error, tcp, udp
 from lib.rules import Rules
 from lib.tap import equal, eventually, main, module_under_test, note, test
+from lib.vs import Settings
 from lib.wire import Host
 
 SECONDS = number("SECONDS", 30)
@@ -37,6 +43,10 @@ STRETCHES = 5
 NOISE = 40
 SERVERS = (RIP, RIP2)
 SHORT, LONG = ("3", "1", "2"), ("900", "120", "300")
+FTP = 21
+# Rules of iptables that only count.
+MATCHES = ("--ipvs", "--vproto 6", "--vport 81", "--vportctl 21",
+           "--vmethod MASQ", "--vdir ORIGINAL", "--vaddr 198.51.100.0/24")
 ROUTES = ("blackhole {net}.0/24", "prohibit {net}.0/24",
           "{net}.0/24 dev {dev} mtu 576", "{net}.2 dev {dev} mtu 1000",
           "{net}.2 via 10.0.1.2 dev client")
@@ -46,27 +56,59 @@ class SoakLab(BusyLab):
     """The laboratory, and what can happen in it."""
 
     def build(self):
+        module.run("modprobe", "-a", "nf_conntrack", "nf_conntrack_netlink")
         super().build()
+        self.load_others()
+        self.table = Table(self.director)
+        self.tables = Tables(self.director)
         self.rng = chance(20261126)
         self.director.sysctl("ipv4/ipfrag_time", 1)
         self.happened = {}
 
+    def __exit__(self, *error):
+        if hasattr(self, "table"):
+            self.table.close()
+        super().__exit__(*error)
+
+    @staticmethod
+    def load_others():
+        """The modules beside ip_vs."""
+        if "ip_vs_ftp" not in module.loaded():
+            ftp.load()
+        module.load_match()
+
+    def load(self):
+        """The modules as they are when all begins, and services."""
+        module.load()
+        self.load_others()
+        self.configure()
+
+    def unload(self):
+        """All modules go, with what keeps them."""
+        self.tables.clear()
+        control.end(self)
+        self.ipvs.admin("-C")
+        module.unload()
+
     def configure(self):
         """Services, and connections that last for seconds only."""
         super().configure()
+        with Rules(self.director) as rules:
+            control.configure(rules)
         self.ipvs.admin("--set", *SHORT)
 
     def admin(self):
         """One change of services or servers, which may find nothing there."""
-        rng, vport = self.rng, self.rng.choice(list(METHODS))
+        rng, vport = self.rng, self.rng.choice([*METHODS, FTP])
+        method = METHODS.get(vport, MASQ)
         service = rng.choice((TCP, UDP)), VIP, vport
         server = *service, rng.choice(SERVERS)
-        settings = {"method": METHODS[vport], "weight": rng.randrange(4)}
+        settings = {"method": method, "weight": rng.randrange(4)}
         with Rules(self.director, lax=True) as rules:
             rng.choice((
                 lambda: rules.change_server(*server, **settings),
                 lambda: rules.change_server(*server, **settings),
-                lambda: rules.change_server(*server, method=METHODS[vport],
+                lambda: rules.change_server(*server, method=method,
                                             weight=1, upper=rng.randrange(9)),
                 lambda: rules.add_server(*server, **settings),
                 lambda: rules.add_server(*server, **settings),
@@ -74,7 +116,7 @@ class SoakLab(BusyLab):
                 lambda: rules.change(*service,
                                      scheduler=rng.choice(module.SCHEDULERS)),
                 lambda: rules.remove(*service),
-                lambda: rules.add(*service, *SERVERS, method=METHODS[vport]),
+                lambda: rules.add(*service, *SERVERS, method=method),
                 rules.flush if rng.random() < .1 else self.configure_lax))()
 
     def configure_lax(self):
@@ -83,6 +125,7 @@ class SoakLab(BusyLab):
             for vport, method in METHODS.items():
                 for protocol in TCP, UDP:
                     rules.add(protocol, VIP, vport, *SERVERS, method=method)
+            control.configure(rules)
 
     def look(self):
         """All lists are read, while they change."""
@@ -93,6 +136,8 @@ class SoakLab(BusyLab):
             lambda: self.director.proc("ip_vs_conn"),
             lambda: self.director.proc("ip_vs_stats"),
             lambda: self.director.proc("ip_vs_stats_percpu"),
+            lambda: self.director.proc("ip_vs_app"),
+            self.table.entries, self.tables.counts,
             lambda: self.ipvs.admin("-Z")))()
 
     def interface(self):
@@ -135,19 +180,50 @@ class SoakLab(BusyLab):
             host.unplug()
             wire.delete()
 
+    def tracking(self):
+        """Conntrack is switched on or off, or all its entries are removed."""
+        if self.rng.random() < .5:
+            self.table.flush()
+        else:
+            Settings(self.director)["conntrack"] = self.rng.randrange(2)
+
+    def matches(self):
+        """Other rules look at packets."""
+        self.tables.restore({"mangle": [
+            f"{chain} -m ipvs {options}" for chain in ("INPUT", "FORWARD",
+                                                       "POSTROUTING")
+            for options in MATCHES if self.rng.random() < .5]})
+
+    def ftp_goes(self):
+        """The module of FTP goes with its connections, and comes again."""
+        control.end(self)
+        eventually(self.ftp_gone, "ip_vs_ftp unloaded")
+        self.load_others()
+        with Rules(self.director, lax=True) as rules:
+            control.configure(rules)
+
+    @staticmethod
+    def ftp_gone():
+        """Try to unload it."""
+        try:
+            module.remove("ip_vs_ftp")
+        except BlockingIOError:
+            return False
+        return True
+
     def reload(self):
-        """The module goes and comes again."""
-        self.ipvs.admin("-C")
-        module.unload()
-        module.load()
-        self.configure()
+        """The modules go and come again."""
+        self.unload()
+        self.load()
 
     def happen(self, seconds):
         """Things happen one after the other until the time is up; each kind
         at least once."""
         kinds = {self.admin: 60, self.look: 20, self.interface: 4,
-                 self.route: 4, self.namespace_lives: 1, self.reload: 1}
-        due = [self.interface, self.route, self.namespace_lives, self.reload]
+                 self.route: 4, self.tracking: 4, self.matches: 2,
+                 self.ftp_goes: 1, self.namespace_lives: 1, self.reload: 1}
+        due = [self.interface, self.route, self.tracking, self.matches,
+               self.ftp_goes, self.namespace_lives, self.reload]
         end = time.monotonic() + seconds
         while due or time.monotonic() < end:
             event = self.rng.choices(list(kinds), list(kinds.values()))[0]
@@ -169,7 +245,9 @@ class SoakLab(BusyLab):
                    for make in (udp, tcp) for server in SERVERS]
         errors = [icmp_error(RIP, CIP, 3, 1, udp(CIP, cport, RIP, 81))
                   for cport in ports]
+        client, server = control.sources(self)
         return flood(
+            client, server,
             (self.client, all_of(ports, udp) + all_of(ports, tcp) +
              all_of(ports, tcp, flags=ACK)),
             (self.client, all_of(more, udp, payload=bytes(1400)) +
@@ -178,6 +256,8 @@ class SoakLab(BusyLab):
 
     def quiet(self):
         """All connections end, and none is counted at a server any more."""
+        # FTP's, which wait for minutes, end with their server.
+        control.end(self)
         # A server that was removed takes no packets of its connections.
         self.configure_lax()
         self.ipvs.admin("--set", *SHORT)
@@ -277,9 +357,9 @@ class SoakLab(BusyLab):
         equal(seen[self.client], [], "what the client gets of requests")
 
     def gone(self):
-        """The module leaves; what the kernel has allocated then."""
-        self.ipvs.admin("-C")
-        module.unload()
+        """The modules leave; what the kernel has allocated then."""
+        self.unload()
+        self.table.flush()
         # Two may be on their way out at once. What is held adds up, since
         # each stretch has namespaces of its own.
         eventually(lambda: memory.namespaces() <= self.at_first + 1,
@@ -300,12 +380,12 @@ def soak(lab):
         if stretch == STRETCHES - 1:
             lab.quiet()
         snapshots.append(lab.gone())
-        module.load()
-        lab.configure()
+        lab.load()
     note(", ".join(f"{count} {name}" for name, count in lab.happened.items()))
     # The first stretch fills what the kernel keeps for later.
     equal(memory.leaks(snapshots[1:], 3 * NOISE), [], "what leaks")
     lab.works()
+    control.works(lab)
 
 
 if __name__ == "__main__":

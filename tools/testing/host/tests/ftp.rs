@@ -263,6 +263,36 @@ fn a_passive_connection_gets_the_port_of_its_first_packet() {
 }
 
 #[test]
+fn an_error_about_an_answer_finds_a_connection_that_waits_for_a_port() {
+    for ip in BOTH {
+        let ftp = Ftp::new(ip);
+        ftp.open();
+        ftp.passive(2048);
+        let client = with_port(ftp.client, 3000);
+        let (from, server) = (with_port(ftp.vip, 2048), with_port(ftp.server, 2048));
+        let kind = match ip {
+            Ip::V4 => (3, 3),
+            Ip::V6 => (1, 4),
+        };
+        let about = |from| {
+            let answer = tcp(from, client, SYN | ACK);
+            let bytes = icmp(client.ip(), from.ip(), kind, 0, &answer);
+            let packet = ftp.world.incoming(bytes, ftp.world.outside);
+            ftp.world.pass(HookNum::LocalIn, tracked(packet))
+        };
+        let sent = about(from).sent();
+        assert_sound(&sent.bytes);
+        let seen = parts(&sent.bytes);
+        assert_eq!((seen.src.ip(), seen.dst.ip()), (client.ip(), server.ip()));
+        let embedded = parts(&seen.payload[8..]);
+        assert_eq!((embedded.src, embedded.dst), (server, client));
+        // An error about another port belongs to no connection, and none has told the client's port.
+        about(with_port(ftp.vip, 2049)).accepted();
+        assert_eq!(ftp.data(), [row(0, 2048, 2048, "LISTEN")]);
+    }
+}
+
+#[test]
 fn an_active_connection_comes_from_the_port_below_the_service() {
     for ip in BOTH {
         let ftp = Ftp::new(ip);

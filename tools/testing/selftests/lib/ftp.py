@@ -3,6 +3,7 @@
 connection and of its data connections, with every sequence number."""
 
 import os
+from contextlib import contextmanager
 
 from .family import FAMILIES, end
 from .lab import Lab
@@ -170,6 +171,38 @@ def apps(namespace):
     equal(lines[0], "prot port    usecnt name")
     return [(part[0], int(part[1]), int(part[2]), part[3])
             for part in (line.split() for line in lines[1:])]
+
+
+@contextmanager
+def helped(lab, ip, wanted=True):
+    """While this lasts, conntrack's own helper looks at control connections,
+    and packets of related connections to and from ports of data connections
+    are counted; gives a function that returns how many there were. Nothing
+    of it, if it is not `wanted`."""
+    if not wanted:
+        yield None
+        return
+    run("modprobe", "nf_conntrack_ftp")
+    lab.director.run("nft", "-f", "-", stdin=f"""
+table {ip.table} helped {{
+    ct helper of_ftp {{ type "ftp" protocol tcp; }}
+    counter related {{}}
+    chain prerouting {{
+        type filter hook prerouting priority -150;
+        tcp dport 21 ct helper set "of_ftp"
+        ct state related tcp flags syn counter name "related"
+    }}
+}}
+""")
+
+    def related():
+        text = lab.director.run("nft", "list", "counter", ip.table, "helped",
+                                "related")
+        return int(text.split("packets")[1].split()[0])
+    try:
+        yield related
+    finally:
+        lab.director.run("nft", "delete", "table", ip.table, "helped")
 
 
 class FtpLab(Lab):

@@ -61,6 +61,18 @@ def usage():
     return _objects() | _pages()
 
 
+def _named(what):
+    """With the other names of a cache that several share: SLUB gives them one
+    if their objects have the same size, and the name of the first."""
+    name = what.removeprefix("objects of ")
+    paths = glob.glob("/sys/kernel/slab/[!:]*")
+    here = os.path.realpath(f"/sys/kernel/slab/{name}")
+    others = sorted(os.path.basename(path) for path in paths
+                    if os.path.realpath(path) == here and
+                    os.path.basename(path) != name)
+    return f"{what} ({', '.join(others)})" if others else what
+
+
 def leaks(snapshots, rounds):
     """What has grown, from each snapshot to the next, by an object or a page
     for every three of the rounds between them: what leaks grows each time,
@@ -72,5 +84,6 @@ def leaks(snapshots, rounds):
                   for before, after in zip(snapshots, snapshots[1:])]
         page = 4 if what.startswith("KiB") else 1
         if min(growth) >= rounds // 3 * page:
-            grown.append(f"{what}: {growth} in {rounds} rounds each")
+            grown.append(
+                f"{_named(what)}: {growth} in {rounds} rounds each")
     return grown

@@ -22,7 +22,8 @@ SCHEDULERS = tuple(name.encode() + b"\0" for name in module.SCHEDULERS) + (
     b"none\0", b"none\0x")
 ADDRESSES = ("198.51.100.1",)
 SERVERS = ("10.0.2.2", "10.0.3.2", "10.0.4.2", "127.0.0.1")
-PORTS = (80, 81)
+# A server by NAT of the last has conntrack track the namespace's packets.
+PORTS = (80, 81, 21)
 
 
 def u(size, value):
