@@ -13,6 +13,7 @@ With IPv6, AH is an extension header of what follows it.
 import socket
 import struct
 from contextlib import contextmanager
+from itertools import count
 
 from lib import genl, module
 from lib.encap import GRE, GUE, between
@@ -36,6 +37,7 @@ TUNNELS = {GUE_TUNNEL: GUE, GRE_TUNNEL: GRE}
 PERSISTENT = STICKY, EVERY_PORT, STICKY_MARK
 BYPASS_MARK = 90
 BITS = {IPV4: 32, IPV6: 128}
+MANY = {IPV4: "192.0.2.{}", IPV6: "2001:db8:7::{:x}"}
 ABOUT_SPI = struct.pack("!II", 0x1234, 1)
 
 
@@ -45,9 +47,9 @@ def esp(src, dst, text=b"encrypted, and longer than it", **more):
 
 
 def ah(src, dst, **more):
-    """An AH packet in transport mode, with a datagram inside."""
+    """An AH packet in transport mode, as if with a datagram inside."""
     content = struct.pack("!BBH", UDP, 4, 0) + ABOUT_SPI + bytes(range(12)) + \
-        bytes(udp(src, 7, dst, 9).l4.build(src, dst))
+        bytes(range(40))
     return packet(src, dst, Raw(content, AH), **more)
 
 
@@ -80,7 +82,11 @@ class IpsecLab(Lab):
 
     def __init__(self):
         super().__init__(servers=2, ipv6=True)
-        self.settings = None
+        self.settings, self.strangers = None, count(1)
+
+    def stranger(self, ip):
+        """The address of a client that has no connections."""
+        return MANY[ip].format(next(self.strangers))
 
     def build(self):
         super().build()
@@ -89,10 +95,11 @@ class IpsecLab(Lab):
             self.director.ip(
                 f"route add {ip.beyond} via {ip.rip}",
                 f"route add {ip.router} via {ip.cip}",
+                f"route add {MANY[ip].format(0)}/{BITS[ip] - 8} via {ip.cip}",
                 *(f"addr add {vip(ip, number)}/{BITS[ip]} dev lo"
                   for number in range(NAT, NOTHING + 1)))
             self.services(ip)
-            self.marks(ip)
+            self.marking(ip)
 
     def services(self, ip):
         """Those of a family."""
@@ -102,8 +109,6 @@ class IpsecLab(Lab):
         for number, server in (
                 (NAT, f"{to} -m"), (DIRECT, f"{to} -g"),
                 (IPIP_TUNNEL, f"{to} -i"),
-                (GUE_TUNNEL, f"{to} -i {GUE.options}"),
-                (GRE_TUNNEL, f"{to} -i {GRE.options}"),
                 (OTHER_PORT, f"{end(ip.rip, 4500)} -m")):
             self.ipvs.service(at(number), server, kind="-u")
         with Rules(self.director) as rules:
@@ -123,7 +128,7 @@ class IpsecLab(Lab):
             *(f"-a -u {at(EVERY_PORT, 0)} -r {end(server, 0)} -m"
               for server in (ip.rip, ip.rip2)))
 
-    def marks(self, ip):
+    def marking(self, ip):
         """What is for services by firewall mark, which ESP needs not; and
         what is to go to a cache is delivered locally."""
         self.director.run("nft", "-f", "-", stdin=f"""
@@ -137,10 +142,9 @@ class IpsecLab(Lab):
                     meta l4proto {{ udp, esp, ah }} meta mark set {BYPASS_MARK}
             }}
             }}""")
-        self.director.ip(
-            *(f"-{6 if ip is IPV6 else 4} {what}" for what in (
-                f"rule add fwmark {BYPASS_MARK} lookup 100",
-                "route add local default dev lo table 100")))
+        for what in (f"rule add fwmark {BYPASS_MARK} lookup 100",
+                     "route add local default dev lo table 100"):
+            self.director.run("ip", ip.option, *what.split())
 
     def agree(self, ip, number, src=None, where=None):
         """A client and the service exchange keys: the connection, and the
@@ -238,6 +242,11 @@ def tunnelled(lab, ip):
         lab.expect(lab.client, request,
                    {lab.server: ip.encapsulated(hop(request))})
     for number, tunnel in TUNNELS.items():
+        # Only now: of several kinds of tunnels to one address the C module
+        # takes errors about one.
+        lab.ipvs.service(end(vip(ip, number), ISAKMP),
+                         f"{end(ip.rip, ISAKMP)} -i {tunnel.options}",
+                         kind="-u")
         lab.agree(ip, number)
         for make in MAKERS[ip]:
             request = make(ip.cip, vip(ip, number))
@@ -248,6 +257,7 @@ def tunnelled(lab, ip):
                            frames[0].ip[ip.header:])
             lab.compare(seen, {lab.server: ip.around(
                 hop(request), Raw(load, tunnel.protocol))})
+        lab.ipvs.admin("-D", "-u", end(vip(ip, number), ISAKMP))
 
 
 @test_each(FAMILIES, "a server on the director: the local node and NAT to an "
@@ -266,8 +276,7 @@ def to_self(lab, ip):
         request = esp(ip.cip, where)
         lab.expect(lab.client, request, {})
         equal(heard(sock), (request.l4.payload, ip.cip))
-        answer = esp(where, ip.cip, **ip.said | {"df": False}
-                     if ip is IPV4 else {"label": 0})
+        answer = esp(where, ip.cip, **ip.said)
         sock.sendto(answer.l4.payload, (ip.cip, 0))
         lab.compare(lab.settle(), {lab.client: answer})
     lab.ipvs.admin("-D", "-u", end(where, ISAKMP))
@@ -283,8 +292,7 @@ def local_client(lab, ip):
             client.sendto(b"isakmp", (where, ISAKMP))
             lab.settle()
             assert lab.found(ip.own, where)
-            sent = esp(ip.own, server, ttl=63, **{"id": None}
-                       if ip is IPV4 else {"label": 0})
+            sent = esp(ip.own, server, ttl=63, **ip.said)
             for host in lab.up:
                 host.drain()
             sock.sendto(sent.l4.payload, (where, 0))
@@ -310,7 +318,7 @@ def bypass(lab, ip):
            "all ports: to the server of the connection")
 def other_services(lab, ip):
     for number in (MARKED, *PERSISTENT):
-        for client in ip.cip, ip.router:
+        for client in lab.stranger(ip), lab.stranger(ip):
             found = lab.agree(ip, number, src=client)
             request = esp(client, vip(ip, number))
             host = lab.host(ip, found.daddr)
@@ -353,12 +361,10 @@ def passes(lab, ip, where, src=None):
            "scheduled; nor is an error about it, nor one of a mark")
 def no_connection(lab, ip):
     before = lab.ipvs.connections()
-    stranger = ip.router
+    stranger = lab.stranger(ip)
     with lab.settings.but(schedule_icmp=1, ignore_tunneled=1):
         for number in (NAT, DIRECT, IPIP_TUNNEL, STICKY, EVERY_PORT, MARKED,
                        ONE_PACKET):
-            if lab.found(stranger, vip(ip, number)):
-                continue
             passes(lab, ip, vip(ip, number), stranger)
             lab.expect(lab.client, ip.router_error(
                 ip.cip, vip(ip, number), ip.unreachable,
@@ -374,16 +380,16 @@ def no_connection(lab, ip):
            "single datagrams, has none; nor has a server with another port "
            "for its answers")
 def not_followed(lab, ip):
-    where = vip(ip, NAT)
-    lab.exchange(lab.client, udp(ip.router, 1024, where, ISAKMP))
-    passes(lab, ip, where, ip.router)
-    lab.exchange(lab.client, udp(ip.cip, ISAKMP, vip(ip, ONE_PACKET), ISAKMP))
-    passes(lab, ip, vip(ip, ONE_PACKET))
-    found = lab.agree(ip, OTHER_PORT, src=ip.router)
+    where, client = vip(ip, NAT), lab.stranger(ip)
+    lab.exchange(lab.client, udp(client, 1024, where, ISAKMP))
+    passes(lab, ip, where, client)
+    lab.exchange(lab.client, udp(client, ISAKMP, vip(ip, ONE_PACKET), ISAKMP))
+    passes(lab, ip, vip(ip, ONE_PACKET), client)
+    found = lab.agree(ip, OTHER_PORT, src=client)
     equal((found.daddr, found.dport), (ip.rip, 4500))
-    request = esp(ip.router, vip(ip, OTHER_PORT))
+    request = esp(client, vip(ip, OTHER_PORT))
     lab.expect(lab.client, request, {lab.server: hop(request.but(dst=ip.rip))})
-    answer = esp(ip.rip, ip.router)
+    answer = esp(ip.rip, client)
     lab.expect(lab.server, answer, {lab.client: hop(answer)})
 
 
@@ -419,23 +425,34 @@ def set_timeout(lab):
     lab.agree(IPV4, NAT)
 
 
+def numbers(lab, at):
+    """Connections, packets and bytes of a service."""
+    listed = lab.ipvs.admin("-Ln", "-u", at, "--stats", "--exact")
+    line, = (line for line in listed.splitlines() if line.startswith("UDP"))
+    return tuple(int(number) for number in line.split()[2:])
+
+
 @test_each(FAMILIES, "requests and answers are counted by packets and bytes")
 def counted(lab, ip):
     for number in NAT, DIRECT, IPIP_TUNNEL:
         lab.agree(ip, number)
-        name = f"UDP {end(vip(ip, number), ISAKMP)}"
-        before = lab.ipvs.statistics()[name]
+        name = end(vip(ip, number), ISAKMP)
+        before = numbers(lab, name)
         requests = [make(ip.cip, vip(ip, number)) for make in MAKERS[ip]]
         lab.exchange(lab.client, *requests)
         answers = []
         if number == NAT:
             answers = [make(ip.rip, ip.cip) for make in MAKERS[ip]]
             lab.exchange(lab.server, *answers)
-        after = lab.ipvs.statistics()[name]
-        equal([b - a for a, b in zip(before, after)],
-              [0, len(requests), len(answers),
-               sum(len(bytes(each)) for each in requests),
-               sum(len(bytes(each)) for each in answers)], name)
+        wanted = [0, len(requests), len(answers),
+                  sum(len(bytes(each)) for each in requests),
+                  sum(len(bytes(each)) for each in answers)]
+
+        # The C module adds them up from time to time.
+        def added(name=name, before=before, wanted=wanted):
+            after = numbers(lab, name)
+            return [b - a for a, b in zip(before, after)] == wanted
+        eventually(added, f"{name}: {wanted} more than {before}")
 
 
 @test("IPv4: fragments of an answer go each by itself, in any order")
@@ -460,12 +477,11 @@ def request_fragments(lab, ip):
     request = esp(ip.cip, vip(ip, NAT), bytes(range(200)))
     for order in (1, -1):
         seen = lab.exchange(lab.client, *request.fragments(64, 128)[::order])
-        # Delivered locally, so made whole before, and cut again by IPv6.
+        # Made whole, and cut again as it was.
         frames = seen[lab.server]
-        content = b"".join(sorted(
-            frame.ip[ip.header + (8 if len(frames) > 1 else 0):]
-            for frame in frames)) if ip is IPV6 else frames[0].ip[20:]
-        equal(len(content), len(request.l4.payload))
+        header = ip.header + (8 if ip is IPV6 and len(frames) > 1 else 0)
+        content = b"".join(frame.ip[header:] for frame in frames)
+        equal(content, request.l4.payload, f"{len(frames)} frames")
         equal({frame.ip[16:20] if ip is IPV4 else frame.ip[24:40]
                for frame in frames}, {pack_address(ip.rip)})
 
@@ -542,25 +558,25 @@ def too_long(lab, ip):
 @test_each(FAMILIES, "a server that is removed: they are dropped; with "
            "expire_nodest_conn they end the connection, and pass")
 def removed(lab, ip):
-    where = vip(ip, NOTHING)
+    where, client = vip(ip, NOTHING), lab.stranger(ip)
     at, to = end(where, ISAKMP), end(ip.rip, ISAKMP)
     lab.ipvs.service(at, f"{to} -m", kind="-u")
-    lab.agree(ip, NOTHING)
+    lab.agree(ip, NOTHING, src=client)
     with lab.settings.but(expire_nodest_conn=0):
         lab.ipvs.admin("-d", "-u", at, "-r", to)
         with lab.raw(where) as sock:
-            lab.expect(lab.client, esp(ip.cip, where), {})
+            lab.expect(lab.client, esp(client, where), {})
             equal(heard(sock), None)
-        assert lab.found(ip.cip, where)
+        assert lab.found(client, where)
         lab.ipvs.admin("-a", "-u", at, "-r", to, "-m")
-        request = esp(ip.cip, where)
+        request = esp(client, where)
         lab.expect(lab.client, request,
                    {lab.server: hop(request.but(dst=ip.rip))})
     with lab.settings.but(expire_nodest_conn=1):
         lab.ipvs.admin("-d", "-u", at, "-r", to)
-        passes(lab, ip, where)
-        eventually(lambda: not lab.found(ip.cip, where), "no connection")
-        passes(lab, ip, where)
+        passes(lab, ip, where, client)
+        eventually(lambda: not lab.found(client, where), "no connection")
+        passes(lab, ip, where, client)
     lab.ipvs.admin("-D", "-u", at)
 
 
@@ -595,13 +611,9 @@ def tracked(lab, ip):
             meta l4proto esp ct state established counter
         }}
         }}""")
-    client = ip.router
-    where = vip(ip, STICKY)
+    where, client = vip(ip, NAT), lab.stranger(ip)
     with lab.settings.but(conntrack=1):
-        lab.ipvs.admin("-C")
-        lab.services(ip)
         lab.agree(ip, NAT, src=client)
-        where = vip(ip, NAT)
         for _ in range(2):
             request = esp(client, where)
             lab.expect(lab.client, request,
@@ -614,8 +626,8 @@ def tracked(lab, ip):
               for line in rules.splitlines() if "packets " in line]
     lab.director.run("nft", "delete", "table", ip.table, "tracking")
     # Of two requests and two answers the first request is new. With the C
-    # module an answer begins an entry of its own.
-    equal(counts, [1, 3] if OURS else [2, 2], "new and established")
+    # module nothing answers either entry.
+    equal(counts, [1, 3] if OURS else [4, 0], "new and established")
 
 
 if __name__ == "__main__":

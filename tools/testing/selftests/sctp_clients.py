@@ -28,7 +28,7 @@ from lib.stacks import PATIENCE, ROUTER, SETTINGS, Stacks
 from lib.tap import Skip, equal, eventually, main, test_each
 
 NAT, DIRECT, TUNNEL = "-m", "-g", "-i"
-PORT, IPERF, HTTP, TOOL = 7000, 5201, 8000, 7001
+PORT, IPERF, COPY, TOOL = 7000, 5201, 7002, 7001
 SIZE, CHUNK = 4 << 20, 16 << 10
 FILES = "/tmp/sctp"
 
@@ -92,12 +92,12 @@ class SctpFarm(Stacks):
 
     def build(self):
         self.director = self.namespace("director", ROUTER)
+        self.director.sysctl("ipv4/vs/expire_nodest_conn", 1)
         self.client = self.namespace("client", SETTINGS)
         self.server = self.namespace("server", SETTINGS)
         self.wire(self.director, "client", self.client, "eth0")
         self.wire(self.director, "server", self.server, "eth0")
         self.wire(self.client, "server", self.server, "eth1")
-        self.server.ip("link set tunl0 up", "link set ip6tnl0 up")
         for way in WAYS[::3]:
             nodad = " nodad" if way.ipv6 else ""
             length = f"/{way.bits}"
@@ -105,7 +105,7 @@ class SctpFarm(Stacks):
             self.client.ip(
                 f"addr add {way.client}{length} dev eth0{nodad}",
                 f"addr add {way.beyond}{length} dev server{nodad}",
-                f"{way.option} route add default via {way.director}")
+                f"route add default via {way.director}")
             self.director.ip(
                 f"addr add {way.director}{length} dev client{nodad}",
                 f"addr add {way.router}{length} dev server{nodad}",
@@ -114,8 +114,9 @@ class SctpFarm(Stacks):
                 f"addr add {way.near}{length} dev eth0{nodad}",
                 f"addr add {way.back}{length} dev eth1{nodad}",
                 f"addr add {way.virtual}{alone} dev lo",
-                f"{way.option} route add default via {way.router}")
+                f"route add default via {way.router}")
         self.await_carriers()
+        self.server.ip("link set tunl0 up", "link set ip6tnl0 up")
 
     def __exit__(self, *error):
         shutil.rmtree(FILES, ignore_errors=True)
@@ -125,7 +126,7 @@ class SctpFarm(Stacks):
     def service(self, way, port, *kinds):
         """Services of a port, of SCTP if nothing else is said."""
         route = way.router if way.method == NAT else way.beyond
-        self.server.ip(f"{way.option} route replace default via {route}")
+        self.server.ip(f"route replace default via {route}")
         admin = self.director.ipvs
         at, to = way.end(way.virtual, port), way.end(way.near, port)
         kinds = kinds or ("--sctp-service",)
@@ -134,8 +135,9 @@ class SctpFarm(Stacks):
         try:
             yield
         finally:
-            for kind in kinds:
-                admin.admin("-D", kind, at)
+            admin.admin("-C")
+            eventually(lambda: not admin.connections(),
+                       "the end of connections", PATIENCE)
 
     @contextmanager
     def program(self, namespace, *argv, **options):
@@ -239,22 +241,25 @@ def sctp_test(farm, way):
               {(way.near, TOOL)})
 
 
-@test_each(WAYS, "withsctp: a file by HTTP, whose server and client speak TCP "
+@test_each(WAYS, "withsctp: a file from one socat to another, which speak TCP "
            "otherwise")
 def withsctp(farm, way):
-    with farm.service(way, HTTP), farm.program(
-            farm.server, "withsctp", "python3", "-m", "http.server", "-b",
-            way.own, f"{HTTP}", cwd=FILES):
-        farm.listens(HTTP)
-        farm.run("withsctp", "curl", "-sS", "-g", "-o", f"{FILES}/fetched",
-                 f"http://{way.end(way.virtual, HTTP)}/file")
+    tcp = "TCP6" if way.ipv6 else "TCP4"
+    own = f"[{way.own}]" if way.ipv6 else way.own
+    with farm.service(way, COPY), farm.program(
+            farm.server, "withsctp", "socat", "-u", f"OPEN:{FILES}/file",
+            f"{tcp}-LISTEN:{COPY},bind={own},reuseaddr"):
+        farm.listens(COPY)
+        farm.run("withsctp", "socat", "-u",
+                 f"{tcp}:{way.end(way.virtual, COPY)}",
+                 f"OPEN:{FILES}/fetched,creat,trunc")
         for name in "file", "fetched":
             equal(os.path.getsize(f"{FILES}/{name}"), SIZE, name)
         with open(f"{FILES}/file", "rb") as one, \
                 open(f"{FILES}/fetched", "rb") as other:
             assert one.read() == other.read(), "other bytes"
-        equal({each[:2] for each in farm.associations(way, HTTP)},
-              {(way.near, HTTP)})
+        equal({each[:2] for each in farm.associations(way, COPY)},
+              {(way.near, COPY)})
 
 
 @test_each(WAYS, "iperf3 --sctp, both ways, with several streams")
