@@ -186,6 +186,11 @@ class Gateways(Stacks):
                 self.director.ipvs.statistics().items() if " -> " not in name
                 and name.count(" ") == 1][0]
 
+    def await_counted(self, size):
+        """The C module adds up what it counts from time to time."""
+        eventually(lambda: self.counted() >= size,
+                   f"{size} bytes that ESP has to the service")
+
     def charon(self, namespace, local, remote, names, inside):
         """Start a strongSwan: its address and that of its peer, their names,
         and the addresses that they connect."""
@@ -277,10 +282,11 @@ secrets {{
 
 
 def transfer(farm, to, source):
-    """Ping, and some MB there and back by TCP; returns whom with."""
-    family = "-6" if ":" in to else "-4"
-    farm.client.run("ping", family, "-q", "-c", "3", "-i", "0.2", "-W",
-                    f"{PATIENCE}", "-I", source, to)
+    """Ping, if it is not the director's address, and some MB there and back
+    by TCP; returns whom with."""
+    if to not in (ip.virtual for ip in FAMILIES):
+        farm.client.run("ping", "-q", "-c", "3", "-i", "0.2", "-W",
+                        f"{PATIENCE}", "-I", source, to)
     data = random.Random(17).randbytes(CHUNK)
     with Talk(farm.client, to, ECHO, source=(source, 0)) as talk:
         equal(talk.seen[0], source, "client")
@@ -291,14 +297,15 @@ def transfer(farm, to, source):
 
 def protect(farm, ip, host, mode, address):
     """Security associations and policies by hand, between the client and a
-    server, which has this address for its own, for all but UDP."""
+    server, which has this address for its own: for all between the inner
+    addresses, or for TCP."""
     if mode == "tunnel":
         inner = ip.inside(1), ip.inside(2)
         flows = [("", *inner)]
     else:
+        # Not ICMP: the director's own errors, about the MTU, are not secured.
         inner = ip.client, ip.virtual
-        icmp = "ipv6-icmp" if ip.ipv6 else "icmp"
-        flows = [(f"proto {number}", *inner) for number in ("tcp", icmp)]
+        flows = [("proto tcp", *inner)]
     ends = {farm.client: (ip.client, ip.virtual), host: (ip.client, address)}
     for namespace, (near, far) in ends.items():
         out, back = ("out", "in") if namespace is farm.client else ("in",
@@ -345,7 +352,7 @@ CASES = [Case(ip, method, mode) for ip in FAMILIES
          if (method, mode) != (NAT, "transport")]
 
 
-@test_each(CASES, "associations made by hand: ping and 4 MB there and back by "
+@test_each(CASES, "associations made by hand: 4 MB there and back by "
            "ESP to the server that port 500 was led to")
 def by_hand(farm, case):
     ip, method, mode = case
@@ -357,7 +364,7 @@ def by_hand(farm, case):
         source, to = protect(farm, ip, host, mode, address)
         before = farm.counted()
         equal(transfer(farm, to, source), host.name)
-        assert farm.counted() - before > SIZE, "ESP went elsewhere"
+        farm.await_counted(before + SIZE)
         equal([(each.daddr, each.dport) for each in
                farm.director.ipvs.connections()], [(found.daddr, ISAKMP)])
 
@@ -385,7 +392,7 @@ def by_ike(farm, case):
         before = farm.counted()
         equal(transfer(farm, ip.inside(2), ip.inside(1)),
               farm.hosts[number - 1].name)
-        assert farm.counted() - before > SIZE, "ESP went elsewhere"
+        farm.await_counted(before + SIZE)
         # New keys, twice: the same server still.
         for _ in range(2):
             farm.swanctl(farm.client, "--rekey", "--child", "inside")
