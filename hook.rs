@@ -14,6 +14,7 @@ use crate::{
     app,
     conn::{
         self,
+        Bits,
         Conn,
         Found,
         PublishedConn, //
@@ -373,10 +374,12 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     /// is no memory or no route to the client.
     #[inline]
     fn give_back(&self, mut skb: Skb, packet: &Packet<F>, conn: &Conn<F>) -> Option<Skb> {
-        if conn.fwd_method() == FwdMethod::Masq {
+        let bits = conn.bits();
+        if bits.fwd_method() == FwdMethod::Masq {
             ipvs_xmit::snat(
                 &mut skb,
                 conn,
+                bits,
                 &packet.header,
                 self.netns,
                 self.hook,
@@ -384,17 +387,17 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             )
             .ok()?;
         }
-        self.mark_answer(&mut skb, conn);
+        self.mark_answer(&mut skb, conn, bits);
         Some(skb)
     }
 
     /// Counts a packet from the server's side, which has been translated if it had to be, and marks
-    /// it as handled.
+    /// it as handled. `bits` are those of the connection.
     #[inline]
-    fn mark_answer(&self, skb: &mut Skb, conn: &Conn<F>) {
+    fn mark_answer(&self, skb: &mut Skb, conn: &Conn<F>, bits: Bits) {
         self.count_answer(conn, skb);
         skb.set_ipvs_property();
-        nfct::track(skb, conn, End::Src);
+        nfct::track(skb, conn, bits, End::Src);
     }
 
     /// Handles a request of a known connection. C: the part of `ip_vs_in_hook()` for a connection
@@ -504,7 +507,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn count_answer(&self, conn: &Conn<F>, skb: &Skb) {
         if let Some(packet_stats) = self.packet_stats(conn) {
             packet_stats.answer(skb.len());

@@ -196,7 +196,7 @@ fn from_server<F: Family>(
     {
         return Verdict::Drop(skb);
     }
-    cx.mark_answer(&mut skb, conn);
+    cx.mark_answer(&mut skb, conn, conn.bits());
     Verdict::Accept(skb)
 }
 

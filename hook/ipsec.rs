@@ -57,7 +57,7 @@ fn answer<F: Family>(cx: &Context<'_, F>, mut skb: Skb, conn: &PublishedConn<F>)
     {
         return Verdict::Stolen;
     }
-    cx.mark_answer(&mut skb, conn);
+    cx.mark_answer(&mut skb, conn, conn.bits());
     proto::restart(conn, cx.netns);
     Verdict::Accept(skb)
 }
