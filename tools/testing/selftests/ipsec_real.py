@@ -32,7 +32,7 @@ ISAKMP, NAT_T, ECHO = 500, 4500, 7777
 MARK = 4
 KEY = "0x" + bytes(range(20)).hex()
 FILES = "/tmp/ipsec"
-SIZE = 4 << 20
+SIZE = 2 << 20
 CHUNK = 16 << 10
 NAT, DIRECT, TUNNEL = "-m", "-g", "-i"
 
@@ -352,7 +352,7 @@ CASES = [Case(ip, method, mode) for ip in FAMILIES
          if (method, mode) != (NAT, "transport")]
 
 
-@test_each(CASES, "associations made by hand: 4 MB there and back by "
+@test_each(CASES, "associations made by hand: 2 MB there and back by "
            "ESP to the server that port 500 was led to")
 def by_hand(farm, case):
     ip, method, mode = case
