@@ -5,8 +5,8 @@
 """Packets by chance, from the wires and from a raw socket of the director.
 
 Requests and answers of both protocols with IPv4 options, in fragments that
-overlap or lack parts, of sizes around the MTU and with short lives; AH and ESP
-that follow UDP port 500; ICMP errors about either, about tunnels and about other errors; and all of these
+overlap or lack parts, of sizes around the MTU and with short lives; ICMP
+errors about either, about tunnels and about other errors; and all of these
 with bytes changed and ends cut off. Nothing of it hinders new connections,
 services and servers stay as they were, connections are of services, and no
 packet's memory is lost: as many objects as before are in use when the module
@@ -22,17 +22,15 @@ import re
 import socket
 
 from lib import memory, module
-from lib.busy import METHODS, UDP, BusyLab
+from lib.busy import METHODS, BusyLab
 from lib.chance import chance, number
 from lib.lab import CIP, RIP, RIP2, VIP
 from lib.packet import Packet, Raw, Tcp, Udp, icmp_error
-from lib.rules import Rules
 from lib.tap import equal, eventually, main, note, test
 
 PACKETS, BATCH = number("N", 3000), 100
 ROUNDS = 5
 TRACE = os.environ.get("TRACE")
-ISAKMP = 500
 OPTIONS = (b"\x01\x01\x01\x01", b"\x94\x04\x00\x00",            # NOP, alert
            b"\x07\x0b\x04" + bytes(9),                          # record route
            b"\x44\x0c\x05\x00" + bytes(8),                      # time stamp
@@ -56,11 +54,6 @@ class PacketLab(BusyLab):
         if hasattr(self, "raw"):
             self.raw.close()
         super().__exit__(*error)
-
-    def configure(self):
-        super().configure()
-        with Rules(self.director) as rules:
-            rules.add(UDP, VIP, ISAKMP, RIP, RIP2)
 
     def forget_fragments(self):
         """Wait until the director has told all senders that their packets
@@ -92,25 +85,17 @@ class PacketLab(BusyLab):
                 "df": rng.random() < .3, "id": rng.randrange(8),
                 "ttl": rng.choice((64, 64, 64, 2, 1, 0)),
                 "tos": rng.choice((0, 3, 0xff))}
-        part, back = self.transport(cport, vport), self.transport(vport, cport)
-        if rng.random() < .1:
-            part = back = rng.choice((
-                Udp(ISAKMP, ISAKMP, b"isakmp"),
-                *2 * [Raw(rng.randbytes(rng.choice((0, 8, 64, 1480, 3000))),
-                          rng.choice((50, 51)))]))
         if rng.random() < .6:
-            return Packet(CIP, VIP, part, **more)
-        return Packet(rng.choice((RIP, RIP2, VIP)), CIP, back, **more)
+            return Packet(CIP, VIP, self.transport(cport, vport), **more)
+        return Packet(rng.choice((RIP, RIP2, VIP)), CIP,
+                      self.transport(vport, cport), **more)
 
     def packet(self):
         """Any packet, sound in its header."""
         rng = self.rng
         packet, dice = self.flow(), rng.random()
         if dice < .3:
-            quoted = packet
-            if rng.random() < .7:
-                quoted = packet.but(src=packet.dst, dst=packet.src) \
-                    if isinstance(packet.l4, Raw) else packet.back()
+            quoted = packet.back() if rng.random() < .7 else packet
             if rng.random() < .3:
                 quoted = Packet("10.0.2.1", RIP, Raw(bytes(quoted),
                                                      rng.choice((4, 47, 17))))
@@ -180,7 +165,7 @@ class PacketLab(BusyLab):
       "were, and no memory behind")
 def packets(lab):
     rules = lab.ipvs.saved()
-    names = {f"{VIP}:{vport}" for vport in (*METHODS, ISAKMP)}
+    names = {f"{VIP}:{vport}" for vport in METHODS}
     snapshots = []
     per_round = max(PACKETS // ROUNDS // BATCH, 1)
     for round_ in range(ROUNDS):

@@ -8,7 +8,6 @@ fragments share an identification, so a group can be sent by itself.
 """
 
 import random
-from ipaddress import ip_network
 from typing import NamedTuple
 
 from lib.packet import (ACK, FIN, IPPROTO_DSTOPTS, IPPROTO_HOP,
@@ -50,8 +49,6 @@ EXTENSIONS = ((options_header(IPPROTO_HOP),),
               (fragment_header(0, False),))
 MARKED = Service(0, NAT, (0, 1))
 BYPASS = Service(0, NAT, (2,))
-ISAKMP, ESP, AH = 500, 50, 51
-ISAKMP_TUNNEL, = (one for one in SERVICES if one.port == ISAKMP)
 ERRORS = {V4.name: (3, 3, 3, 3, 4, 5, 11, 11, 12)}
 TOLD = "an error about a packet in a tunnel tells the client another MTU"
 
@@ -86,12 +83,7 @@ def group(seed, number):
         return Group(number, settings, episode.steps, TOLD)
     steps = []
     for more in range(EPISODES):
-        episode = Episode(rng, number * EPISODES + more)
-        # Of answers nf_conntrack knows more with our module.
-        if rng.random() < .06 and not settings["conntrack"]:
-            steps += episode.ipsec(number * EPISODES + more)
-        else:
-            steps += episode.any()
+        steps += Episode(rng, number * EPISODES + more).any()
     return Group(number, settings, steps)
 
 
@@ -319,43 +311,6 @@ class Episode:
                     (family.beyond, family.servers[1], family.directors[1],
                      family.far[1])))
             self.from_client(one, "stranger")
-
-    def ipsec(self, number):
-        """IPsec packets of a client of its own, most of them after a datagram
-        of port 500, by NAT or through a tunnel; errors about them."""
-        rng, family, self.damage, self.local = self.rng, self.family, 0, False
-        self.client = str(ip_network(family.many)[number + 1])
-        self.make, self.cport = udp, ISAKMP
-        self.marked = rng.random() < .6
-        self.vip = family.marked if self.marked else family.vip
-        self.vport = self.rport = ISAKMP
-        self.service = MARKED if self.marked else ISAKMP_TUNNEL
-        if rng.random() < .8:
-            self.from_client(self.request(), "request")
-        for _ in range(rng.randrange(2, 7)):
-            end = rng.choice(self.ends())
-            asks = rng.random() < .5
-            src, dst = (self.client, self.vip) if asks else \
-                (end[1], self.client)
-            one = packet(src, dst, Raw(rng.randbytes(rng.randrange(8, 80)),
-                                       rng.choice((ESP, ESP, AH))),
-                         **self.header())
-            if one.l4.protocol == AH and is_ipv6(src):
-                one = one.but(l4=Raw(one.l4.payload, ESP))
-            dice = rng.random()
-            if dice < .6:
-                self.add("client" if asks else end[0], one, "IPsec")
-            elif dice < .8 and not is_ipv6(src):
-                one = one.but(l4=Raw(rng.randbytes(64), ESP), options=b"")
-                for piece in one.fragments(24, 48):
-                    self.add("client" if asks else end[0], piece, "fragment")
-            elif asks:
-                self.add(end[0], self.error(end[1], src, one.but(
-                    dst=end[1], ttl=60)), "error of server")
-            else:
-                self.add("client", self.error(self.client, self.vip, one.but(
-                    src=self.vip, ttl=60)), "error of client")
-        return self.steps
 
     # ICMP errors.
 
