@@ -8,11 +8,13 @@
 
 mod icmp;
 mod icmp_tunnel;
+mod ipsec;
 
 use crate::{
     app,
     conn::{
         self,
+        Bits,
         Conn,
         Found,
         PublishedConn, //
@@ -208,12 +210,22 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             return icmp::packet(self, skb, header);
         }
         let Some(protocol) = IpProtocol::from_number(header.protocol()) else {
-            return self.of_no_service(skb, header.protocol());
+            return self.without_service(skb, header);
         };
         if header.is_fragment() {
             return self.fragment(skb, header, protocol);
         }
         self.whole(skb, header, protocol)
+    }
+
+    /// Handles a packet of a protocol that services do not support.
+    #[inline(never)]
+    fn without_service(&self, skb: Skb, header: F::Header) -> Verdict {
+        if proto::is_ipsec(header.protocol()) {
+            ipsec::packet(self, skb, &header)
+        } else {
+            self.of_no_service(skb, header.protocol())
+        }
     }
 
     /// Accepts a packet of a protocol that IPVS does not handle. With `ignore_tunneled`, marks a
@@ -375,10 +387,17 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             )
             .ok()?;
         }
-        self.count_answer(conn, &skb);
-        skb.set_ipvs_property();
-        nfct::track(&mut skb, conn, bits, End::Src);
+        self.mark_answer(&mut skb, conn, bits);
         Some(skb)
+    }
+
+    /// Counts a packet from the server's side, which has been translated if it had to be, and marks
+    /// it as handled. `bits` are those of the connection.
+    #[inline]
+    fn mark_answer(&self, skb: &mut Skb, conn: &Conn<F>, bits: Bits) {
+        self.count_answer(conn, skb);
+        skb.set_ipvs_property();
+        nfct::track(skb, conn, bits, End::Src);
     }
 
     /// Handles a request of a known connection. C: the part of `ip_vs_in_hook()` for a connection
@@ -404,9 +423,17 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     }
 
     /// Ends the connection of a request, unless it has data connections, and schedules the packet
-    /// anew. Drops the packet instead if conntrack has a confirmed entry for it, which still leads to
-    /// the old server: the client sends again.
-    fn replace(&self, mut skb: Skb, packet: &Packet<F>, old: &PublishedConn<F>) -> Verdict {
+    /// anew, unless it is dropped; see [`Self::end`]. Then the client sends again.
+    fn replace(&self, skb: Skb, packet: &Packet<F>, old: &PublishedConn<F>) -> Verdict {
+        match self.end(skb, old) {
+            Ok(skb) => self.new_request(skb, packet, SchedTrigger::Replacement),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Ends the connection of a request, unless it has data connections. Drops the packet if
+    /// conntrack has a confirmed entry for it, which still leads to the old server.
+    fn end(&self, mut skb: Skb, old: &PublishedConn<F>) -> Result<Skb, Verdict> {
         let confirmed = has_confirmed_entry(&mut skb);
         // An entry that is not confirmed is that of the new connection already.
         if !old.has_data_conns() {
@@ -415,9 +442,9 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             conn::keep_entry(old);
         }
         if confirmed {
-            Verdict::Drop(skb)
+            Err(Verdict::Drop(skb))
         } else {
-            self.new_request(skb, packet, SchedTrigger::Replacement)
+            Ok(skb)
         }
     }
 

@@ -13,6 +13,7 @@
 mod bypass;
 mod dr;
 mod icmp;
+mod ipsec;
 mod nat;
 mod null;
 mod route;
@@ -22,6 +23,10 @@ mod tunnel;
 pub(crate) use icmp::{
     icmp_xmit,
     snat_icmp, //
+};
+pub(crate) use ipsec::{
+    ipsec_snat,
+    ipsec_xmit, //
 };
 pub(crate) use nat::snat;
 

@@ -84,7 +84,9 @@ fn update<F: Family>(skb: &mut Skb, conn: &Conn<F>, bits: Bits, end: End) {
         return;
     }
     let mut reply = entry.reply();
-    let has_ports = reply.protocol() != F::PROTO_ICMP;
+    // An ICMP error has none, nor has IPsec, whose replies would not be recognised with the port that
+    // the C module sets.
+    let has_ports = reply.protocol() == conn.protocol().number();
     let port = |port: Be16| has_ports.then_some(port.host());
     match end {
         End::Dst => reply.set_src(conn.daddr().ip(), port(conn.dport())),

@@ -29,4 +29,6 @@ pub(crate) struct IcmpError<'a, F: Family> {
     pub(crate) offset: usize,
     /// The embedded network header, which follows the ICMP header.
     pub(crate) embedded: &'a F::Header,
+    /// `true` if the embedded packet has ports, which follow that header.
+    pub(crate) has_ports: bool,
 }

@@ -58,7 +58,7 @@ pub(crate) const fn is_ipsec(protocol: u8) -> bool {
     matches!(protocol, PROTO_AH | PROTO_ESP)
 }
 
-/// The protocol and ports of an ISAKMP dialogue.
+/// The protocol and ports of an ISAKMP dialogue, by which the connection of IPsec packets is found.
 pub(crate) const ISAKMP: (Protocol, Ports) = (
     Protocol::Udp,
     Ports {
@@ -180,6 +180,12 @@ fn assure_control<F: Family>(conn: &PublishedConn<F>) {
     if let Some(template) = conn.template() {
         template.set_assured();
     }
+}
+
+/// Restarts the timer of a connection by a packet that does not change its state. C: `ip_vs_conn_put()`.
+pub(crate) fn restart<F: Family>(conn: &PublishedConn<F>, netns: &Netns) {
+    let timeout = timeout(conn.protocol(), conn.bits(), &netns.timeouts);
+    restart_timer(conn, timeout);
 }
 
 /// Returns the idle timeout of a connection with these flags and state, in ticks.

@@ -23,8 +23,8 @@ use crate::{
         icmp_xmit,
         snat_icmp, //
     },
-    nfct,
     packet::IcmpError,
+    proto,
     schedule::{
         self,
         Scheduled, //
@@ -38,10 +38,7 @@ use ipvs_core::{
         HEADER_LEN, //
     },
     proto::Protocol,
-    transport::{
-        End,
-        Ports, //
-    },
+    transport::Ports, //
 };
 use linux::{
     netfilter::{
@@ -62,17 +59,30 @@ pub(super) enum Unreadable {
 /// The headers of the packet that an ICMP error embeds.
 pub(super) struct InnerHeader<F: Family> {
     pub(super) header: F::Header,
+    /// The protocol and ports by which its connection is found.
     protocol: Protocol,
     ports: Ports,
+    /// `true` if the ports are those of the packet; `false` for IPsec, which has none.
+    has_ports: bool,
 }
 
 impl<F: Family> InnerHeader<F> {
     /// Reads the headers at `offset` bytes from the network header of `skb`, from the linear part
-    /// or the fragments.
+    /// or the fragments. Of IPsec only the network header is needed, be it that of a fragment.
     pub(super) fn read(skb: &Skb, offset: usize) -> Result<Self, Unreadable> {
-        let header = F::embedded(skb, offset)
-            .filter(|header| !header.is_later_fragment())
-            .ok_or(Unreadable::OfNoService)?;
+        let header = F::embedded(skb, offset).ok_or(Unreadable::OfNoService)?;
+        if proto::is_ipsec(header.protocol()) {
+            let (protocol, ports) = proto::ISAKMP;
+            return Ok(Self {
+                header,
+                protocol,
+                ports,
+                has_ports: false,
+            });
+        }
+        if header.is_later_fragment() {
+            return Err(Unreadable::OfNoService);
+        }
         let protocol = Protocol::from_number(header.protocol()).ok_or(Unreadable::OfNoService)?;
         let ports = offset
             .checked_add(header.transport_at())
@@ -83,10 +93,12 @@ impl<F: Family> InnerHeader<F> {
             header,
             protocol,
             ports,
+            has_ports: true,
         })
     }
 
-    /// Returns the flow of the embedded packet, in the direction that it was sent in.
+    /// Returns the flow of the embedded packet, in the direction that it was sent in; see
+    /// [`proto::ISAKMP`] for that of IPsec.
     pub(super) fn flow(&self) -> Flow<F::Addr> {
         Flow {
             protocol: self.protocol.number(),
@@ -160,11 +172,12 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
     let error = IcmpError {
         offset,
         embedded: &embedded.header,
+        has_ports: embedded.has_ports,
     };
     match found {
         Some(Found::Answer(conn)) => from_server(cx, skb, conn, error),
         Some(Found::Request(conn)) if takes_requests => from_client(cx, skb, conn, error),
-        None if schedules => {
+        None if schedules && embedded.has_ports => {
             match schedule::request_of_error(cx.netns, skb, embedded.protocol, &flow, hash, cx.rcu)
             {
                 Scheduled::Conn(skb, conn) => from_client(cx, skb, conn, error),
@@ -190,9 +203,7 @@ fn from_server<F: Family>(
     {
         return Verdict::Drop(skb);
     }
-    cx.count_answer(conn, &skb);
-    skb.set_ipvs_property();
-    nfct::track(&mut skb, conn, conn.bits(), End::Src);
+    cx.mark_answer(&mut skb, conn, conn.bits());
     Verdict::Accept(skb)
 }
 

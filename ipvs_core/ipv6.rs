@@ -104,6 +104,7 @@ impl Ipv6Header {
                     if u16::from_be_bytes([f0, f1]) & OFFSET_MASK != 0 {
                         // Not the first fragment: no transport header follows.
                         self.is_later_fragment = true;
+                        self.transport_at = self.transport_at.checked_add(EXTENSION_LEN)?;
                         self.protocol = next;
                         return (!is_extension(next)).then_some(self);
                     }
@@ -138,7 +139,7 @@ impl Ipv6Header {
     }
 
     /// Returns `true` if the packet is a fragment other than the first one. It has no transport
-    /// header, and [`Self::transport_at`] is meaningless.
+    /// header, and [`Self::transport_at`] is the offset of the fragment's data.
     #[inline]
     pub const fn is_later_fragment(&self) -> bool {
         self.is_later_fragment
@@ -259,7 +260,7 @@ mod tests {
         assert_eq!((first.protocol, first.transport_at()), (PROTO_UDP, 48));
         let later = fragment(0, 8, PROTO_UDP).unwrap();
         assert!(later.is_fragment() && later.is_later_fragment());
-        assert_eq!(later.protocol, PROTO_UDP);
+        assert_eq!((later.protocol, later.transport_at()), (PROTO_UDP, 48));
         // The second fragment of an extension header.
         assert!(fragment(0x10, 0, NEXT_DEST).is_none());
     }

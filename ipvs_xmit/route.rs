@@ -12,7 +12,8 @@ use crate::{
         Header,
         Mode, //
     },
-    service::dest::Dest,
+    proto,
+    service::dest::Dest, //
 };
 use core::ops::Deref;
 use ipvs_core::{
@@ -213,9 +214,10 @@ fn meet_policies<'rcu, F: Family, D: Family>(
         xfrm::forward(skb).ok()?;
         return skb.take_route().map(RouteRef::Own);
     } else if cx.conn.fwd_method() == FwdMethod::Masq {
+        let has_ports = !proto::is_ipsec(F::header(skb)?.protocol());
         Sent::To {
             addr: dst.ip(),
-            port: cx.conn.dport().host(),
+            port: has_ports.then(|| cx.conn.dport().host()),
         }
     } else {
         Sent::AsIs

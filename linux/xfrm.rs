@@ -40,8 +40,8 @@ pub enum Sent {
     To {
         /// The address, of the packet's own family.
         addr: IpAddr,
-        /// The port.
-        port: u16,
+        /// The port; `None` if the packet has no ports.
+        port: Option<u16>,
     },
     /// Inside of another packet.
     In {
@@ -115,7 +115,9 @@ pub fn lookup<R: Route>(
         Sent::AsIs => (),
         Sent::To { addr, port } => {
             flow.set_destination(addr);
-            flow.ports().dport = port.to_be();
+            if let Some(port) = port {
+                flow.ports().dport = port.to_be();
+            }
         }
         Sent::In {
             src,

@@ -40,6 +40,8 @@ use linux::skb::{
     Summed, //
 };
 
+/// The length of the ports at the beginning of a transport header, in bytes.
+const PORTS_LEN: usize = 4;
 /// The offset of the checksum in an ICMP header, in bytes.
 const ICMP_CHECK_AT: usize = 2;
 /// The offset of the checksum in a UDP header, in bytes.
@@ -133,6 +135,29 @@ pub(crate) fn translate<F: Family>(
     Ok(())
 }
 
+/// Translates the destination address of a request, or the source address of an answer, and nothing
+/// else: the packet has no ports, and no checksum that NAT could update. C: what `ip_vs_nat_xmit()`
+/// and `handle_response()` do for a protocol without `dnat_handler` and `snat_handler`.
+///
+/// # Errors
+///
+/// The packet is too short, or there is no memory. It is unchanged and must be dropped.
+pub(crate) fn translate_addr<F: Family>(
+    skb: &mut Skb,
+    conn: &Conn<F>,
+    end: End,
+) -> Result<(), Untranslatable> {
+    let Change { new_addr, .. } = change(conn, end);
+    let bytes = skb.writable(F::HEADER_LEN)?;
+
+    F::set_addr(bytes, end, new_addr).ok_or(Untranslatable)?;
+    // The device's sum was that of the packet before the change.
+    if skb.summed() == Summed::Complete {
+        skb.set_checksum_none();
+    }
+    Ok(())
+}
+
 /// Computes the checksum of a UDP datagram that was sent without one, as the C module does.
 #[cold]
 fn fill_in_udp_checksum<F: Family>(
@@ -179,9 +204,7 @@ pub(crate) fn translate_icmp<F: Family>(
     };
     let inner_at = error.offset.saturating_add(icmp::HEADER_LEN);
     let inner_len = error.embedded.transport_at();
-    let ports_len = match conn.protocol() {
-        Protocol::Tcp | Protocol::Udp => 4,
-    };
+    let ports_len = if error.has_ports { PORTS_LEN } else { 0 };
 
     let bytes = skb.writable(inner_at.saturating_add(inner_len).saturating_add(ports_len))?;
     let (outer, inner) = bytes.split_at_mut_checked(inner_at).ok_or(Untranslatable)?;
@@ -195,8 +218,10 @@ pub(crate) fn translate_icmp<F: Family>(
     F::set_addr(inner, inner_end, new_addr).ok_or(Untranslatable)?;
     // Computed from scratch, since the embedded checksum may have been wrong.
     F::update_checksum(inner);
-    let ports = inner.get_mut(inner_len..).ok_or(Untranslatable)?;
-    set_port(ports, inner_end, new_port);
+    if error.has_ports {
+        let ports = inner.get_mut(inner_len..).ok_or(Untranslatable)?;
+        set_port(ports, inner_end, new_port);
+    }
 
     let check_at = error.offset.saturating_add(ICMP_CHECK_AT);
     put(outer.get_mut(check_at..), [0; 2])?;

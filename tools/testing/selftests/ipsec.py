@@ -25,6 +25,9 @@ PAYLOAD = b"nobody else should read this"
 TUNNELS = {91: IPIP, 92: GUE_CSUM, 93: GRE}
 NAT, DIRECT, BYPASS = 81, 82, 6001
 RPORT = 8081
+# Services of addresses that nobody but the director has.
+FRONT, FRONT6 = "198.51.100.7", "2001:db8::7"
+INWARD = {95: "-m", 96: "-g", 97: "-i"}
 ENCRYPTS = module_under_test() == "rust"
 FAMILIES = ((CIP, VIP, RIP, DIRECTOR, SOMEWHERE),
             (CIP6, VIP6, RIP6, DIRECTOR6, SOMEWHERE6))
@@ -126,6 +129,12 @@ class Services(IpsecLab):
                          "route add local default dev lo table 100"):
                 self.director.run("ip", *option, *what.split())
             self.ipvs.rules(" ".join(["-A -f 9", *option, "-s rr"]))
+        for _client, vip, server, _end in peers():
+            self.director.ip(
+                f"addr add {vip}/{128 if is_ipv6(vip) else 32} dev lo")
+            for port, method in INWARD.items():
+                self.ipvs.service(end(vip, port),
+                                  f"{end(server, port)} {method}", kind="-u")
         for _client, vip, server, *_more in FAMILIES:
             self.ipvs.service(end(vip, NAT), f"{end(server, RPORT)} -m",
                               kind="-u")
@@ -346,6 +355,79 @@ def answers(lab):
             check_wire([frame.ip], ENCRYPTS or bool(reroute),
                        f"{way.name}, snat_reroute {reroute}")
     lab.director.sysctl("ipv4/vs/snat_reroute", 1)
+
+
+def comes(lab, sock, to):
+    """Have the server, for once a client, send a datagram; what the director
+    got of it, and what comes to the client, for once a server."""
+    lab.left()
+    lab.client.drain()
+    sock.sendto(PAYLOAD, to)
+    frame = lab.client.receive()
+    return lab.got(), frame.ip
+
+
+def peers():
+    """Of each family a client, which is the host of the server's else, a
+    virtual address that only the director has, a server, and the director's
+    end of tunnels."""
+    return ((RIP, FRONT, CIP, DIRECTOR), (RIP6, FRONT6, CIP6, DIRECTOR6))
+
+
+@test("ESP to a virtual address is decrypted by the director and then "
+      "balanced, by each method, and the answer is encrypted")
+def decrypted(lab):
+    lab.forget()
+    for client, vip, server, director in peers():
+        for mode in "transport", "tunnel":
+            ends = client, director if mode == "tunnel" else vip
+            for port in INWARD:
+                flow = f"src {client} dst {vip} proto udp dport {port}"
+                back = f"src {vip} dst {client} proto udp sport {port}"
+                lab.protect({flow: ends}, mode, lab.server.ns, lab.director)
+                lab.protect({back: ends[::-1]}, mode)
+                with bound(lab.server.ns, client, 0) as sock:
+                    inward(lab, sock, (client, vip, server, port))
+                lab.forget()
+
+
+def inward(lab, sock, ends):
+    """A request that is decrypted, and its answer by NAT."""
+    client, vip, server, port = ends
+    method = INWARD[port]
+    what = f"{vip} {port} {method}"
+    encrypted, came = comes(lab, sock, (vip, port))
+    # The tap sees what was inside, too, after that.
+    equal(protocol(encrypted[0]), ESP, what)
+    assert came.endswith(PAYLOAD), f"{what}: {came.hex()}"
+    fields = ip_fields(came)
+    equal(fields["dst"], vip if method == "-g" else server, what)
+    if method != "-i":
+        equal((fields["src"], fields["dport"]), (client, port), what)
+    if method == "-m":
+        lab.left()
+        lab.client.send(udp(server, port, client, fields["sport"], PAYLOAD))
+        check_wire(eventually(lab.left, what), True, f"{what}: the answer")
+        data, sender = hears(sock, f"{what}: the answer")
+        equal((data, sender[:2]), (PAYLOAD, (vip, port)), what)
+
+
+@test("unless port 500 of that address is a service, whose server ESP goes to "
+      "as it is")
+def followed(lab):
+    lab.forget()
+    for client, vip, server, _director in peers():
+        lab.ipvs.service(end(vip, 500), f"{end(server, 500)} -g", kind="-u")
+        flow = f"src {client} dst {vip} proto udp dport 95"
+        lab.protect({flow: (client, vip)}, "transport", lab.server.ns,
+                    lab.director)
+        with bound(lab.server.ns, client, 500) as sock:
+            _got, came = comes(lab, sock, (vip, 500))
+            assert came.endswith(PAYLOAD), came.hex()
+            encrypted, came = comes(lab, sock, (vip, 95))
+            equal([protocol(packet) for packet in encrypted], [ESP], vip)
+            equal(protocol(came), ESP, f"{vip}: what came to the server")
+        lab.forget()
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ const FRAGMENT: u8 = 44;
 const AUTH: u8 = 51;
 const DEST: u8 = 60;
 
-/// Finds the transport header by the rules of RFC 8200, written independently of the code. Returns
-/// its offset, its protocol, whether the packet is a fragment, and whether it is one other than the
+/// Finds the transport header, or the data of a later fragment, by the rules of RFC 8200, written
+/// independently of the code. Returns its offset, its protocol, whether the packet is a fragment, and whether it is one other than the
 /// first.
 fn transport(packet: &[u8]) -> Option<(usize, u8, bool, bool)> {
     let extensions = [HOP, ROUTING, FRAGMENT, AUTH, DEST];
@@ -37,7 +37,7 @@ fn transport(packet: &[u8]) -> Option<(usize, u8, bool, bool)> {
         if this == FRAGMENT {
             fragment = true;
             if head[2] != 0 || head[3] / 8 != 0 {
-                return (!extensions.contains(&next)).then_some((at, next, true, true));
+                return (!extensions.contains(&next)).then_some((at + 8, next, true, true));
             }
         }
         at += match this {

@@ -22,7 +22,7 @@ pub enum Sent {
     AsIs,
     To {
         addr: IpAddr,
-        port: u16,
+        port: Option<u16>,
     },
     In {
         src: IpAddr,

@@ -11,6 +11,7 @@ mod either;
 mod failures;
 mod ftp;
 mod icmp;
+mod ipsec;
 mod model;
 mod nfct;
 mod packet;

@@ -102,12 +102,18 @@ class IpsecLab(Lab):
     def left(self):
         """The packets that the director has sent to the server since it was
         asked last, markers excepted."""
+        return self._seen(self.server.router_mac)
+
+    def got(self):
+        """Those that it has got from the server."""
+        return self._seen(self.server.mac)
+
+    def _seen(self, sender):
         found = []
         try:
             while True:
                 frame = received(self.wire)
-                if frame.src == self.server.router_mac \
-                        and MARKER not in frame.ip:
+                if frame.src == sender and MARKER not in frame.ip:
                     found.append(frame.ip)
         except BlockingIOError:
             return found
