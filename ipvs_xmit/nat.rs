@@ -61,7 +61,7 @@ pub(super) fn nat_xmit<F: Family>(
             return Verdict::Stolen;
         }
     }
-    if nat::translate(&mut skb, cx.conn, header_len, End::Dst).is_err() {
+    if nat::translate(&mut skb, cx.conn, header_len, End::Dst, cx.rcu).is_err() {
         return Verdict::Stolen;
     }
     send_or_cont(skb, cx, is_local)
@@ -139,7 +139,7 @@ pub(crate) fn snat<'rcu, F: Family>(
     if conn.bits().app() {
         app::ftp::answer(skb, conn, header.transport_at(), netns, rcu)?;
     }
-    nat::translate(skb, conn, header.transport_at(), End::Src)?;
+    nat::translate(skb, conn, header.transport_at(), End::Src, rcu)?;
     reroute(skb, netns, hook)
 }
 

@@ -16,6 +16,7 @@ mod nfct;
 mod packet;
 mod persist;
 mod schedule;
+mod sctp;
 mod time;
 mod world;
 mod xmit;
