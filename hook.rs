@@ -361,10 +361,12 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     /// is no memory or no route to the client.
     #[inline]
     fn give_back(&self, mut skb: Skb, packet: &Packet<F>, conn: &Conn<F>) -> Option<Skb> {
-        if conn.fwd_method() == FwdMethod::Masq {
+        let bits = conn.bits();
+        if bits.fwd_method() == FwdMethod::Masq {
             ipvs_xmit::snat(
                 &mut skb,
                 conn,
+                bits,
                 &packet.header,
                 self.netns,
                 self.hook,
@@ -374,7 +376,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         }
         self.count_answer(conn, &skb);
         skb.set_ipvs_property();
-        nfct::track(&mut skb, conn, End::Src);
+        nfct::track(&mut skb, conn, bits, End::Src);
         Some(skb)
     }
 
@@ -471,7 +473,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn count_answer(&self, conn: &Conn<F>, skb: &Skb) {
         if let Some(packet_stats) = self.packet_stats(conn) {
             packet_stats.answer(skb.len());

@@ -32,10 +32,10 @@ pub(crate) fn conn_flags(netns: &Netns) -> u32 {
 }
 
 /// Leaves a translated packet to connection tracking if its connection is to be tracked, with an entry
-/// that knows the translation; otherwise takes the packet away from it. `end` is what was translated.
+/// that knows the translation; otherwise takes the packet away from it. `bits` are the flags of the
+/// connection, `end` is what was translated.
 #[inline]
-pub(crate) fn track<F: Family>(skb: &mut Skb, conn: &Conn<F>, end: End) {
-    let bits = conn.bits();
+pub(crate) fn track<F: Family>(skb: &mut Skb, conn: &Conn<F>, bits: Bits, end: End) {
     if bits.nfct() {
         update(skb, conn, bits, end);
     } else {

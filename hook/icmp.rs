@@ -185,7 +185,7 @@ fn from_server<F: Family>(
     }
     cx.count_answer(conn, &skb);
     skb.set_ipvs_property();
-    nfct::track(&mut skb, conn, End::Src);
+    nfct::track(&mut skb, conn, conn.bits(), End::Src);
     Verdict::Accept(skb)
 }
 

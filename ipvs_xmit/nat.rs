@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     app,
-    conn::Conn,
+    conn::{
+        Bits,
+        Conn, //
+    },
     family::{
         Family,
         Header,
@@ -108,7 +111,7 @@ pub(super) fn send_or_cont<F: Family>(
 
     skb.set_ignore_df();
     skb.set_ipvs_property();
-    nfct::track(&mut skb, conn, End::Dst);
+    nfct::track(&mut skb, conn, conn.bits(), End::Dst);
     // The socket found by early demux is the right one only if the destination is unchanged.
     if !is_local || conn.vport() != conn.dport() || conn.vaddr() != conn.daddr() {
         drop_early_demux_sk(&mut skb);
@@ -122,7 +125,7 @@ pub(super) fn send_or_cont<F: Family>(
 }
 
 /// Translates the source of a server's answer to the virtual service, and routes the packet to the
-/// client again. C: the translation in `handle_response()`.
+/// client again. `bits` are the connection's flags. C: the translation in `handle_response()`.
 ///
 /// # Errors
 ///
@@ -131,12 +134,13 @@ pub(super) fn send_or_cont<F: Family>(
 pub(crate) fn snat<'rcu, F: Family>(
     skb: &mut Skb,
     conn: &Conn<F>,
+    bits: Bits,
     header: &F::Header,
     netns: &'rcu Netns,
     hook: HookNum,
     rcu: ReadLocked<'rcu>,
 ) -> Result<(), Untranslatable> {
-    if conn.bits().app() {
+    if bits.app() {
         app::ftp::answer(skb, conn, header.transport_at(), netns, rcu)?;
     }
     nat::translate(skb, conn, header.transport_at(), End::Src, rcu)?;

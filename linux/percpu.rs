@@ -76,25 +76,40 @@ pub fn possible_cpus() -> impl Iterator<Item = u32> {
 }
 
 /// A section of code that stays on its CPU, with bottom halves disabled: nobody else touches this
-/// CPU's copies in the meantime, if all do it in such a section.
+/// CPU's copies in the meantime, if all do it in such a section. Whoever had disabled them before must
+/// not enable them within; counts might get lost.
 ///
 /// # Invariants
 ///
-/// Bottom halves are disabled while it exists, and `offset` is that of the running CPU.
+/// `offset` is that of a possible CPU: the one that entered.
 pub struct Section {
     offset: usize,
+    /// Whether bottom halves were enabled before.
+    enables: bool,
     _not_send: PhantomData<*mut ()>,
 }
 
 impl Section {
-    /// Enters a section. Any context but hard interrupts; sections nest.
+    /// Enters a section. Does not touch bottom halves that are disabled already, as where packets come
+    /// in.
+    ///
+    /// # Context
+    ///
+    /// Any but hard interrupts. Sections nest.
     #[inline]
     pub fn enter() -> Self {
-        // SAFETY: Paired with the enable in `drop`, on the same CPU, since `Self` is not `Send`.
-        let offset = unsafe { bindings::linux_percpu_enter() };
-        // INVARIANT: The shim disabled bottom halves before it read the offset.
+        // SAFETY: It only reads the state of the running task.
+        let enables = !unsafe { bindings::linux_in_softirq() };
+        if enables {
+            // SAFETY: Paired with the enable in `drop`, on the same CPU, since `Self` is not `Send`.
+            unsafe { bindings::linux_local_bh_disable() };
+        }
+        // SAFETY: It only reads, and with bottom halves disabled the CPU stays the same.
+        let offset = unsafe { bindings::linux_my_cpu_offset() };
+        // INVARIANT: As the kernel says.
         Self {
             offset,
+            enables,
             _not_send: PhantomData,
         }
     }
@@ -102,8 +117,8 @@ impl Section {
     /// Returns this CPU's copy. C counterpart: `this_cpu_ptr()`.
     #[inline]
     pub fn get<'a, T: Zeroable + Sync>(&'a self, percpu: &'a PerCpu<T>) -> &'a T {
-        // SAFETY: By the type invariants, the copy of the running CPU lies `offset` bytes behind
-        // the allocation's handle.
+        // SAFETY: By the type invariants, a CPU's copy lies `offset` bytes behind the allocation's
+        // handle.
         unsafe { &*percpu.ptr.wrapping_byte_add(self.offset) }
     }
 }
@@ -111,8 +126,10 @@ impl Section {
 impl Drop for Section {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: Paired with `enter`.
-        unsafe { bindings::linux_local_bh_enable() };
+        if self.enables {
+            // SAFETY: Paired with `enter`.
+            unsafe { bindings::linux_local_bh_enable() };
+        }
     }
 }
 

@@ -98,9 +98,9 @@ impl AtomicChained {
 pub struct Sizing {
     /// The size at the start.
     pub initial_bits: u32,
-    /// Returns the size for `objects` objects, or `None` to keep the present one. `load_factor` is
-    /// 0 unless the table's user has set one; without `bits`, it was changed, and the size is to be
-    /// computed anew.
+    /// Returns the size for `objects` objects, or `None` to keep the present one; for more objects,
+    /// never a smaller size. `load_factor` is 0 unless the table's user has set one; without `bits`,
+    /// it was changed, and the size is to be computed anew.
     pub wanted: fn(objects: usize, bits: Option<u32>, load_factor: i32) -> Option<u32>,
 }
 

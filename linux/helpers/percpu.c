@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0
-#include <linux/bottom_half.h>
 #include <linux/percpu.h>
 
 __rust_helper void *rust_helper_linux_alloc_percpu(size_t size, size_t align)
@@ -12,9 +11,8 @@ __rust_helper void *rust_helper_linux_per_cpu_ptr(void *ptr, unsigned int cpu)
 	return per_cpu_ptr((void __percpu *)(unsigned long)ptr, cpu);
 }
 
-__rust_helper unsigned long rust_helper_linux_percpu_enter(void)
+__rust_helper unsigned long rust_helper_linux_my_cpu_offset(void)
 {
-	local_bh_disable();
 	return __my_cpu_offset;
 }
 

@@ -95,7 +95,7 @@ unsafe impl<N: Node> Sync for Chains<N> {}
 impl<N: Node> Chains<N> {
     pub(crate) fn new(sizing: Sizing) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
-            let buckets = Buckets::new(sizing.initial_bits, 0, 0)?;
+            let buckets = Self::sized(&sizing, sizing.initial_bits, 0, 0)?;
             let mut random = [0u8; 16];
             crate::random::fill(&mut random);
             let seed = u128::from_ne_bytes(random);

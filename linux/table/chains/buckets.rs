@@ -4,10 +4,18 @@
 
 use super::Node;
 use crate::{
-    atomic::Atomic,
+    atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
     sched::cond_resched, //
 };
-use core::ptr::NonNull;
+use core::{
+    ops::Range,
+    ptr::NonNull, //
+};
 use kernel::{
     alloc::flags::*,
     prelude::*, //
@@ -55,14 +63,17 @@ pub(super) struct Buckets {
     pub(super) next: Atomic<*mut Buckets>,
     pub(super) mask: usize,
     pub(super) generation: u8,
-    /// The load factor that it was sized by.
-    pub(super) load_factor: Atomic<i32>,
+    /// The load factor that it was sized by, and the numbers of entries that it is right for then.
+    load_factor: Atomic<i32>,
+    fewest: Atomic<usize>,
+    too_many: Atomic<usize>,
     /// `mask + 1` of them.
     heads: KVVec<Atomic<usize>>,
 }
 
 impl Buckets {
-    pub(super) fn new(bits: u32, generation: u8, load_factor: i32) -> Result<KBox<Self>> {
+    /// Makes empty buckets, which are right for no number of entries until [`Self::set_load`].
+    pub(super) fn new(bits: u32, generation: u8) -> Result<KBox<Self>> {
         let size = 1usize.checked_shl(bits).ok_or(EINVAL)?;
         let mut heads = KVVec::with_capacity(size, GFP_KERNEL | __GFP_NOWARN)?;
         for bucket in 0..size {
@@ -76,7 +87,9 @@ impl Buckets {
                 next: Atomic::new(core::ptr::null_mut()),
                 mask: size - 1,
                 generation,
-                load_factor: Atomic::new(load_factor),
+                load_factor: Atomic::new(0),
+                fewest: Atomic::new(0),
+                too_many: Atomic::new(0),
                 heads,
             },
             GFP_KERNEL,
@@ -87,6 +100,26 @@ impl Buckets {
     #[inline]
     pub(super) fn bits(&self) -> u32 {
         self.mask.wrapping_add(1).trailing_zeros()
+    }
+
+    /// Sets the load factor, and the numbers of entries that this size is right for then.
+    pub(super) fn set_load(&self, load_factor: i32, fitting: Range<usize>) {
+        self.fewest.store(fitting.start, Relaxed);
+        self.too_many.store(fitting.end, Relaxed);
+        self.load_factor.store(load_factor, Release);
+    }
+
+    /// Returns the load factor that it was sized by.
+    pub(super) fn load_factor(&self) -> i32 {
+        self.load_factor.load(Relaxed)
+    }
+
+    /// Returns whether this size is right for `count` entries with that load factor.
+    #[inline]
+    pub(super) fn fit(&self, count: usize, load_factor: i32) -> bool {
+        self.load_factor.load(Acquire) == load_factor
+            && count >= self.fewest.load(Relaxed)
+            && count < self.too_many.load(Relaxed)
     }
 
     #[inline]

@@ -8,7 +8,8 @@ use super::{
         Link, //
     },
     Chains,
-    Node, //
+    Node,
+    LOCK_BITS, //
 };
 use crate::{
     atomic::{
@@ -22,13 +23,42 @@ use crate::{
         ReadLocked, //
     },
     sched::cond_resched,
-    table::Hashed, //
+    table::{
+        Hashed,
+        Sizing, //
+    },
 };
+use core::ops::Range;
 use kernel::prelude::*;
 
 /// The most that a table grows or shrinks at once, as a power of two. Meanwhile [`Chains::scan`]
 /// visits all buckets that one bucket is moved to or from, under a lock.
 const STEP_BITS: u32 = 6;
+
+/// Returns the least number for which `is` holds, as it does for each that is greater;
+/// `usize::MAX` if there is none.
+fn first(is: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0usize, usize::MAX);
+    while low < high {
+        let middle = low.midpoint(high);
+        if is(middle) {
+            high = middle;
+        } else {
+            low = middle.wrapping_add(1);
+        }
+    }
+    low
+}
+
+/// Returns the numbers of entries for which 2^`bits` buckets are right.
+fn fitting(sizing: &Sizing, bits: u32, load_factor: i32) -> Range<usize> {
+    let least = sizing.initial_bits.min(LOCK_BITS);
+    let wanted = |entries| {
+        let wanted = (sizing.wanted)(entries, Some(bits), load_factor);
+        wanted.map_or(bits, |wanted| wanted.max(least))
+    };
+    first(|entries| wanted(entries) >= bits)..first(|entries| wanted(entries) > bits)
+}
 
 impl<N: Node> Chains<N> {
     /// Returns whether the table should be resized, or, during a resize, the new generation. Reads
@@ -37,8 +67,7 @@ impl<N: Node> Chains<N> {
     pub(crate) fn unbalanced(&self, rcu: ReadLocked<'_>) -> bool {
         let current = self.current(rcu);
         let newest = self.next(current, rcu).unwrap_or(current);
-        self.wanted_bits(newest, self.load_factor.load(Relaxed))
-            .is_some()
+        !newest.fit(self.count(), self.load_factor.load(Relaxed))
     }
 
     /// Sets the load factor that [`Sizing::wanted`] gets from now on.
@@ -47,13 +76,24 @@ impl<N: Node> Chains<N> {
     }
 
     /// Returns the size that the load asks for, if it is not that of `buckets`.
-    #[inline]
     fn wanted_bits(&self, buckets: &Buckets, load_factor: i32) -> Option<u32> {
         let bits = buckets.bits();
-        let same = buckets.load_factor.load(Relaxed) == load_factor;
+        let same = buckets.load_factor() == load_factor;
         let wanted = (self.sizing.wanted)(self.count(), same.then_some(bits), load_factor)?;
         let wanted = wanted.max(self.lock_mask.trailing_ones());
         (wanted != bits).then_some(wanted)
+    }
+
+    /// Makes empty buckets for that load factor.
+    pub(super) fn sized(
+        sizing: &Sizing,
+        bits: u32,
+        generation: u8,
+        load_factor: i32,
+    ) -> Result<KBox<Buckets>> {
+        let buckets = Buckets::new(bits, generation)?;
+        buckets.set_load(load_factor, fitting(sizing, bits, load_factor));
+        Ok(buckets)
     }
 
     /// Moves everything to a table of the size that the load asks for, if it's not of that size.
@@ -64,7 +104,7 @@ impl<N: Node> Chains<N> {
         let old = unsafe { &*self.buckets.load(Acquire) };
         let load_factor = self.load_factor.load(Relaxed);
         let Some(wanted) = self.wanted_bits(old, load_factor) else {
-            old.load_factor.store(load_factor, Relaxed);
+            old.set_load(load_factor, fitting(&self.sizing, old.bits(), load_factor));
             return Ok(());
         };
         let mut bits = old.bits();
@@ -83,7 +123,7 @@ impl<N: Node> Chains<N> {
         // SAFETY: Nobody but this function replaces the generation, and its caller holds the lock.
         let old = unsafe { &*self.buckets.load(Acquire) };
         let generation = old.generation.wrapping_add(1);
-        let new = KBox::into_raw(Buckets::new(bits, generation, load_factor)?);
+        let new = KBox::into_raw(Self::sized(&self.sizing, bits, generation, load_factor)?);
         old.next.store(new, Release);
         // Who has not seen that has linked by then, so that what is empty stays so.
         self.locks.iter().for_each(|lock| drop(lock.lock()));
