@@ -427,8 +427,8 @@ impl<'rcu, F: Family> Context<'rcu, F> {
             && conn.dest().is_some_and(|dest| dest.weight() == 0)
     }
 
-    /// Returns whether a SYN or INIT may replace the connection that it belongs to, since that is closed as far
-    /// as `conn_reuse_mode` requires. C: `is_new_conn_expected()`.
+    /// Returns whether a SYN or INIT may replace the connection that it belongs to, since that is
+    /// closed as far as `conn_reuse_mode` requires. C: `is_new_conn_expected()`.
     fn may_be_reused(&self, conn: &Conn<F>) -> bool {
         let settings = &self.netns.settings;
         // The template, or the control connection, would lead to the same server.

@@ -182,11 +182,8 @@ pub(crate) fn step<F: Family>(
     transport: &Transport,
     netns: &Netns,
 ) {
-    let bits = match conn.protocol() {
-        Protocol::Tcp => {
-            let Said::Tcp(flags) = transport.said else {
-                return;
-            };
+    let bits = match (conn.protocol(), &transport.said) {
+        (Protocol::Tcp, &Said::Tcp(flags)) => {
             let table = netns.settings.defence.tcp_table();
             let before = conn.bits();
             let bits = conn.update(|bits| tcp_step(bits, table, direction, flags));
@@ -195,16 +192,13 @@ pub(crate) fn step<F: Family>(
             }
             bits
         }
-        Protocol::Udp => {
+        (Protocol::Udp, _) => {
             if direction == Direction::Output {
                 assure_control(conn);
             }
             conn.bits()
         }
-        Protocol::Sctp => {
-            let Said::Sctp(chunks) = transport.said else {
-                return;
-            };
+        (Protocol::Sctp, &Said::Sctp(chunks)) => {
             let before = conn.bits();
             let bits = conn.update(|bits| sctp::step(bits, direction, chunks));
             if bits != before && sctp::is_established(bits) {
@@ -212,6 +206,8 @@ pub(crate) fn step<F: Family>(
             }
             bits
         }
+        // An incomplete header: the state stays, and the timer is restarted all the same.
+        (Protocol::Tcp | Protocol::Sctp, _) => conn.bits(),
     };
     restart_timer(conn, timeout(conn.protocol(), bits, &netns.timeouts));
 }

@@ -94,6 +94,20 @@ fn only_an_init_begins_unless_set_otherwise() {
     }
 }
 
+#[test]
+fn an_incomplete_header_restarts_the_timer() {
+    for ip in BOTH {
+        let (world, _, _) = world_with(ip, Method::Direct);
+        world.request(request(ip, &INIT)).sent();
+        world.request(request(ip, &COOKIE_ECHO)).sent();
+        world.wait(100);
+        assert_eq!(world.conn(), ("ESTABLISHED".to_owned(), 800));
+        let cut = request(ip, &[]);
+        world.request(cut).sent();
+        assert_eq!(world.conn(), ("ESTABLISHED".to_owned(), 900));
+    }
+}
+
 /// Makes an association, and returns the packet of `make` as its server got it.
 fn through(world: &World, ip: Ip, make: impl FnOnce(&mut Packet)) -> Packet {
     world.request(request(ip, &INIT)).sent();
