@@ -50,12 +50,11 @@ use core::marker::PhantomData;
 use ipvs_core::{
     flow::Flow,
     forward::FwdMethod,
-    proto::Protocol as IpProtocol,
-    sched::Server,
-    tcp::{
+    proto::{
         Direction,
-        TcpState, //
+        Protocol as IpProtocol, //
     },
+    sched::Server,
     transport::End, //
 };
 use kernel::prelude::*;
@@ -321,7 +320,7 @@ impl<'rcu, F: Family> Context<'rcu, F> {
 
     /// Returns whether a packet that answers no known connection comes from the address and port of
     /// a NAT server, so that the server should be told that the connection is gone (sysctl
-    /// `nat_icmp_send`). `false` for a TCP reset, which needs no response. C:
+    /// `nat_icmp_send`). `false` for a TCP reset or SCTP ABORT, which needs no response. C:
     /// `ip_vs_has_real_service()`.
     #[cold]
     fn is_lost_answer(&self, packet: &Packet<F>) -> bool {
@@ -448,28 +447,22 @@ impl<'rcu, F: Family> Context<'rcu, F> {
         }
     }
 
-    /// Returns whether a SYN replaces the connection that it belongs to since its server has weight 0
-    /// and `expire_nodest_conn` is set.
+    /// Returns whether a SYN or INIT replaces the connection that it belongs to since its server has
+    /// weight 0 and `expire_nodest_conn` is set.
     fn is_unwanted(&self, conn: &Conn<F>) -> bool {
         self.netns.settings.expire_nodest_conn.is_set()
             && conn.dest().is_some_and(|dest| dest.weight() == 0)
     }
 
-    /// Returns whether a SYN may replace the connection that it belongs to, since that is closed as far
-    /// as `conn_reuse_mode` requires. C: `is_new_conn_expected()`.
+    /// Returns whether a SYN or INIT may replace the connection that it belongs to, since that is
+    /// closed as far as `conn_reuse_mode` requires. C: `is_new_conn_expected()`.
     fn may_be_reused(&self, conn: &Conn<F>) -> bool {
         let settings = &self.netns.settings;
         // The template, or the control connection, would lead to the same server.
         if conn.is_controlled() {
             return false;
         }
-        let mode = settings.conn_reuse_mode.get();
-        let bits = conn.bits();
-        match TcpState::from_number(bits.state()) {
-            Some(TcpState::TimeWait | TcpState::Close) => mode != 0,
-            Some(TcpState::FinWait) => mode & 2 != 0 && bits.no_output(),
-            _ => false,
-        }
+        proto::may_be_reused(conn.protocol(), conn.bits(), settings.conn_reuse_mode.get())
     }
 
     /// Schedules a request without a connection, and sends it.

@@ -47,7 +47,9 @@ static XT_LOG: Log = Log::new(c"xt_ipvs");
 #[cold]
 pub(crate) fn loaded(buckets: [usize; 2]) {
     let say = |line: fmt::Arguments<'_>| LOG.info(Permit::unlimited(), line);
-    say(format_args!("Registered protocols (TCP, UDP, AH, ESP)"));
+    say(format_args!(
+        "Registered protocols (TCP, UDP, SCTP, AH, ESP)"
+    ));
     let [first, most] = buckets;
     let kbytes = |buckets: usize| buckets.saturating_mul(BUCKET_BYTES) / 1024;
     say(format_args!(

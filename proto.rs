@@ -2,9 +2,10 @@
 
 //! The transport protocols: reads their headers, and tracks the state of their connections.
 //!
-//! C: `ip_vs_proto.c`, `ip_vs_proto_tcp.c`, `ip_vs_proto_udp.c`.
+//! C: `ip_vs_proto.c`, `ip_vs_proto_tcp.c`, `ip_vs_proto_udp.c`; SCTP is in `proto/sctp.rs`.
 
 pub(crate) mod nat;
+mod sctp;
 
 use crate::{
     conn::{
@@ -24,10 +25,13 @@ use crate::{
 };
 use ipvs_core::{
     net::Be16,
-    proto::Protocol,
+    proto::{
+        Direction,
+        Protocol, //
+    },
+    sctp::Chunks,
     tcp::{
         self,
-        Direction,
         Table,
         TcpState, //
     },
@@ -46,8 +50,6 @@ use linux::skb::Skb;
 const PROTO_ESP: u8 = 50;
 /// `IPPROTO_AH`.
 const PROTO_AH: u8 = 51;
-/// `IPPROTO_SCTP`.
-const PROTO_SCTP: u8 = 132;
 
 /// The port of ISAKMP, which sets up IPsec.
 const PORT_ISAKMP: Be16 = Be16::new(500);
@@ -70,15 +72,25 @@ pub(crate) const ISAKMP: (Protocol, Ports) = (
 /// Returns whether a packet of this IP protocol may be a tunnel, whose inner packet enters the
 /// hooks by itself later. `false` for the protocols that the C module handles.
 pub(crate) const fn may_be_tunnel(protocol: u8) -> bool {
-    Protocol::from_number(protocol).is_none() && !is_ipsec(protocol) && protocol != PROTO_SCTP
+    Protocol::from_number(protocol).is_none() && !is_ipsec(protocol)
+}
+
+/// What a packet says about the state of its connection.
+enum Said {
+    /// Nothing: its protocol has no states, or its header is incomplete.
+    Nothing,
+    /// The flags of a TCP segment.
+    Tcp(TcpFlags),
+    /// The chunks of an SCTP packet.
+    Sctp(Chunks),
 }
 
 /// The relevant fields of a packet's transport header.
 pub(crate) struct Transport {
     pub(crate) ports: Ports,
-    /// The TCP flags; `None` for other protocols, and for an incomplete header.
-    flags: Option<TcpFlags>,
-    /// `true` if the packet contains the whole header; otherwise only the ports were read.
+    said: Said,
+    /// `true` if the packet contains the whole header, of SCTP also the header of the first chunk;
+    /// otherwise only the ports were read.
     pub(crate) complete: bool,
 }
 
@@ -94,7 +106,7 @@ impl Transport {
                     let tcp = TcpHeader::parse(&bytes)?;
                     return Some(Self {
                         ports: tcp.ports,
-                        flags: Some(tcp.flags),
+                        said: Said::Tcp(tcp.flags),
                         complete: true,
                     });
                 }
@@ -103,7 +115,16 @@ impl Transport {
                 if let Some(bytes) = skb.header::<UDP_HEADER_LEN>(offset) {
                     return Some(Self {
                         ports: UdpHeader::parse(&bytes)?.ports,
-                        flags: None,
+                        said: Said::Nothing,
+                        complete: true,
+                    });
+                }
+            }
+            Protocol::Sctp => {
+                if let Some((ports, chunks)) = sctp::read(skb, offset) {
+                    return Some(Self {
+                        ports,
+                        said: Said::Sctp(chunks),
                         complete: true,
                     });
                 }
@@ -112,38 +133,48 @@ impl Transport {
         let bytes: [u8; 4] = skb.header(offset)?;
         Some(Self {
             ports: Ports::parse(&bytes)?,
-            flags: None,
+            said: Said::Nothing,
             complete: false,
         })
     }
 
-    /// Returns whether the packet explicitly opens a new connection. Only TCP has a flag for that.
-    /// C: `is_new_conn()`.
+    /// Returns whether the packet explicitly opens a new connection: a SYN of TCP, an INIT of SCTP. UDP
+    /// has nothing like that. C: `is_new_conn()`.
     #[inline]
     pub(crate) fn is_new_conn(&self) -> bool {
-        self.flags.is_some_and(TcpFlags::syn)
+        match self.said {
+            Said::Tcp(flags) => flags.syn(),
+            Said::Sctp(chunks) => chunks.is_init(),
+            Said::Nothing => false,
+        }
     }
 
-    /// Returns whether the packet resets a TCP connection.
+    /// Returns whether the packet resets a TCP connection or aborts an SCTP association. C:
+    /// `is_tcp_reset()`, `is_sctp_abort()`.
     pub(crate) fn is_reset(&self) -> bool {
-        self.flags.is_some_and(TcpFlags::rst)
+        match self.said {
+            Said::Tcp(flags) => flags.rst(),
+            Said::Sctp(chunks) => chunks.is_abort(),
+            Said::Nothing => false,
+        }
     }
 
-    /// Returns whether the packet may be scheduled as the first one of a connection. C: the checks
-    /// of `tcp_conn_schedule()` and `udp_conn_schedule()`.
-    pub(crate) fn may_start(&self, protocol: Protocol, settings: &Settings) -> bool {
-        match protocol {
-            Protocol::Tcp => self
-                .flags
-                .is_some_and(|flags| !flags.rst() && (flags.syn() || settings.sloppy_tcp.is_set())),
-            Protocol::Udp => true,
+    /// Returns whether a complete packet may be scheduled as the first one of a connection. C: the
+    /// checks of `tcp_conn_schedule()`, `udp_conn_schedule()` and `sctp_conn_schedule()`.
+    pub(crate) fn may_start(&self, settings: &Settings) -> bool {
+        match self.said {
+            Said::Tcp(flags) => !flags.rst() && (flags.syn() || settings.sloppy_tcp.is_set()),
+            Said::Sctp(chunks) => {
+                !chunks.is_abort() && (chunks.is_init() || settings.sloppy_sctp.is_set())
+            }
+            Said::Nothing => true,
         }
     }
 }
 
 /// Updates the state of a connection by a packet, counts the connection as active or inactive
 /// accordingly, and restarts its timer. C: `set_tcp_state()`, `udp_state_transition()`,
-/// `ip_vs_conn_put()`.
+/// `set_sctp_state()`, `ip_vs_conn_put()`.
 #[inline]
 pub(crate) fn step<F: Family>(
     conn: &PublishedConn<F>,
@@ -151,11 +182,8 @@ pub(crate) fn step<F: Family>(
     transport: &Transport,
     netns: &Netns,
 ) {
-    let bits = match conn.protocol() {
-        Protocol::Tcp => {
-            let Some(flags) = transport.flags else {
-                return;
-            };
+    let bits = match (conn.protocol(), &transport.said) {
+        (Protocol::Tcp, &Said::Tcp(flags)) => {
             let table = netns.settings.defence.tcp_table();
             let before = conn.bits();
             let bits = conn.update(|bits| tcp_step(bits, table, direction, flags));
@@ -164,12 +192,22 @@ pub(crate) fn step<F: Family>(
             }
             bits
         }
-        Protocol::Udp => {
+        (Protocol::Udp, _) => {
             if direction == Direction::Output {
                 assure_control(conn);
             }
             conn.bits()
         }
+        (Protocol::Sctp, &Said::Sctp(chunks)) => {
+            let before = conn.bits();
+            let bits = conn.update(|bits| sctp::step(bits, direction, chunks));
+            if bits != before && sctp::is_established(bits) {
+                assure_control(conn);
+            }
+            bits
+        }
+        // An incomplete header: the state stays, and the timer is restarted all the same.
+        (Protocol::Tcp | Protocol::Sctp, _) => conn.bits(),
     };
     restart_timer(conn, timeout(conn.protocol(), bits, &netns.timeouts));
 }
@@ -188,12 +226,28 @@ pub(crate) fn restart<F: Family>(conn: &PublishedConn<F>, netns: &Netns) {
     restart_timer(conn, timeout);
 }
 
+/// Returns whether a connection is closed as far as `mode` (sysctl `conn_reuse_mode`) requires for a
+/// packet that opens a new one to replace it. C: `is_new_conn_expected()`, but for what controls the
+/// connection.
+pub(crate) fn may_be_reused(protocol: Protocol, bits: Bits, mode: i32) -> bool {
+    match protocol {
+        Protocol::Tcp => match tcp_state(bits) {
+            TcpState::TimeWait | TcpState::Close => mode != 0,
+            TcpState::FinWait => mode & 2 != 0 && bits.no_output(),
+            _ => false,
+        },
+        Protocol::Udp => false,
+        Protocol::Sctp => mode != 0 && sctp::is_closed(bits),
+    }
+}
+
 /// Returns the idle timeout of a connection with these flags and state, in ticks.
 #[inline]
 pub(crate) fn timeout(protocol: Protocol, bits: Bits, timeouts: &Timeouts) -> u32 {
     match protocol {
         Protocol::Tcp => timeouts.tcp(tcp_state(bits)),
         Protocol::Udp => timeouts.udp(),
+        Protocol::Sctp => sctp::timeout(bits),
     }
 }
 

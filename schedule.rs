@@ -90,7 +90,7 @@ struct Request<'a, F: Family> {
 }
 
 /// Schedules a client's packet: finds its service, and makes a connection to a server of that. C:
-/// `tcp_conn_schedule()`, `udp_conn_schedule()`.
+/// `tcp_conn_schedule()`, `udp_conn_schedule()`, `sctp_conn_schedule()`.
 pub(crate) fn request<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
@@ -101,7 +101,7 @@ pub(crate) fn request<'rcu, F: Family>(
     if !packet.transport.complete {
         return Scheduled::Verdict(Verdict::Drop(skb));
     }
-    if !packet.transport.may_start(packet.protocol, &netns.settings) {
+    if !packet.transport.may_start(&netns.settings) {
         return Scheduled::Verdict(Verdict::Accept(skb));
     }
     let request = Request {
@@ -115,7 +115,7 @@ pub(crate) fn request<'rcu, F: Family>(
 
 /// Schedules an ICMP error about an answer, like a request of the opposite flow (sysctl
 /// `schedule_icmp`). `flow` is the flow of requests, `hash` its hash in the table of connections.
-/// Only the ports of the embedded packet are known, not its TCP flags.
+/// Only the ports of the embedded packet are known, not its TCP flags or SCTP chunks.
 pub(crate) fn request_of_error<'rcu, F: Family>(
     netns: &'rcu Netns,
     skb: Skb,
@@ -201,7 +201,7 @@ fn schedule<'rcu, F: Family>(
 /// the selected server has the flag. C: `IP_VS_SVC_F_ONEPACKET`, `IP_VS_CONN_F_ONE_PACKET`.
 fn is_one_packet(service: &Service, dest: Option<&Dest>, protocol: Protocol) -> bool {
     match protocol {
-        Protocol::Tcp => false,
+        Protocol::Tcp | Protocol::Sctp => false,
         Protocol::Udp => service.is_one_packet() || dest.is_some_and(Dest::is_one_packet),
     }
 }
@@ -361,8 +361,11 @@ pub(crate) fn publish_data<'rcu, F: Family>(
 /// translated.
 #[inline]
 fn bind<F: Family>(netns: &Netns, new: &NewConn<F>, rcu: ReadLocked<'_>) -> Option<Bound> {
-    let may_be_bound =
-        new.protocol == Protocol::Tcp && FwdMethod::from_flags(new.flags) == FwdMethod::Masq;
+    let has_applications = match new.protocol {
+        Protocol::Tcp => true,
+        Protocol::Udp | Protocol::Sctp => false,
+    };
+    let may_be_bound = has_applications && FwdMethod::from_flags(new.flags) == FwdMethod::Masq;
     may_be_bound
         .then(|| Bound::new(&netns.app_uses, new.flow.dst_port, rcu))
         .flatten()

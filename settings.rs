@@ -47,8 +47,8 @@ pub(crate) struct Settings {
     /// `conn_max` to.
     #[pin]
     conn_max_limit: Mutex<i32>,
-    /// `conn_reuse_mode`: which ended connections are replaced by a new one on a SYN. 0: none.
-    /// Otherwise those in TIME_WAIT and CLOSE, and with bit 1 also those in FIN_WAIT if replies do not
+    /// `conn_reuse_mode`: which ended connections are replaced by a new one on a SYN or INIT. 0: none.
+    /// Otherwise those in TIME_WAIT, CLOSE and, of SCTP, CLOSED, and with bit 1 also those in FIN_WAIT if replies do not
     /// pass the director.
     pub(crate) conn_reuse_mode: Int,
     /// The defence strategies against floods.
@@ -59,7 +59,7 @@ pub(crate) struct Settings {
     /// `est_nice`: the nice value of the estimation thread.
     pub(crate) est_nice: Int,
     /// `expire_nodest_conn`: end the connections of removed servers at once, and those of servers
-    /// with weight 0 on the next SYN.
+    /// with weight 0 on the next SYN or INIT.
     pub(crate) expire_nodest_conn: Int,
     /// `expire_quiescent_template`: do not use a persistence template whose server has weight 0 for
     /// new connections.
@@ -79,6 +79,8 @@ pub(crate) struct Settings {
     pub(crate) run_estimation: Int,
     /// `schedule_icmp`: create connections for ICMP errors about packets that belong to none.
     pub(crate) schedule_icmp: Int,
+    /// `sloppy_sctp`: create connections for any SCTP packet but an ABORT, not only for an INIT.
+    pub(crate) sloppy_sctp: Int,
     /// `sloppy_tcp`: create connections for any TCP packet, not only for a SYN.
     pub(crate) sloppy_tcp: Int,
     /// `snat_reroute`: route translated replies again.
@@ -112,6 +114,7 @@ impl Settings {
             nat_icmp_send: Int::new(0),
             run_estimation: Int::new(1),
             schedule_icmp: Int::new(0),
+            sloppy_sctp: Int::new(0),
             sloppy_tcp: Int::new(0),
             snat_reroute: Int::new(1),
             svc_lfactor: Int::new(svc_lfactor),

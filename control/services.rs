@@ -183,7 +183,7 @@ impl Netns {
         const PROTOCOL: ControlError = ControlError::about(
             IPVS_SVC_ATTR_PROTOCOL,
             EPROTONOSUPPORT,
-            "services are for TCP and UDP",
+            "services are for TCP, UDP and SCTP",
         );
         let (key, hash) = key.ok_or(PROTOCOL)?;
         if let ServiceKey::Addr { protocol, .. } = key {

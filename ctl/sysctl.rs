@@ -112,6 +112,7 @@ static ENTRIES: &[Entry<SysctlCtx>] = &[
         |k| &k.settings.defence.secure_tcp,
         |k, number| k.set_mode(&k.settings.defence.secure_tcp, number),
     ),
+    Entry::int(c"sloppy_sctp", |k| &k.settings.sloppy_sctp),
     Entry::int(c"sloppy_tcp", |k| &k.settings.sloppy_tcp),
     Entry::int(c"snat_reroute", |k| &k.settings.snat_reroute),
     Entry::checked(

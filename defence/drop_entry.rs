@@ -30,6 +30,7 @@ use ipvs_core::{
         FEW_PACKETS, //
     },
     proto::Protocol,
+    sctp::SctpState,
     tcp::TcpState, //
 };
 use kernel::sync::Arc;
@@ -125,6 +126,11 @@ impl DefenceWork {
                 _ => false,
             },
             Protocol::Udp => is_sampled(),
+            Protocol::Sctp => match SctpState::from_number(conn.bits().state()) {
+                Some(SctpState::Init1 | SctpState::Init) => true,
+                Some(SctpState::Established) => is_sampled(),
+                _ => false,
+            },
         }
     }
 

@@ -30,6 +30,8 @@ pub const PROTO_ICMP: u8 = 1;
 pub const PROTO_TCP: u8 = 6;
 /// `IPPROTO_UDP`.
 pub const PROTO_UDP: u8 = 17;
+/// `IPPROTO_SCTP`.
+pub const PROTO_SCTP: u8 = 132;
 
 const CHECK_AT: usize = 10;
 const SRC_AT: usize = 12;

@@ -35,6 +35,7 @@ pub mod pe;
 pub mod proto;
 pub mod resize;
 pub mod sched;
+pub mod sctp;
 pub mod sockopt;
 pub mod stats;
 pub mod status;

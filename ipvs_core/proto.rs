@@ -5,9 +5,11 @@
 
 use crate::{
     ipv4::{
+        PROTO_SCTP,
         PROTO_TCP,
         PROTO_UDP, //
     },
+    sctp,
     tcp,
     udp, //
 };
@@ -20,6 +22,8 @@ pub enum Protocol {
     Tcp = PROTO_TCP,
     /// UDP.
     Udp = PROTO_UDP,
+    /// SCTP.
+    Sctp = PROTO_SCTP,
 }
 
 impl Protocol {
@@ -30,6 +34,7 @@ impl Protocol {
         match number {
             PROTO_TCP => Some(Self::Tcp),
             PROTO_UDP => Some(Self::Udp),
+            PROTO_SCTP => Some(Self::Sctp),
             _ => None,
         }
     }
@@ -45,6 +50,36 @@ impl Protocol {
         match self {
             Self::Tcp => tcp::state_name(state),
             Self::Udp => udp::state_name(state),
+            Self::Sctp => sctp::state_name(state),
+        }
+    }
+}
+
+/// The direction of a packet (C: `IP_VS_DIR_*`).
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Client to server.
+    Input = 0,
+    /// Server to client.
+    Output = 1,
+    /// Client to server, on a connection whose replies do not pass the director.
+    InputOnly = 2,
+}
+
+impl Direction {
+    /// Adjusts the direction of a packet by the connection's flag `IP_VS_CONN_F_NOOUTPUT`:
+    /// `no_output`. Returns the direction to look up transitions with, and the new value of the
+    /// flag.
+    ///
+    /// While the flag is set, packets of the client count as [`Direction::InputOnly`]. A packet of
+    /// the server shows that replies do pass the director, and clears the flag.
+    #[inline]
+    pub const fn with_flag(self, no_output: bool) -> (Self, bool) {
+        match self {
+            Self::Output => (self, false),
+            _ if no_output => (Self::InputOnly, true),
+            _ => (self, false),
         }
     }
 }
@@ -57,7 +92,7 @@ mod tests {
     fn each_number_is_that_of_its_protocol() {
         for number in 0..=u8::MAX {
             let protocol = Protocol::from_number(number);
-            assert_eq!(protocol.is_some(), matches!(number, 6 | 17));
+            assert_eq!(protocol.is_some(), matches!(number, 6 | 17 | 132));
             assert!(protocol.is_none_or(|protocol| protocol.number() == number));
         }
     }
@@ -67,5 +102,16 @@ mod tests {
         assert_eq!(Protocol::Tcp.state_name(1), "ESTABLISHED");
         assert_eq!(Protocol::Udp.state_name(udp::NORMAL), "UDP");
         assert_eq!(Protocol::Udp.state_name(1), "ERR!");
+        assert_eq!(Protocol::Sctp.state_name(1), "INIT1");
+        assert_eq!(Protocol::Sctp.state_name(8), "ESTABLISHED");
+    }
+
+    #[test]
+    fn the_flag_holds_until_an_answer_is_seen() {
+        use Direction::*;
+        assert_eq!(Input.with_flag(false), (Input, false));
+        assert_eq!(Input.with_flag(true), (InputOnly, true));
+        assert_eq!(Output.with_flag(true), (Output, false));
+        assert_eq!(Output.with_flag(false), (Output, false));
     }
 }

@@ -5,7 +5,10 @@
 //! C: `ip_vs_proto_tcp.c`. The transitions are written as rules, from which the table that packets
 //! look up is computed at compile time.
 
-use crate::transport::TcpFlags;
+use crate::{
+    proto::Direction,
+    transport::TcpFlags, //
+};
 
 /// A state of a TCP connection. The numbers are part of sync messages (C: `IP_VS_TCP_S_*`).
 #[repr(u8)]
@@ -147,35 +150,6 @@ pub const DEFAULT_TIMEOUTS: [u32; STATES] = {
     }
     timeouts
 };
-
-/// The direction of a packet (C: `IP_VS_DIR_*`).
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Client to server.
-    Input = 0,
-    /// Server to client.
-    Output = 1,
-    /// Client to server, on a connection whose replies do not pass the director.
-    InputOnly = 2,
-}
-
-impl Direction {
-    /// Adjusts the direction of a packet by the connection's flag `IP_VS_CONN_F_NOOUTPUT`:
-    /// `no_output`. Returns the direction to look up transitions with, and the new value of the
-    /// flag.
-    ///
-    /// While the flag is set, packets of the client count as [`Direction::InputOnly`]. A packet of
-    /// the server shows that replies do pass the director, and clears the flag.
-    #[inline]
-    pub const fn with_flag(self, no_output: bool) -> (Self, bool) {
-        match self {
-            Self::Output => (self, false),
-            _ if no_output => (Self::InputOnly, true),
-            _ => (self, false),
-        }
-    }
-}
 
 /// The transition table in use.
 #[repr(u8)]
@@ -444,15 +418,6 @@ mod tests {
         assert_eq!(step(Direction::Output, TcpFlags::ACK), CloseWait);
         assert_eq!(step(Direction::Output, fin_ack), TimeWait);
         assert_eq!(step(Direction::Input, TcpFlags::ACK), TimeWait);
-    }
-
-    #[test]
-    fn the_flag_holds_until_an_answer_is_seen() {
-        use Direction::*;
-        assert_eq!(Input.with_flag(false), (Input, false));
-        assert_eq!(Input.with_flag(true), (InputOnly, true));
-        assert_eq!(Output.with_flag(true), (Output, false));
-        assert_eq!(Output.with_flag(false), (Output, false));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
     flow::ServiceKey,
     ipv4::{
         PROTO_ICMP,
+        PROTO_SCTP,
         PROTO_TCP,
         PROTO_UDP, //
     },
@@ -51,12 +52,13 @@ impl ProtocolName {
         const ICMP: u16 = PROTO_ICMP as u16;
         const TCP: u16 = PROTO_TCP as u16;
         const UDP: u16 = PROTO_UDP as u16;
+        const SCTP: u16 = PROTO_SCTP as u16;
 
         Some(match self.0 {
             0 => "IP",
             UDP => "UDP",
             TCP => "TCP",
-            132 => "SCTP",
+            SCTP => "SCTP",
             ICMP => "ICMP",
             58 => "ICMPv6",
             _ => return None,

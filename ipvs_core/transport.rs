@@ -190,7 +190,7 @@ pub enum End {
 impl End {
     /// Returns the offset of the port in the transport header.
     #[inline(always)]
-    const fn port_at(self) -> usize {
+    pub(crate) const fn port_at(self) -> usize {
         match self {
             Self::Src => 0,
             Self::Dst => 2,

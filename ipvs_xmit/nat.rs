@@ -64,7 +64,7 @@ pub(super) fn nat_xmit<F: Family>(
             return Verdict::Stolen;
         }
     }
-    if nat::translate(&mut skb, cx.conn, header_len, End::Dst).is_err() {
+    if nat::translate(&mut skb, cx.conn, header_len, End::Dst, cx.rcu).is_err() {
         return Verdict::Stolen;
     }
     send_or_cont(skb, cx, is_local)
@@ -143,7 +143,7 @@ pub(crate) fn snat<'rcu, F: Family>(
     if bits.app() {
         app::ftp::answer(skb, conn, header.transport_at(), netns, rcu)?;
     }
-    nat::translate(skb, conn, header.transport_at(), End::Src)?;
+    nat::translate(skb, conn, header.transport_at(), End::Src, rcu)?;
     reroute(skb, netns, hook)
 }
 

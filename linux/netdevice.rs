@@ -82,6 +82,14 @@ impl Device {
         ptr::eq(self.as_ptr(), unsafe { bindings::blackhole_netdev })
     }
 
+    /// Returns whether the device computes the checksum of SCTP packets that it sends (C:
+    /// `NETIF_F_SCTP_CRC`).
+    pub fn computes_sctp_crc(&self) -> bool {
+        // SAFETY: The field is a `netdev_features_t`, of 64 bits.
+        let features: u64 = unsafe { self.field(bindings::LINUX_NET_DEVICE_FEATURES) };
+        features & bindings::LINUX_NETIF_F_SCTP_CRC != 0
+    }
+
     /// Returns the length of the device's link header, in bytes.
     #[inline]
     pub fn hard_header_len(&self) -> usize {

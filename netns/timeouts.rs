@@ -15,7 +15,7 @@ use linux::{
     jiffies::HZ, //
 };
 
-/// The timeouts of idle connections, in ticks.
+/// The timeouts of idle connections that users can set, in ticks. Those of SCTP are constant.
 pub(crate) struct Timeouts {
     tcp: [Atomic<u32>; tcp::STATES],
     udp: Atomic<u32>,

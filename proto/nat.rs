@@ -3,8 +3,9 @@
 //! Translates a packet of a connection: addresses, ports and checksums.
 //!
 //! C: `tcp_dnat_handler()`, `tcp_snat_handler()`, `udp_dnat_handler()`, `udp_snat_handler()`,
-//! `ip_vs_nat_icmp()`.
+//! `ip_vs_nat_icmp()`. SCTP's ports and checksum are translated in `proto/sctp.rs`.
 
+use super::sctp;
 use crate::{
     conn::Conn,
     family::{
@@ -21,6 +22,7 @@ use ipvs_core::{
     icmp,
     net::Be32,
     proto::Protocol,
+    sctp::HEADER_LEN as SCTP_HEADER_LEN,
     transport::{
         rewrite_tcp,
         rewrite_udp,
@@ -34,10 +36,13 @@ use ipvs_core::{
         UDP_HEADER_LEN, //
     },
 };
-use linux::skb::{
-    NoMemory,
-    Skb,
-    Summed, //
+use linux::{
+    rcu::ReadLocked,
+    skb::{
+        NoMemory,
+        Skb,
+        Summed, //
+    },
 };
 
 /// The length of the ports at the beginning of a transport header, in bytes.
@@ -98,6 +103,7 @@ pub(crate) fn translate<F: Family>(
     conn: &Conn<F>,
     header_len: usize,
     end: End,
+    rcu: ReadLocked<'_>,
 ) -> Result<(), Untranslatable> {
     let change = change(conn, end);
     let summed = skb.summed();
@@ -108,6 +114,7 @@ pub(crate) fn translate<F: Family>(
     let transport_len = match conn.protocol() {
         Protocol::Tcp => TCP_HEADER_LEN,
         Protocol::Udp => UDP_HEADER_LEN,
+        Protocol::Sctp => SCTP_HEADER_LEN,
     };
     let bytes = skb.writable(header_len.saturating_add(transport_len))?;
     let (ip, transport) = bytes
@@ -124,6 +131,9 @@ pub(crate) fn translate<F: Family>(
         Protocol::Udp => {
             let header = transport.first_chunk_mut().ok_or(Untranslatable)?;
             rewrite_udp(header, end, change, stored)
+        }
+        Protocol::Sctp => {
+            return Ok(sctp::translate(skb, header_len, end, change.new_port, rcu)?);
         }
     };
     match rewritten {

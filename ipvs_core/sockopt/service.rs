@@ -13,6 +13,7 @@ use crate::{
         put, //
     },
     ipv4::{
+        PROTO_SCTP,
         PROTO_TCP,
         PROTO_UDP, //
     },
@@ -39,7 +40,6 @@ pub const SERVICE_LEN: usize = 44;
 pub const SERVICE_ENTRY_LEN: usize = 104;
 
 const SCHED_NAME: core::ops::Range<usize> = 16..32;
-const PROTO_SCTP: u8 = 132;
 
 /// Parses a service's identification. Unlike in netlink, protocol, address and port are given in
 /// addition to a firewall mark.

@@ -67,6 +67,7 @@ corpora!(
     netlink_requests,
     resize,
     schedulers,
+    sctp_states,
     sip,
     sockopt,
     tcp_states,

@@ -42,10 +42,12 @@
 
 /* Of struct net_device, which can't be bound alone: where those fields are that Rust reads. */
 const size_t LINUX_NET_DEVICE_FLAGS = offsetof(struct net_device, flags);
+const size_t LINUX_NET_DEVICE_FEATURES = offsetof(struct net_device, features);
 const size_t LINUX_NET_DEVICE_STATE = offsetof(struct net_device, state);
 const size_t LINUX_NET_DEVICE_IFINDEX = offsetof(struct net_device, ifindex);
 const size_t LINUX_NET_DEVICE_HARD_HEADER_LEN = offsetof(struct net_device, hard_header_len);
 const size_t LINUX_NET_DEVICE_NEEDED_HEADROOM = offsetof(struct net_device, needed_headroom);
+const u64 LINUX_NETIF_F_SCTP_CRC = NETIF_F_SCTP_CRC;
 
 /* The same of an IPv6 route and of a device's IPv6 data. */
 const size_t LINUX_RT6_INFO_IDEV = offsetof(struct rt6_info, rt6i_idev);

@@ -76,6 +76,16 @@ impl Skb {
         unsafe { bindings::skb_checksum(self.as_ptr(), offset as i32, len as i32, 0) }
     }
 
+    /// Continues a CRC32c over the packet from `offset` on. Returns `crc` if the packet ends before.
+    pub fn crc32c(&self, offset: usize, crc: u32) -> u32 {
+        let Some(len) = self.len().checked_sub(offset) else {
+            return crc;
+        };
+        // SAFETY: By the type invariants; the bytes are inside of the packet, whose length fits an
+        // `int`.
+        unsafe { bindings::skb_crc32c(self.as_ptr(), offset as i32, len as i32, crc) }
+    }
+
     /// Returns whether the transport checksum of a packet of `protocol`, whose header is at `offset`, is
     /// right. What this host sends or a device has checked is not looked at. For IPv4, 0 as protocol
     /// means that there is no pseudo header.

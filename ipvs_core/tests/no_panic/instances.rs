@@ -60,6 +60,7 @@ use ipvs_core::{
         AttrError,
         COMMAND_POLICY, //
     },
+    proto::Direction,
     resize::Limits,
     sched::{
         by_hash::Member,
@@ -90,6 +91,7 @@ use ipvs_core::{
         Server,
         Servers, //
     },
+    sctp,
     stats::{
         Counters,
         Rates, //
@@ -292,7 +294,7 @@ pub fn readdress(header: &mut [u8; 20], whole: &mut [u8], addr: Be32) -> Be16 {
 #[no_mangle]
 pub fn tcp_state(
     table: tcp::Table,
-    direction: tcp::Direction,
+    direction: Direction,
     number: u16,
     flags: TcpFlags,
 ) -> Option<(tcp::TcpState, &'static str, u32, bool)> {
@@ -304,6 +306,34 @@ pub fn tcp_state(
         state.default_timeout(),
         state.is_active(),
     ))
+}
+
+#[no_mangle]
+pub fn sctp_state(
+    direction: Direction,
+    number: u16,
+    header: &[u8; sctp::FIRST_CHUNK_END],
+    packet: &[u8],
+) -> Option<(sctp::SctpState, &'static str, u32, bool)> {
+    let chunks = sctp::Chunks::read(sctp::first_chunk(header), |at| {
+        packet.get(at..)?.first_chunk().copied()
+    });
+    let from = sctp::SctpState::from_number(number)?;
+    let state = sctp::next(direction, from, chunks.event());
+    Some((
+        state,
+        sctp::state_name(number),
+        state.timeout(),
+        chunks.is_init() || chunks.is_abort() || state.is_active(),
+    ))
+}
+
+#[no_mangle]
+pub fn rewrite_sctp(header: &mut [u8; sctp::HEADER_LEN], port: Be16, packet: &[u8]) -> [u8; 4] {
+    if sctp::set_port(header, End::Src, port) || sctp::set_port(header, End::Dst, port) {
+        sctp::clear_checksum(header);
+    }
+    sctp::checksum_of(sctp::crc32c(sctp::CRC_SEED, packet))
 }
 
 #[no_mangle]

@@ -27,8 +27,10 @@ from lib.busy import METHODS, BusyLab
 from lib.chance import chance, number
 from lib.chat import Chat
 from lib.lab import CIP, RIP, RIP2, VIP
-from lib.packet import Packet, Raw, Tcp, Udp, icmp_error
+from lib.packet import (IPPROTO_SCTP, Packet, Raw, Sctp, Tcp, Udp,
+                        icmp_error)
 from lib.rules import Rules
+from lib.sctp import chunk
 from lib.tap import equal, eventually, main, note, test
 from lib.vs import Settings
 
@@ -63,9 +65,12 @@ class PacketLab(BusyLab):
                                      socket.IPPROTO_RAW)
 
     def configure(self):
+        """The services of the laboratory, and such of SCTP and FTP."""
         super().configure()
         with Rules(self.director) as rules:
             control.configure(rules)
+            for vport, method in METHODS.items():
+                rules.add(IPPROTO_SCTP, VIP, vport, RIP, RIP2, method=method)
 
     def __exit__(self, *error):
         if self.raw:
@@ -98,13 +103,18 @@ class PacketLab(BusyLab):
             "the end of fragments", 60)
 
     def transport(self, sport, dport):
-        """A UDP or TCP part of any size and flags."""
+        """A UDP, TCP or SCTP part of any size, flags and chunks."""
         rng = self.rng
         payload = rng.randbytes(rng.choice((0, 1, 7, 64, 1400, 1452, 1472,
                                             1473, 3000)))
         if rng.random() < .5:
             return Udp(sport, dport, payload, check=rng.choice((None, None,
                                                                 0)))
+        if rng.random() < .4:
+            return Sctp(sport, dport, chunk(
+                rng.choice((1, 1, 10, 11, rng.randrange(16))), payload,
+                rng.choice((None, None, 0, 3, 0xffff))) + rng.choice(
+                    (b"", chunk(6), chunk(rng.randrange(256))[:3])))
         return Tcp(sport, dport, rng.choice((2, 2, 16, 18, 17, 4, 20, 0, 63,
                                              rng.randrange(256))),
                    rng.randrange(1 << 32), rng.randrange(1 << 32), payload,

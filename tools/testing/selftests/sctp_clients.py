@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# modules: c
+# modules: c rust
 # timeout: 400
 """SCTP services with the programs that people have: those of lksctp-tools
 (sctp_test, and withsctp, which has programs of TCP speak SCTP), iperf3, and

@@ -35,6 +35,7 @@ DEFAULTS = {
     "run_estimation": 1,
     "schedule_icmp": 0,
     "secure_tcp": 0,
+    "sloppy_sctp": 0,
     "sloppy_tcp": 0,
     "snat_reroute": 1,
     "svc_lfactor": -2,

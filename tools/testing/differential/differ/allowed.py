@@ -19,7 +19,7 @@ from .rows import COMMAND, unpack
 
 # They come with their features.
 MISSING_SETTINGS = {
-    "backup_only", "sloppy_sctp", "sync_persist_mode", "sync_ports",
+    "backup_only", "sync_persist_mode", "sync_ports",
     "sync_qlen_max", "sync_refresh_period", "sync_retries",
     "sync_sock_size", "sync_threshold", "sync_version"}
 MISSING_FILES = {"ip_vs_conn_sync"}

@@ -107,7 +107,7 @@ class Names:
             family = self.edge(families, families if len(families) == 1
                                else (0, 1, 99, 0xffff))
             return Service(
-                family, self.edge((6, 6, 6, 17), (0, 1, 132, 255, 0x106)),
+                family, self.edge((6, 6, 17, 132), (0, 1, 255, 0x106)),
                 self.rng.choice(VIPS.get(family, VIPS[AF_INET])),
                 self.edge((80, 80, 81), (0, 21, 65535)),
                 self.rng.choice(MARKS) if self.rng.random() < .2 else 0)

@@ -17,6 +17,7 @@ mod netlink_answers;
 mod netlink_requests;
 mod resize;
 mod schedulers;
+mod sctp_states;
 mod sip;
 mod sockopt;
 mod tcp_states;
@@ -27,7 +28,7 @@ mod transport;
 pub(crate) type Target = fn(&[u8]);
 
 /// All targets, by the names of their files in `corpus/`.
-pub(crate) const ALL: [(&str, Target); 15] = [
+pub(crate) const ALL: [(&str, Target); 16] = [
     ("checksum", checksum::run),
     ("estimates", estimates::run),
     ("ftp", ftp::run),
@@ -38,6 +39,7 @@ pub(crate) const ALL: [(&str, Target); 15] = [
     ("netlink_requests", netlink_requests::run),
     ("resize", resize::run),
     ("schedulers", schedulers::run),
+    ("sctp_states", sctp_states::run),
     ("sip", sip::run),
     ("sockopt", sockopt::run),
     ("tcp_states", tcp_states::run),

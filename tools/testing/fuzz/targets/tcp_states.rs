@@ -4,9 +4,9 @@
 
 use super::input::Input;
 use ipvs_core::{
+    proto::Direction,
     tcp::{
         self,
-        Direction,
         Table,
         TcpState,
         STATES, //

@@ -21,6 +21,8 @@ pub struct Device {
     pub name: &'static str,
     is_loopback: bool,
     running: AtomicBool,
+    /// Computes the checksum of SCTP packets.
+    pub sctp_crc: AtomicBool,
 }
 
 impl Device {
@@ -29,6 +31,7 @@ impl Device {
             name,
             is_loopback,
             running: AtomicBool::new(true),
+            sctp_crc: AtomicBool::new(false),
         }))
     }
 
@@ -42,6 +45,10 @@ impl Device {
 
     pub(crate) fn is_blackhole(&self) -> bool {
         false
+    }
+
+    pub fn computes_sctp_crc(&self) -> bool {
+        self.sctp_crc.load(SeqCst)
     }
 
     pub fn hard_header_len(&self) -> usize {

@@ -298,6 +298,17 @@ impl Skb {
         sum_of(self.0.bytes.get(offset..).unwrap_or_default())
     }
 
+    pub fn crc32c(&self, offset: usize, crc: u32) -> u32 {
+        let mut crc = crc;
+        for byte in self.0.bytes.get(offset..).unwrap_or_default() {
+            crc ^= u32::from(*byte);
+            for _ in 0..8 {
+                crc = (crc >> 1) ^ (0x82f6_3b78 * (crc & 1));
+            }
+        }
+        crc
+    }
+
     pub fn checksum_is_valid(&mut self, offset: usize, protocol: u8) -> bool {
         if self.0.device.is_none() || self.0.summed == Summed::Unnecessary {
             return true;

@@ -17,6 +17,7 @@ mod nfct;
 mod packet;
 mod persist;
 mod schedule;
+mod sctp;
 mod time;
 mod world;
 mod xmit;

@@ -2,6 +2,7 @@
 
 //! Packets: made by their parts, and taken apart again.
 
+use ipvs_core::sctp;
 use linux::skb::{
     fold,
     sum_of, //
@@ -17,6 +18,7 @@ pub(super) const ICMP: u8 = 1;
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
 pub(super) const ICMPV6: u8 = 58;
+pub(super) const SCTP: u8 = 132;
 
 pub(super) const FIN: u8 = 1;
 pub(super) const SYN: u8 = 2;
@@ -113,6 +115,23 @@ pub(super) fn udp(src: SocketAddr, dst: SocketAddr, data: &[u8]) -> Vec<u8> {
     ip(src.ip(), dst.ip(), UDP, datagram)
 }
 
+/// A packet of SCTP with these chunks.
+pub(super) fn sctp(src: SocketAddr, dst: SocketAddr, chunks: &[u8]) -> Vec<u8> {
+    let mut packet = ports(src, dst);
+    packet.extend([1, 2, 3, 4, 0, 0, 0, 0]);
+    packet.extend(chunks);
+    let check = sctp_check(&packet);
+    packet[8..12].copy_from_slice(&check);
+    bare_ip(src.ip(), dst.ip(), SCTP, packet)
+}
+
+/// Returns the checksum that a packet of SCTP should have.
+fn sctp_check(packet: &[u8]) -> [u8; 4] {
+    let mut packet = packet.to_vec();
+    packet[8..12].fill(0);
+    sctp::checksum_of(sctp::crc32c(sctp::CRC_SEED, &packet))
+}
+
 fn ports(src: SocketAddr, dst: SocketAddr) -> Vec<u8> {
     [src.port().to_be_bytes(), dst.port().to_be_bytes()].concat()
 }
@@ -154,7 +173,7 @@ pub(super) fn parts(bytes: &[u8]) -> Parts<'_> {
         _ => (addr6(8), addr6(24), bytes[6], bytes[7], &bytes[40..]),
     };
     let port = |at: usize| match (protocol, payload.get(at..at + 2)) {
-        (TCP | UDP, Some(&[p0, p1])) => u16::from_be_bytes([p0, p1]),
+        (TCP | UDP | SCTP, Some(&[p0, p1])) => u16::from_be_bytes([p0, p1]),
         _ => 0,
     };
     Parts {
@@ -191,5 +210,8 @@ pub(super) fn assert_sound(bytes: &[u8]) {
     if [TCP, UDP, ICMP, ICMPV6].contains(&protocol) {
         let sum = transport_sum(src.ip(), dst.ip(), protocol, payload);
         assert_eq!(sum, 0xffff, "checksum of protocol {protocol}");
+    }
+    if protocol == SCTP {
+        assert_eq!(payload[8..12], sctp_check(payload), "checksum of SCTP");
     }
 }

@@ -52,7 +52,7 @@ class Requests:
         if rng.random() < .2:
             row.append([genl.SVC_FWMARK, u(4, rng.choice((1, 2))), None])
         else:
-            row += [[genl.SVC_PROTOCOL, u(2, rng.choice((6, 17))), None],
+            row += [[genl.SVC_PROTOCOL, u(2, rng.choice((6, 17, 132))), None],
                     [genl.SVC_ADDR, address(rng.choice(ADDRESSES)), None],
                     [genl.SVC_PORT, be(rng.choice(PORTS)), None]]
         return row + [

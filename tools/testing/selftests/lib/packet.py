@@ -14,6 +14,7 @@ from socket import AF_INET6, inet_aton, inet_ntoa, inet_ntop, inet_pton
 IPPROTO_ICMP, IPPROTO_IPIP, IPPROTO_TCP, IPPROTO_UDP = 1, 4, 6, 17
 IPPROTO_HOP, IPPROTO_IPV6, IPPROTO_ROUTING, IPPROTO_FRAGMENT = 0, 41, 43, 44
 IPPROTO_AUTH, IPPROTO_ICMPV6, IPPROTO_DSTOPTS = 51, 58, 60
+IPPROTO_SCTP = 132
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
 
 
@@ -39,6 +40,26 @@ def updated_checksum(old, before, after):
     total += sum(~word & 0xffff for word in words.unpack(before))
     total += sum(words.unpack(after))
     return ~fold(total) & 0xffff
+
+
+def _crc32c_table():
+    table = []
+    for crc in range(256):
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+        table.append(crc)
+    return table
+
+
+_CRC32C = _crc32c_table()
+
+
+def crc32c(data):
+    """The checksum of SCTP, as the bytes that its field has."""
+    crc = 0xffffffff
+    for byte in data:
+        crc = crc >> 8 ^ _CRC32C[(crc ^ byte) & 255]
+    return struct.pack("<I", crc ^ 0xffffffff)
 
 
 def is_ipv6(address):
@@ -124,6 +145,23 @@ class Tcp:
 
 
 @dataclass(frozen=True)
+class Sctp:
+    """The payload is chunks; see sctp.py."""
+    sport: int = 0
+    dport: int = 0
+    payload: bytes = b""
+    tag: int = 0x5c709a31
+    check: int = None
+    protocol = IPPROTO_SCTP
+
+    def build(self, _src, _dst):
+        start = struct.pack("!HHI", self.sport, self.dport, self.tag)
+        check = crc32c(start + bytes(4) + self.payload) \
+            if self.check is None else struct.pack("!I", self.check)
+        return start + check + self.payload
+
+
+@dataclass(frozen=True)
 class Icmp:
     type: int = 8
     code: int = 0
@@ -179,9 +217,10 @@ class Changes:
     def sealed(self):
         """The same packet, but its transport checksum stays what it is now
         when addresses and ports change, as in what an ICMP error quotes."""
-        at = {IPPROTO_UDP: 6, IPPROTO_TCP: 16}[self.l4.protocol]
+        at, size = {IPPROTO_UDP: (6, "!H"), IPPROTO_TCP: (16, "!H"),
+                    IPPROTO_SCTP: (8, "!I")}[self.l4.protocol]
         body = self.l4.build(self.src, self.dst)
-        return self.but(check=struct.unpack_from("!H", body, at)[0])
+        return self.but(check=struct.unpack_from(size, body, at)[0])
 
 
 @dataclass(frozen=True)
@@ -327,6 +366,10 @@ def transport_fields(protocol, body):
                           "window", "check", "urgent"),
                          struct.unpack_from("!HHIIBBHHH", body)))
         return found | {"payload": body[20:].hex()}
+    if protocol == IPPROTO_SCTP and len(body) >= 12:
+        found = dict(zip(("sport", "dport", "tag", "check"),
+                         struct.unpack_from("!HHII", body)))
+        return found | {"payload": body[12:].hex()}
     if protocol in (IPPROTO_ICMP, IPPROTO_ICMPV6) and len(body) >= 8:
         found = dict(zip(("type", "code", "check", "rest"),
                          struct.unpack_from("!BBHI", body)))

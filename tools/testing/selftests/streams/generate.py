@@ -14,6 +14,7 @@ from lib.packet import (ACK, FIN, IPPROTO_DSTOPTS, IPPROTO_HOP,
                         IPPROTO_ROUTING, PSH, RST, SYN, URG, Icmp, Icmp6, Raw,
                         fragment_header, icmp6_error, icmp_error, is_ipv6,
                         options_header, packet, tcp, udp)
+from lib.sctp import ABORT, COOKIE_ACK, COOKIE_ECHO, INIT, chunk, sctp
 
 from .damage import damaged
 from .tunnels import outer
@@ -29,6 +30,7 @@ SETTINGS = {            # name: values to choose from, the default first
     "nat_icmp_send": (0, 1),
     "snat_reroute": (1, 0),
     "pmtu_disc": (1, 0),
+    "sloppy_sctp": (0, 1),
     "sloppy_tcp": (0, 1),
     "conn_reuse_mode": (1, 0, 2),
     "expire_nodest_conn": (0, 1),
@@ -105,7 +107,7 @@ class Episode:
         """Which service it is about."""
         rng = self.rng
         self.family, self.vip, self.marked = family, family.vip, False
-        self.make = rng.choice((tcp, udp))
+        self.make = rng.choice((tcp, udp, sctp))
         if dice < .80:
             self.service = rng.choice(SERVICES)
             self.vport = self.service.port
@@ -189,7 +191,7 @@ class Episode:
             (0, 0, -8, -20, -24, -28, -32, -40, -44, -48, -52, -60))
         edge += rng.choice((-1, 0, 1))
         head = 40 if is_ipv6(self.vip) else 20
-        head += 20 if self.make is tcp else 8
+        head += {tcp: 20, udp: 8, sctp: 12 + 4}[self.make]
         return rng.randbytes(max(min(edge, most) - head, 0))
 
     def transport(self, flags):
@@ -198,6 +200,8 @@ class Episode:
         more = {"payload": self.payload()}
         if rng.random() < .06:
             more["check"] = rng.randrange(1 << 16)
+        if self.make is sctp:
+            return more | {"payload": self.chunks(flags, more["payload"])}
         if self.make is udp:
             if rng.random() < .1:
                 more["check"] = 0
@@ -212,6 +216,19 @@ class Episode:
         if rng.random() < .03:
             more["offset"] = rng.choice((0, 4, 6, 15))
         return more
+
+    def chunks(self, flags, content):
+        """An INIT where TCP has a SYN; else any chunk, sometimes with one more
+        behind it, or with a wrong length."""
+        rng = self.rng
+        kind = INIT if flags == SYN else rng.choice((
+            COOKIE_ECHO, COOKIE_ACK, rng.randrange(16), rng.randrange(256)))
+        length = rng.choice((0, 3, 4, 8, 0xffff)) if rng.random() < .1 \
+            else None
+        said = chunk(kind, content, length)
+        if rng.random() < .3:
+            said += chunk(rng.choice((ABORT, rng.randrange(16))))
+        return said
 
     def request(self, flags=SYN, **more):
         """A packet of the client."""

@@ -112,7 +112,7 @@ def addresses(service, family):
 def rules():
     """All services in the form of ipvsadm --save."""
     for family in FAMILIES:
-        for kind in "-t", "-u":
+        for kind in "-t", "-u", "--sctp-service":
             for service in SERVICES:
                 virtual = f"{kind} {family.end(family.vip, service.port)}"
                 yield f"-A {virtual} -s {service.scheduler}"
@@ -131,7 +131,7 @@ table inet marks {{ chain in {{
     type filter hook prerouting priority mangle
     ip daddr {V4.marked} meta mark set {MARK}
     ip6 daddr {V6.marked} meta mark set {MARK}
-    iifname client meta l4proto {{ tcp, udp }} th dport {BYPASS_PORTS} \
+    iifname client meta l4proto {{ tcp, udp, sctp }} th dport {BYPASS_PORTS} \
         meta mark set {BYPASS_MARK}
 }}
 }}
