@@ -84,7 +84,7 @@ pub fn possible_cpus() -> impl Iterator<Item = u32> {
 /// `offset` is that of a possible CPU: the one that entered.
 pub struct Section {
     offset: usize,
-    /// Whether bottom halves were enabled before.
+    /// `true` if bottom halves were enabled before, and are again afterwards.
     enables: bool,
     _not_send: PhantomData<*mut ()>,
 }

@@ -95,7 +95,8 @@ unsafe impl<N: Node> Sync for Chains<N> {}
 impl<N: Node> Chains<N> {
     pub(crate) fn new(sizing: Sizing) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
-            let buckets = Self::sized(&sizing, sizing.initial_bits, 0, 0)?;
+            let bits = sizing.initial_bits;
+            let buckets = Buckets::new(bits, 0, 0, resize::fitting(&sizing, bits, 0))?;
             let mut random = [0u8; 16];
             crate::random::fill(&mut random);
             let seed = u128::from_ne_bytes(random);

@@ -72,8 +72,14 @@ pub(super) struct Buckets {
 }
 
 impl Buckets {
-    /// Makes empty buckets, which are right for no number of entries until [`Self::set_load`].
-    pub(super) fn new(bits: u32, generation: u8) -> Result<KBox<Self>> {
+    /// Makes 2^`bits` empty buckets, which are right for `fitting` numbers of entries with that load
+    /// factor.
+    pub(super) fn new(
+        bits: u32,
+        generation: u8,
+        load_factor: i32,
+        fitting: Range<usize>,
+    ) -> Result<KBox<Self>> {
         let size = 1usize.checked_shl(bits).ok_or(EINVAL)?;
         let mut heads = KVVec::with_capacity(size, GFP_KERNEL | __GFP_NOWARN)?;
         for bucket in 0..size {
@@ -87,9 +93,9 @@ impl Buckets {
                 next: Atomic::new(core::ptr::null_mut()),
                 mask: size - 1,
                 generation,
-                load_factor: Atomic::new(0),
-                fewest: Atomic::new(0),
-                too_many: Atomic::new(0),
+                load_factor: Atomic::new(load_factor),
+                fewest: Atomic::new(fitting.start),
+                too_many: Atomic::new(fitting.end),
                 heads,
             },
             GFP_KERNEL,
@@ -106,6 +112,7 @@ impl Buckets {
     pub(super) fn set_load(&self, load_factor: i32, fitting: Range<usize>) {
         self.fewest.store(fitting.start, Relaxed);
         self.too_many.store(fitting.end, Relaxed);
+        // Whoever sees the load factor sees its numbers.
         self.load_factor.store(load_factor, Release);
     }
 
@@ -116,7 +123,7 @@ impl Buckets {
 
     /// Returns whether this size is right for `count` entries with that load factor.
     #[inline]
-    pub(super) fn fit(&self, count: usize, load_factor: i32) -> bool {
+    pub(super) fn fits(&self, count: usize, load_factor: i32) -> bool {
         self.load_factor.load(Acquire) == load_factor
             && count >= self.fewest.load(Relaxed)
             && count < self.too_many.load(Relaxed)

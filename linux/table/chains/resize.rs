@@ -50,14 +50,16 @@ fn first(is: impl Fn(usize) -> bool) -> usize {
     low
 }
 
-/// Returns the numbers of entries for which 2^`bits` buckets are right.
-fn fitting(sizing: &Sizing, bits: u32, load_factor: i32) -> Range<usize> {
+/// Returns what [`Sizing::wanted`] does, but no fewer buckets than there are locks.
+fn wanted(sizing: &Sizing, entries: usize, bits: Option<u32>, load_factor: i32) -> Option<u32> {
     let least = sizing.initial_bits.min(LOCK_BITS);
-    let wanted = |entries| {
-        let wanted = (sizing.wanted)(entries, Some(bits), load_factor);
-        wanted.map_or(bits, |wanted| wanted.max(least))
-    };
-    first(|entries| wanted(entries) >= bits)..first(|entries| wanted(entries) > bits)
+    Some((sizing.wanted)(entries, bits, load_factor)?.max(least))
+}
+
+/// Returns the numbers of entries for which 2^`bits` buckets are right.
+pub(super) fn fitting(sizing: &Sizing, bits: u32, load_factor: i32) -> Range<usize> {
+    let size = |entries| wanted(sizing, entries, Some(bits), load_factor).unwrap_or(bits);
+    first(|entries| size(entries) >= bits)..first(|entries| size(entries) > bits)
 }
 
 impl<N: Node> Chains<N> {
@@ -67,7 +69,7 @@ impl<N: Node> Chains<N> {
     pub(crate) fn unbalanced(&self, rcu: ReadLocked<'_>) -> bool {
         let current = self.current(rcu);
         let newest = self.next(current, rcu).unwrap_or(current);
-        !newest.fit(self.count(), self.load_factor.load(Relaxed))
+        !newest.fits(self.count(), self.load_factor.load(Relaxed))
     }
 
     /// Sets the load factor that [`Sizing::wanted`] gets from now on.
@@ -79,21 +81,13 @@ impl<N: Node> Chains<N> {
     fn wanted_bits(&self, buckets: &Buckets, load_factor: i32) -> Option<u32> {
         let bits = buckets.bits();
         let same = buckets.load_factor() == load_factor;
-        let wanted = (self.sizing.wanted)(self.count(), same.then_some(bits), load_factor)?;
-        let wanted = wanted.max(self.lock_mask.trailing_ones());
-        (wanted != bits).then_some(wanted)
-    }
-
-    /// Makes empty buckets for that load factor.
-    pub(super) fn sized(
-        sizing: &Sizing,
-        bits: u32,
-        generation: u8,
-        load_factor: i32,
-    ) -> Result<KBox<Buckets>> {
-        let buckets = Buckets::new(bits, generation)?;
-        buckets.set_load(load_factor, fitting(sizing, bits, load_factor));
-        Ok(buckets)
+        wanted(
+            &self.sizing,
+            self.count(),
+            same.then_some(bits),
+            load_factor,
+        )
+        .filter(|&wanted| wanted != bits)
     }
 
     /// Moves everything to a table of the size that the load asks for, if it's not of that size.
@@ -123,7 +117,8 @@ impl<N: Node> Chains<N> {
         // SAFETY: Nobody but this function replaces the generation, and its caller holds the lock.
         let old = unsafe { &*self.buckets.load(Acquire) };
         let generation = old.generation.wrapping_add(1);
-        let new = KBox::into_raw(Self::sized(&self.sizing, bits, generation, load_factor)?);
+        let fitting = fitting(&self.sizing, bits, load_factor);
+        let new = KBox::into_raw(Buckets::new(bits, generation, load_factor, fitting)?);
         old.next.store(new, Release);
         // Who has not seen that has linked by then, so that what is empty stays so.
         self.locks.iter().for_each(|lock| drop(lock.lock()));

@@ -197,19 +197,11 @@ class SoakLab(BusyLab):
     def ftp_goes(self):
         """The module of FTP goes with its connections, and comes again."""
         control.end(self)
-        eventually(self.ftp_gone, "ip_vs_ftp unloaded")
+        eventually(lambda: not module.refuses("ip_vs_ftp"),
+                   "ip_vs_ftp unloaded")
         self.load_others()
         with Rules(self.director, lax=True) as rules:
             control.configure(rules)
-
-    @staticmethod
-    def ftp_gone():
-        """Try to unload it."""
-        try:
-            module.remove("ip_vs_ftp")
-        except BlockingIOError:
-            return False
-        return True
 
     def reload(self):
         """The modules go and come again."""

@@ -92,15 +92,6 @@ class StormLab(BusyLab):
              for each in found]))
 
 
-def refused(name):
-    """Whether a module refuses to go."""
-    try:
-        module.remove(name)
-    except BlockingIOError:
-        return True
-    return False
-
-
 def expected(lab):
     """How many connections nf_conntrack expects."""
     return len(lab.director.proc("nf_conntrack_expect").splitlines())
@@ -117,14 +108,14 @@ def unloaded(lab, kind):
             eventually(lab.busy, "connections of all kinds", 60)
             for _ in range(50):
                 for name in "ip_vs_ftp", MATCH, "ip_vs":
-                    assert refused(name), f"{name} went while in use"
+                    assert module.refuses(name), f"{name} went while in use"
             lab.ipvs.admin("-C")
-            eventually(lambda: not refused("ip_vs_ftp"),
+            eventually(lambda: not module.refuses("ip_vs_ftp"),
                        "ip_vs_ftp unloaded", 120)
-            assert refused(MATCH), "the match went with its rules there"
-            assert refused("ip_vs"), "ip_vs went beside the match"
+            assert module.refuses(MATCH), "the match went with its rules there"
+            assert module.refuses("ip_vs"), "ip_vs went beside the match"
             lab.tables.clear()
-            eventually(lambda: not refused(MATCH), "the match unloaded", 30)
+            eventually(lambda: not module.refuses(MATCH), "the match unloaded", 30)
             # With it go the C module's schedulers.
             module.unload()
             lab.load(conntrack)

@@ -58,25 +58,16 @@ def counts(tables):
     return [packets for _rule, packets in tables.counts()["mangle"]]
 
 
-def refused(name):
-    """Whether a module refuses to go."""
-    try:
-        module.remove(name)
-    except BlockingIOError:
-        return True
-    return False
-
-
 @test_each(FRONTS, "ip_vs can't be unloaded before the match, nor that before "
            "the last rule; then both can")
 def in_use(lab, front):
     lab.ipvs.admin("-C")
     with rules(lab, front, "--ipvs"):
-        assert refused("ip_vs") and refused(MATCH)
+        assert module.refuses("ip_vs") and module.refuses(MATCH)
         run("rmmod", MATCH, "ip_vs", check=False)
         assert {MATCH, "ip_vs"} <= set(module.loaded()), module.loaded()
-    assert refused("ip_vs"), "beside the match"
-    eventually(lambda: not refused(MATCH), "the match unloaded")
+    assert module.refuses("ip_vs"), "beside the match"
+    eventually(lambda: not module.refuses(MATCH), "the match unloaded")
     assert MATCH not in module.loaded()
     module.load_match()
     lab.serve()
@@ -157,7 +148,7 @@ def unloaded_under_traffic(lab, front):
         for _ in range(10):
             with rules(lab, front, "--ipvs", "! --vport 81"):
                 pass
-            eventually(lambda: not refused(MATCH), "the match unloaded")
+            eventually(lambda: not module.refuses(MATCH), "the match unloaded")
             module.load_match()
 
 
@@ -172,16 +163,16 @@ def with_namespace(lab, front):
             ipvs, tables = Ipvs(space), Tables(space, front)
             ipvs.service("192.0.2.1:80", "192.0.2.2:80 -m")
             tables.restore({"mangle": ["OUTPUT -m ipvs --vport 80"]})
-            assert refused(MATCH)
+            assert module.refuses(MATCH)
         finally:
             space.delete()
-        eventually(lambda: not refused(MATCH), "the match unloaded", 30)
+        eventually(lambda: not module.refuses(MATCH), "the match unloaded", 30)
         module.load_match()
 
 
 @test("no rule is left, nor a module that the match alone has needed")
 def nothing_left(_lab):
-    eventually(lambda: not refused(MATCH), "the match unloaded")
+    eventually(lambda: not module.refuses(MATCH), "the match unloaded")
     assert not os.path.exists(f"/sys/module/{MATCH}")
 
 

@@ -107,6 +107,15 @@ def remove(name):
     _syscall(SYS_DELETE_MODULE, name.encode(), os.O_NONBLOCK)
 
 
+def refuses(name):
+    """Try to unload a module; whether it refuses, being in use."""
+    try:
+        remove(name)
+    except BlockingIOError:
+        return True
+    return False
+
+
 def unload(seconds=30):
     """Unload all IPVS modules.
 
