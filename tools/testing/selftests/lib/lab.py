@@ -43,13 +43,16 @@ DIRECTOR = QUIET | {
     "ipv4/conf/default/send_redirects": 0,
     "ipv4/icmp_ratemask": 0,
 }
-# With addresses and routes of its own, and nothing that it says by itself.
+# With addresses and routes of its own. What it says by itself is said when it
+# has got them: that it has joined groups is repeated at once, not within a
+# second.
 DIRECTOR6 = {
     "ipv6/conf/all/forwarding": 1,
     "ipv6/conf/default/addr_gen_mode": 1,
     "ipv6/conf/default/accept_dad": 0,
     "ipv6/conf/default/accept_ra": 0,
     "ipv6/conf/default/router_solicitations": 0,
+    "ipv6/conf/default/mldv2_unsolicited_report_interval": 1,
     "ipv6/auto_flowlabels": 0,
     "ipv6/icmp/ratelimit": 0,
 }

@@ -36,10 +36,12 @@ def table(name, *parts, family="inet"):
 
 def counting():
     """Rules that count packets by hook and state, but for markers, which are
-    not to have entries. They have nf_conntrack look at all packets."""
+    not to have entries, and what hosts say of themselves to the groups of
+    their link. They have nf_conntrack look at all packets."""
     counters = (f"counter {hook}-{state} {{ }}"
                 for hook in HOOKS for state in STATES)
-    chains = (chain(hook, priority, "meta l4proto 253 accept", *(
+    chains = (chain(hook, priority, "meta l4proto 253 accept",
+                    "ip6 daddr ff02::/16 accept", *(
         f"ct state {state} counter name {hook}-{state} accept"
         for state in STATES)) for hook, priority in HOOKS.items())
     unseen = chain("prerouting", "raw", "meta l4proto 253 notrack")
