@@ -245,13 +245,16 @@ def sctp_test(farm, way):
            "otherwise")
 def withsctp(farm, way):
     tcp = "TCP6" if way.ipv6 else "TCP4"
-    own = f"[{way.own}]" if way.ipv6 else way.own
+    own, client = ((f"[{way.own}]", f"[{way.client}]") if way.ipv6 else
+                   (way.own, way.client))
     with farm.service(way, COPY), farm.program(
             farm.server, "withsctp", "socat", "-u", f"OPEN:{FILES}/file",
             f"{tcp}-LISTEN:{COPY},bind={own},reuseaddr"):
         farm.listens(COPY)
         farm.run("withsctp", "socat", "-u",
-                 f"{tcp}:{way.end(way.virtual, COPY)}",
+                 # Bound, or else the server tries the client's other address,
+                 # where nobody knows it by this one.
+                 f"{tcp}:{way.end(way.virtual, COPY)},bind={client}",
                  f"OPEN:{FILES}/fetched,creat,trunc")
         for name in "file", "fetched":
             equal(os.path.getsize(f"{FILES}/{name}"), SIZE, name)
