@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
 # timeout: 300
+# clock: instructions
 """The end of connections that nf_conntrack tracks: their entries end with
 them, so that the client's next packet can go to another server. And the other
 way round: entries that somebody removes while their connections go on."""

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
 # timeout: 300
+# clock: instructions
 """The setting drop_entry of net.ipv4.vs: which connections are given up in a
 flood. It looks at a part of the table once a second, so there have to be many
 connections, and some have to be old."""

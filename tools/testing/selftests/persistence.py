@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
 # timeout: 900
+# clock: instructions
 """Persistent services: which server a client's next connection goes to, what
 decides that, and how long; and how users see it."""
 

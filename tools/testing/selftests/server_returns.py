@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # modules: c rust
 # timeout: 600
+# clock: instructions
 """A server is removed and comes back: what becomes of its connections, of what
 it counts, and of new ones."""
 
