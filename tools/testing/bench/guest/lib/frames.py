@@ -17,8 +17,29 @@ from .family import checksum
 BATCH = 1024
 FIRST_PORT = 32768
 ETHERNET = 14
-TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
+TCP, UDP, SCTP = socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_SCTP
 SYN, ACK = 0x02, 0x10
+# Chunks of SCTP: four bytes of data, and the beginning of an association.
+DATA = struct.pack("!BBHIHHII", 0, 3, 20, 1, 0, 0, 0, 0)
+INIT = struct.pack("!BBHIIHHI", 1, 0, 20, 1, 65535, 10, 10, 1)
+
+
+def crc32c(data):
+    """The checksum of SCTP."""
+    value = 0xffffffff
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82f63b78 if value & 1 else 0)
+    return value ^ 0xffffffff
+
+
+def association(ports, chunk):
+    """An SCTP packet of one chunk. What changes from block to block is no part
+    of its checksum."""
+    header = struct.pack("!HHI", *ports, 0 if chunk is INIT else 1)
+    check = crc32c(header + bytes(4) + chunk)
+    return header + struct.pack("<I", check) + chunk
 
 
 def transport(protocol, source, target, ports, words, flags, room):
@@ -44,10 +65,16 @@ class Frames:
     """A batch: from clients to `server`, an address and a port, or back."""
 
     def __init__(self, family, protocol, server, mac, *, reply=False,
-                 same=False, flags=SYN):
+                 same=False, flags=SYN, chunk=DATA):
         self.size = family.size
+        if protocol == SCTP:
+            self.size = max(self.size,
+                            ETHERNET + family.header + 12 + len(chunk))
         self.address = ETHERNET + (family.target if reply else family.source)
-        self.words = [ETHERNET + family.header + (8 if protocol == UDP else 4)]
+        self.words = []
+        if protocol != SCTP:
+            self.words.append(ETHERNET + family.header +
+                              (8 if protocol == UDP else 4))
         if family.balance:
             self.words.append(ETHERNET + family.balance)
         self.data = bytearray()
@@ -56,9 +83,9 @@ class Frames:
         for port in range(FIRST_PORT, FIRST_PORT + BATCH):
             port = FIRST_PORT if same else port
             ports = (server[1], port) if reply else (port, server[1])
-            load = transport(protocol, *ends, ports,
-                             (0xffff, 0xffff - port), flags,
-                             self.size - ETHERNET - family.header)
+            load = association(ports, chunk) if protocol == SCTP else \
+                transport(protocol, *ends, ports, (0xffff, 0xffff - port),
+                          flags, self.size - ETHERNET - family.header)
             frame = (mac + bytes.fromhex("020000000001") + family.ethertype +
                      family.build(protocol, *ends, len(load)) + load)
             self.data += frame.ljust(self.size, b"\0")

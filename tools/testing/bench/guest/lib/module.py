@@ -26,11 +26,13 @@ SERVICES = {
                    "--tun-nocsum", 1),
     "gre": Service("-u", 1005, "-i --tun-type gre --tun-nocsum", 1),
     "tcp": Service("-t", 1001, "-g", 4),
+    "sctp": Service("--sctp-service", 1001, "-g", 4),
+    "sctp nat": Service("--sctp-service", 1002, "-m", 1),
 }
 
 
-def load(name, family, parameters=(), tracked=False):
-    """Load the module, c or rust, and set the services of a family up. The
+def load(name, family, services, parameters=(), tracked=False):
+    """Load the module, c or rust, and set these services of a family up. The
     parameters are those of the C module."""
     if name == "c":
         run("modprobe", "ip_vs", *parameters)
@@ -38,8 +40,12 @@ def load(name, family, parameters=(), tracked=False):
     run(LOAD)
     if tracked:
         run("sysctl", "-q", "net.ipv4.vs.conntrack=1")
+    # An association begins with any packet, so that those of known ones are
+    # established at once.
+    run("sysctl", "-q", "net.ipv4.vs.sloppy_sctp=1")
     rules = []
-    for kind, port, method, servers in SERVICES.values():
+    for key in services:
+        kind, port, method, servers = SERVICES[key]
         virtual = family.end(family.vip, port)
         rules.append(f"-A {kind} {virtual} -s rr")
         for i in range(1, servers + 1):

@@ -2,10 +2,10 @@
 """From figures to rows, each with what it is measured against."""
 
 from . import scale, schedulers, spaces
-from .rows import ROWS
+from .rows import ROWS, of_part
 
 COLUMNS = "reference", "ours"
-COST, MEMORY, GROWTH = 1.0, 0.65, 1.3
+COST, MEMORY, GROWTH = 1.0, 0.65, 1.3       # COST: unless a row has its own
 SPACES = 1.5
 QUICK, CROWD = 0.05, 10_000     # of a choice among so many servers
 MANY = 1000     # below, it is not the connections that a figure is about
@@ -35,12 +35,12 @@ def net(figures, column, level, key):
 
 def cost_rows(figures):
     """Packets, at every level."""
-    for key, what in ROWS.items():
+    for key, what in of_part(figures["part"]).items():
         for level in figures["levels"]:
             both, spreads = zip(*(net(figures, column, level, key)
                                   for column in COLUMNS))
             found = row("cost", what.title, level, both, spread=max(spreads))
-            yield limited(found, COST, found["ratio"])
+            yield limited(found, what.limit, found["ratio"])
 
 
 def memory_rows(figures):
@@ -71,7 +71,7 @@ def growth_rows(figures):
         found = row("growth", f"{title}, against {few:,}", many, both,
                     unit="times")
         return limited(found, GROWTH, both[1])
-    for key, what in ROWS.items():
+    for key, what in of_part(figures["part"]).items():
         yield growth(what.title, lambda column, level, key=key:
                      net(figures, column, level, key)[0])
     yield growth("one of all in ip_vs_conn", lambda column, level:
@@ -143,9 +143,10 @@ def other_rows(figures):
 
 
 def rows(figures):
-    """All rows; of connections that are tracked, only what their packets cost, since the
-    memory and the end of tracking's own entries are no part of the module."""
-    if figures["part"] == "tracked":
+    """All rows; of associations only what their packets cost, since the rest does not depend
+    on the protocol, and of connections that are tracked too, since the memory and the end of
+    tracking's own entries are no part of the module."""
+    if figures["part"] in ("tracked", "sctp"):
         return list(cost_rows(figures))
     return [*cost_rows(figures), *memory_rows(figures),
             *listing_rows(figures), *growth_rows(figures),

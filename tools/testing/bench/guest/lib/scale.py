@@ -110,8 +110,7 @@ def steps(scale, watch=lambda _step: nullcontext()):
 
 def load(name, parameters=()):
     """Load a module, without services."""
-    module.load(name, Ipv4, parameters)
-    subprocess.run(["ipvsadm", "-C"], check=True)
+    module.load(name, Ipv4, (), parameters)
 
 
 def profile(name, key):

@@ -16,7 +16,7 @@ from . import director, module
 from .director import read, run
 from .family import Ipv4
 from .frames import BATCH, UDP, Frames
-from .rows import ROWS as PACKET_ROWS
+from .rows import PACKETS, services
 from .sender import Sender
 from .workload import FIRST_NEW, Cost, send
 
@@ -87,7 +87,7 @@ class Service:
         self.setting, self.block = None, FIRST_NEW
         self.sender = Sender(director.GENERATOR,
                              Frames(Ipv4, UDP, (VIP, PORT), director.mac()))
-        others = PACKET_ROWS["dr"].sender(Ipv4)
+        others = PACKETS["dr"].sender(Ipv4)
         for block in range(1, 1 + OTHERS):
             send(others, block)
         # What there is keeps the time that it has.
@@ -151,7 +151,7 @@ def load(name, parameters):
     thresholds = [f"net.ipv4.neigh.default.gc_thresh{n}={NEIGHBOURS}"
                   for n in (1, 2, 3)]
     run("sysctl", "-q", *thresholds)
-    module.load(name, Ipv4, parameters)
+    module.load(name, Ipv4, services(PACKETS), parameters)
     return Service()
 
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """How rows are measured.
 
-A level is the number of connections in the table. As many of them each are UDP
-connections by direct routing, by NAT and by each kind of tunnel (at level 1:
-one each); a row of established flows sends to its own, spread evenly over
-them. Every packet must have been forwarded, or the run fails.
+A level is the number of connections in the table. As many of them each are of
+every service that a row of established flows sends to (at level 1: one each);
+it sends to its own, spread evenly over them. Every packet must have been forwarded, or the run fails.
 """
 
 import time
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 from . import director
 from .frames import BATCH
-from .rows import ROWS
+from .rows import filling
 
 REPEATS, BATCHES = 3, 8
 FIRST_NEW = 0x8000      # block number of the first client not yet known
@@ -60,14 +59,15 @@ def plain(row, family):
 class Table:
     """The connection table, filled up to a level."""
 
-    def __init__(self, level, family):
+    def __init__(self, level, family, rows):
         self.family = family
-        others = ("nat", "tunnel", "gue", "gre")
+        self.fillers = filling(rows)
+        first, *others = self.fillers
         share = max(1, level // (1 + len(others)))
         if share != 1 and share < BATCH:
             raise ValueError(
                 f"a level is 1 or at least {(1 + len(others)) * BATCH}")
-        self.size = {"dr": max(1, level - len(others) * share)} | {
+        self.size = {first: max(1, level - len(others) * share)} | {
             key: share for key in others}
         self.filled = sum(self.size.values())
         self.created = 0
@@ -87,7 +87,7 @@ class Table:
         """Create the connections; what one has cost on the average."""
         cost = 0
         for key, size in self.size.items():
-            row, (full, rest) = ROWS[key], divmod(size, BATCH)
+            row, (full, rest) = self.fillers[key], divmod(size, BATCH)
             sender = self.sender(row)
             for block in range(1, full + 1):
                 cost += self.send(row, sender, block) * BATCH
@@ -103,9 +103,10 @@ class Table:
         full = max(1, self.size[row.service] // BATCH)
         return [1 + i * full // BATCHES for i in range(BATCHES)]
 
-    def unknown(self, count):
+    def unknown(self, row, count):
         """A block of which as many clients get connections now."""
-        self.created += count
+        if row.lasting:
+            self.created += count
         self.next_new += 1
         return self.next_new
 
@@ -116,7 +117,7 @@ class Table:
             # Few, where few are there already.
             count = BATCH if self.filled >= BATCH else BATCH // 4
             while True:
-                yield self.send(row, sender, self.unknown(count), count)
+                yield self.send(row, sender, self.unknown(row, count), count)
         for block in cycle(self.known(row)):
             yield self.send(row, sender, block)
 
