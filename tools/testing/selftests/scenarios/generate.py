@@ -15,8 +15,8 @@ import random
 
 from streams.world import FAMILIES, V4
 
-from .steps import (DIRECT, NAT, ONE_PACKET, SCHED1, SCHED2, TCP, TUNNEL, UDP,
-                    Add, AddServer, Answer, Client, Error, Flow, Look, Remove,
+from .steps import (DIRECT, NAT, ONE_PACKET, SCHED1, SCHED2, SCTP, TCP, TUNNEL,
+                    UDP, Add, AddServer, Answer, Client, Error, Flow, Look, Remove,
                     RemoveServer, Service, Setting, Starts, Timeouts, Zero)
 from .world import MARK, NEAR
 
@@ -30,14 +30,26 @@ MIDDLE = (4, 7, 11, 14, 20, 28, 35, 48)
 LONG = (62, 70, 95, 125, 150, 200, 250, 305, 330, 365)
 # At the end there are looks until most of what there is should have gone.
 ENDING = (7, 11, 17) + (25,) * 12
-OPENING = ("S",) * 8 + ("A", "FA", "R", "SA")
-GOING_ON = ("A",) * 4 + ("PA", "FA", "FA", "R", "S", "S", "RA")
-ANSWERS = ("SA",) * 4 + ("A", "FA", "FA", "R", "RA")
+PROTOCOLS = TCP, UDP, SCTP
+# What is said, by protocols that have states.
+OPENING = {
+    TCP: ("S",) * 8 + ("A", "FA", "R", "SA"),
+    SCTP: ("init",) * 8 + ("cookie_echo", "data", "abort")}
+GOING_ON = {
+    TCP: ("A",) * 4 + ("PA", "FA", "FA", "R", "S", "S", "RA"),
+    SCTP: ("cookie_echo", "data") * 3 + (
+        "shutdown", "shutdown_ack", "shutdown_complete", "abort", "init")}
+ANSWERS = {
+    TCP: ("SA",) * 4 + ("A", "FA", "FA", "R", "RA"),
+    SCTP: ("init_ack", "cookie_ack") * 3 + (
+        "data", "shutdown", "shutdown_ack", "shutdown_complete", "abort",
+        "error")}
 SETTINGS = (("expire_nodest_conn", (0, 1, 1)),
             ("expire_quiescent_template", (0, 1, 1)),
             ("conn_reuse_mode", (0, 1, 2, 4, 7)),
             ("conntrack", (0, 1)),
             ("sloppy_tcp", (0, 1)),
+            ("sloppy_sctp", (0, 1)),
             ("nat_icmp_send", (0, 1)),
             ("schedule_icmp", (0, 1)),
             ("snat_reroute", (0, 1)),
@@ -133,15 +145,15 @@ class Draft:
         return {"persistent": rng.choice(PERSISTENT), "mask": mask}
 
     def plain(self):
-        protocol = self.rng.choice((TCP, UDP))
+        protocol = self.rng.choice(PROTOCOLS)
         self.add(Service(protocol, self.family.vip, 80))
 
     def persistent(self):
-        protocol = self.rng.choice((TCP, UDP))
+        protocol = self.rng.choice(PROTOCOLS)
         self.add(Service(protocol, self.family.vip, 81), **self.persistence())
 
     def all_ports(self):
-        protocol = self.rng.choice((TCP, UDP))
+        protocol = self.rng.choice(PROTOCOLS)
         self.add(Service(protocol, self.family.vip, 0), **self.persistence())
 
     def marked(self):
@@ -182,7 +194,7 @@ class Draft:
         port = service.port or rng.choice((79, 443, 5000))
         if service.port == 21 and rng.random() < .4:
             port = rng.choice((20, 2100, 50000))
-        flow = Flow(service.protocol or rng.choice((TCP, UDP)),
+        flow = Flow(service.protocol or rng.choice(PROTOCOLS),
                     self.client(), 4000 + rng.randrange(4), service.address,
                     port)
         self.flows.append((service, flow))
@@ -204,10 +216,14 @@ class Draft:
         service = self.service()
         known = [flow for _of, flow in self.flows]
         flow = self.flow(service)
-        what = self.datagram(service)
-        if flow.protocol == TCP:
-            what = rng.choice(GOING_ON if flow in known else OPENING)
-        self.steps.append(Client(pause, flow, what))
+        self.steps.append(Client(pause, flow, self.said(
+            service, flow, GOING_ON if flow in known else OPENING)))
+
+    def said(self, service, flow, words):
+        """The content of a packet of a flow."""
+        if flow.protocol in words:
+            return self.rng.choice(words[flow.protocol])
+        return self.datagram(service)
 
     def opens(self, pause):
         """A flow that there was not yet begins."""
@@ -215,18 +231,16 @@ class Draft:
         flow = Flow(service.protocol or UDP, self.client(), 5000,
                     service.address, service.port or 5000)
         self.flows.append((service, flow))
-        self.steps.append(Client(
-            pause, flow, "S" if flow.protocol == TCP
-            else self.datagram(service)))
+        self.steps.append(Client(pause, flow, self.said(
+            service, flow, {TCP: "S", SCTP: ("init",)})))
 
     def answer(self, pause):
         rng = self.rng
         if not self.flows:
             return self.request(pause)
         service, flow = rng.choice(self.flows[-4:])
-        what = rng.choice(ANSWERS) if flow.protocol == TCP \
-            else self.datagram(service)
-        return self.steps.append(Answer(pause, flow, what))
+        return self.steps.append(Answer(
+            pause, flow, self.said(service, flow, ANSWERS)))
 
     def starts(self, pause):
         rng = self.rng
@@ -246,11 +260,9 @@ class Draft:
             flow = before[-1]
         if (service, flow) not in self.flows:
             self.flows.append((service, flow))
-        what = rng.choice(ANSWERS) if flow.protocol == TCP \
-            else self.datagram(service)
         return self.steps.append(Starts(
             pause, self.family.servers.index(server.address),
-            server.port or 80, flow, what))
+            server.port or 80, flow, self.said(service, flow, ANSWERS)))
 
     def error(self, pause):
         rng = self.rng

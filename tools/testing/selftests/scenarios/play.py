@@ -9,9 +9,10 @@ from typing import NamedTuple
 from lib import genl
 from lib.packet import (ACK, FIN, PSH, RST, SYN, icmp6_error, icmp_error,
                         ip_fields, is_ipv6, tcp, udp)
+from lib.sctp import NAMES, chunk, sctp
 
-from .steps import (TCP, Add, AddServer, Answer, Client, Error, Look, Remove,
-                    RemoveServer, Setting, Starts, Timeouts, Zero)
+from .steps import (SCTP, TCP, Add, AddServer, Answer, Client, Error, Look,
+                    Remove, RemoveServer, Setting, Starts, Timeouts, Zero)
 from .world import World, of_service
 
 FLAGS = {"S": SYN, "A": ACK, "F": FIN, "R": RST, "P": PSH}
@@ -213,7 +214,9 @@ def ticks(at):
 
 
 def packet(protocol, src, sport, dst, dport, what):
-    """A segment with these flags, or a datagram."""
+    """A segment with these flags, a chunk, or a datagram."""
+    if protocol == SCTP:
+        return sctp(src, sport, dst, dport, chunk(NAMES[what], bytes(16)))
     if protocol == TCP:
         return tcp(src, sport, dst, dport, sum(FLAGS[one] for one in what))
     return udp(src, sport, dst, dport, content(what))

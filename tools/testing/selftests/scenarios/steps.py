@@ -9,7 +9,7 @@ not sent if none did.
 
 from typing import NamedTuple
 
-TCP, UDP = "tcp", "udp"
+TCP, UDP, SCTP = "tcp", "udp", "sctp"
 NAT, TUNNEL, DIRECT = 0, 2, 3       # as netlink has them
 ONE_PACKET = 4                      # flags of a service
 SCHED1, SCHED2 = 8, 16
@@ -33,7 +33,8 @@ class Service(NamedTuple):
 
 
 class Client(NamedTuple):
-    """The client sends: flags of TCP, or the content of a datagram."""
+    """The client sends: flags of TCP, a chunk of SCTP, or the content of a
+    datagram."""
     pause: float
     flow: Flow
     what: str

@@ -37,7 +37,7 @@ TICK = 4                        # ms
 AFTER_TICK = .001               # s: so late in its tick is every step
 REST = 200                      # s: removed servers are forgotten by then
 MARKER_PROTOCOL = 253
-PROTOCOLS = {"tcp": 6, "udp": 17, "": 0}
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132, "": 0}
 TIMEOUTS = 900, 120, 300
 
 
