@@ -9,6 +9,7 @@ real server gets, for IPv4 and IPv6, and the connection."""
 from lib.family import FAMILIES, IPV4, IPV6, end
 from lib.lab import Lab
 from lib.packet import tcp, udp
+from lib.sctp import sctp
 from lib.tap import equal, eventually, main, test
 from lib.vs import Settings
 
@@ -19,11 +20,11 @@ RPORT = 8080
 METHODS = {NAT: "-m", TUNNEL: "-i", DIRECT: "-g"}
 # Addresses of many clients.
 CLIENTS = {IPV4: "192.0.2.{}", IPV6: "2001:db8:7::{}"}
-MAKERS = {"-u": udp, "-t": tcp}
+MAKERS = {"-u": udp, "-t": tcp, "--sctp-service": sctp}
 
 
 class ErrorLab(Lab):
-    """A TCP and a UDP service of each family for each way to forward."""
+    """A service of each protocol and family for each way to forward."""
 
     def __init__(self):
         super().__init__(servers=2, ipv6=True)
@@ -96,7 +97,7 @@ def nat(lab):
         found = lab.connection_of(request)
         equal((found.vaddr, found.vport, found.daddr, found.dport),
               (ip.vip, NAT, ip.rip, RPORT))
-        equal(found.state, "NONE" if make is tcp else "UDP")
+        equal(found.state, "UDP" if make is udp else "NONE")
         lab.expect(lab.client, request, {lab.server: request.but(
             dst=ip.rip, dport=RPORT, ttl=63)})
 
@@ -132,7 +133,7 @@ def forwarded(lab):
 @test("it counts as a connection and as a packet")
 def counted(lab):
     for kind, make in MAKERS.items():
-        name = f"{'UDP' if kind == '-u' else 'TCP'} {IPV4.vip}:{COUNTED}"
+        name = f"{make.__name__.upper()} {IPV4.vip}:{COUNTED}"
         lab.service(kind, IPV4, COUNTED, "rr", f"{IPV4.rip}:{COUNTED} -m")
         sent = about(IPV4, IPV4.vip, make(IPV4.cip, lab.port(), IPV4.vip,
                                           COUNTED).back())

@@ -24,8 +24,11 @@ import threading
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from lib.ctnetlink import Entry, Table
 from lib.stacks import PATIENCE, ROUTER, SETTINGS, Stacks
 from lib.tap import Skip, equal, eventually, main, test_each
+from lib.tracking import chain, table
+from lib.vs import Settings
 
 NAT, DIRECT, TUNNEL = "-m", "-g", "-i"
 PORT, IPERF, COPY, TOOL = 7000, 5201, 7002, 7001
@@ -83,7 +86,7 @@ class SctpFarm(Stacks):
 
     def __enter__(self):
         if subprocess.run(["modprobe", "-q", "-a", "sctp", "ipip",
-                           "ip6_tunnel"], check=False).returncode:
+                           "ip6_tunnel", "nf_conntrack_netlink"], check=False).returncode:
             raise Skip("the kernel's configuration leaves SCTP out")
         os.makedirs(FILES, exist_ok=True)
         with open(f"{FILES}/file", "wb") as out:
@@ -203,9 +206,10 @@ def received(sock, size):
     return data
 
 
-@test_each(WAYS, "4 MB are the same there and back, on one connection, which "
-           "is established and then closes")
-def python(farm, way):
+@contextmanager
+def connected(farm, way):
+    """A client's socket whose peer says again what it hears, while this lasts;
+    then the association ends, and the director sees it."""
     listener = sctp_socket(farm.server, way, way.own, PORT)
     listener.listen()
     server = threading.Thread(target=echo, args=(listener,), daemon=True)
@@ -213,19 +217,52 @@ def python(farm, way):
     with farm.service(way, PORT):
         with sctp_socket(farm.client, way, way.client) as sock:
             sock.connect((way.virtual, PORT))
-            for number in range(SIZE // CHUNK):
-                data = random.Random(number).randbytes(CHUNK)
-                sock.sendall(data)
-                equal(hashlib.sha256(received(sock, CHUNK)).hexdigest(),
-                      hashlib.sha256(data).hexdigest(), f"chunk {number}")
-            equal(farm.associations(way, PORT),
-                  [(way.near, PORT, "ESTABLISHED")])
+            yield sock
         server.join(PATIENCE)
         assert not server.is_alive(), "the server did not hear of the end"
         eventually(lambda: farm.associations(way, PORT)[0][2] in (
             "CLOSED", "SHUTDOWN_ACK_SENT", "SHUTDOWN_SENT",
             "SHUTDOWN_RECEIVED") and farm.associations(way, PORT)[0][2],
             "the connection closes")
+
+
+def said_again(sock, number):
+    """A chunk of data gets there and back."""
+    data = random.Random(number).randbytes(CHUNK)
+    sock.sendall(data)
+    equal(hashlib.sha256(received(sock, CHUNK)).hexdigest(),
+          hashlib.sha256(data).hexdigest(), f"chunk {number}")
+
+
+@test_each(WAYS, "4 MB are the same there and back, on one connection, which "
+           "is established and then closes")
+def python(farm, way):
+    with connected(farm, way) as sock:
+        for number in range(SIZE // CHUNK):
+            said_again(sock, number)
+        equal(farm.associations(way, PORT),
+              [(way.near, PORT, "ESTABLISHED")])
+
+
+@test_each(WAYS[::3], "conntrack on: nf_conntrack has the association, with "
+           "the answers from the server, as long as the director has it")
+def tracked(farm, way):
+    farm.director.run("nft", "-f", "-", stdin=table("tracked", chain(
+        "forward", 0, "ct state invalid counter")))
+    entries = Table(farm.director)
+    try:
+        with Settings(farm.director).but(conntrack=1):
+            with connected(farm, way) as sock:
+                said_again(sock, 0)
+                cport = sock.getsockname()[1]
+                equal(entries.entries(cport), [Entry(
+                    socket.IPPROTO_SCTP,
+                    (way.client, cport, way.virtual, PORT),
+                    (way.near, PORT, way.client, cport), seen="assured")])
+            equal(entries.entries(cport), [])
+    finally:
+        entries.close()
+        farm.director.run("nft", "delete", "table", "inet", "tracked")
 
 
 @test_each(WAYS, "sctp_test: all of its messages arrive")

@@ -6,8 +6,9 @@
 services, servers, weights and schedulers come, change and go, namespaces too,
 interfaces go down and up, routes and MTUs change, everything is listed, and
 the module is unloaded and loaded. Control and data connections of FTP are
-among it while ip_vs_ftp comes and goes, packets are looked at by rules with
-`-m ipvs` that come and go, and conntrack is switched on and off and flushed.
+among it while ip_vs_ftp comes and goes, associations of SCTP too, packets are
+looked at by rules with `-m ipvs` that come and go, and conntrack is switched on
+and off and flushed.
 
 After each stretch of that it is quiet, and then things must add up: what the
 wires see is, packet by packet and byte by byte, what the statistics say; no
@@ -30,8 +31,9 @@ from lib.genl import MASQ
 from lib.iptables import Tables
 from lib.lab import CIP, DIRECTOR, RIP, RIP2, VIP
 from lib.netns import Netns
-from lib.packet import ACK, FIN, RST, icmp_error, tcp, udp
+from lib.packet import (ACK, FIN, IPPROTO_SCTP, RST, icmp_error, tcp, udp)
 from lib.rules import Rules
+from lib.sctp import ABORT, COOKIE_ECHO, DATA, INIT, INIT_ACK, chunk, sctp
 from lib.tap import equal, eventually, main, module_under_test, note, test
 from lib.vs import Settings
 from lib.wire import Host
@@ -42,6 +44,7 @@ STRETCHES = 5
 # does hundreds of things.
 NOISE = 40
 SERVERS = (RIP, RIP2)
+PROTOCOLS = TCP, UDP, IPPROTO_SCTP
 SHORT, LONG = ("3", "1", "2"), ("900", "120", "300")
 FTP = 21
 # Rules of iptables that only count.
@@ -50,6 +53,14 @@ MATCHES = ("--ipvs", "--vproto 6", "--vport 81", "--vportctl 21",
 ROUTES = ("blackhole {net}.0/24", "prohibit {net}.0/24",
           "{net}.0/24 dev {dev} mtu 576", "{net}.2 dev {dev} mtu 1000",
           "{net}.2 via 10.0.1.2 dev client")
+
+
+def association(*ends, kind=DATA, payload=b""):
+    """A packet of SCTP with one chunk."""
+    return sctp(*ends, chunk(kind, payload))
+
+
+MAKERS = {udp: "UDP", tcp: "TCP", association: "SCTP"}
 
 
 class SoakLab(BusyLab):
@@ -95,13 +106,17 @@ class SoakLab(BusyLab):
         super().configure()
         with Rules(self.director) as rules:
             control.configure(rules)
+            for vport, method in METHODS.items():
+                rules.add(IPPROTO_SCTP, VIP, vport, *SERVERS, method=method)
+        # Else an association would end within seconds.
+        Settings(self.director)["sloppy_sctp"] = 1
         self.ipvs.admin("--set", *SHORT)
 
     def admin(self):
         """One change of services or servers, which may find nothing there."""
         rng, vport = self.rng, self.rng.choice([*METHODS, FTP])
         method = METHODS.get(vport, MASQ)
-        service = rng.choice((TCP, UDP)), VIP, vport
+        service = rng.choice(PROTOCOLS), VIP, vport
         server = *service, rng.choice(SERVERS)
         settings = {"method": method, "weight": rng.randrange(4)}
         with Rules(self.director, lax=True) as rules:
@@ -123,7 +138,7 @@ class SoakLab(BusyLab):
         """What is missing of the services."""
         with Rules(self.director, lax=True) as rules:
             for vport, method in METHODS.items():
-                for protocol in TCP, UDP:
+                for protocol in PROTOCOLS:
                     rules.add(protocol, VIP, vport, *SERVERS, method=method)
             control.configure(rules)
 
@@ -235,6 +250,11 @@ class SoakLab(BusyLab):
         ports, more = PORTS[:100], range(2000, 2100)
         answers = [make(server, 81, CIP, cport) for cport in ports
                    for make in (udp, tcp) for server in SERVERS]
+        answers += [association(server, 81, CIP, cport, kind=INIT_ACK)
+                    for cport in ports[:40] for server in SERVERS]
+        associations = [packet for kind in (INIT, COOKIE_ECHO, DATA, ABORT)
+                        for packet in all_of(ports[:40], association,
+                                             kind=kind)]
         errors = [icmp_error(RIP, CIP, 3, 1, udp(CIP, cport, RIP, 81))
                   for cport in ports]
         client, server = control.sources(self)
@@ -243,7 +263,8 @@ class SoakLab(BusyLab):
             (self.client, all_of(ports, udp) + all_of(ports, tcp) +
              all_of(ports, tcp, flags=ACK)),
             (self.client, all_of(more, udp, payload=bytes(1400)) +
-             all_of(more, tcp) + all_of(more, tcp, flags=FIN | ACK)),
+             all_of(more, tcp) + all_of(more, tcp, flags=FIN | ACK) +
+             associations),
             (self.servers[0], answers + errors))
 
     def quiet(self):
@@ -253,6 +274,14 @@ class SoakLab(BusyLab):
         # A server that was removed takes no packets of its connections.
         self.configure_lax()
         self.ipvs.admin("--set", *SHORT)
+        # Those of SCTP, which wait too, with their services.
+        with Settings(self.director).but(expire_nodest_conn=1):
+            with Rules(self.director) as rules:
+                for vport in METHODS:
+                    rules.remove(IPPROTO_SCTP, VIP, vport)
+            eventually(lambda: not any(found.protocol == "SCTP" for found in
+                                       self.ipvs.connections()),
+                       "the end of associations", 120)
         told = set()
 
         def ended():
@@ -294,11 +323,11 @@ class SoakLab(BusyLab):
         for _ in range(20):
             batch, replies = [], []
             for _ in range(20):
-                make, vport = rng.choice((udp, tcp)), rng.choice(
+                make, vport = rng.choice(list(MAKERS)), rng.choice(
                     list(METHODS))
                 packet = make(CIP, self.port(), VIP, vport,
                               payload=rng.randbytes(rng.randrange(600)))
-                kind = "UDP" if make is udp else "TCP"
+                kind = MAKERS[make]
                 sent.setdefault((kind, vport), []).append(len(bytes(packet)))
                 batch.append(packet)
                 if vport == 81:
