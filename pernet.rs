@@ -162,7 +162,7 @@ impl PerNet for Netns {
                     kernel::static_lock_class!(),
                 )?,
                 nodest_expiry: Work::new(
-                    expire_nodest::Expiry(tables),
+                    expire_nodest::Expiry::new(tables, settings.clone()),
                     c"ipvs_nodest",
                     kernel::static_lock_class!(),
                 )?,

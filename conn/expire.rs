@@ -15,8 +15,8 @@ use crate::family::Family;
 use ipvs_core::netlink::CONN_F_NFCT;
 use linux::rcu::ReadLocked;
 
-/// Ends the connection: no packet finds it any more, and its timer fires as soon as possible. The
-/// entry that connection tracking has for it goes at once, so that no further packet comes with it,
+/// Ends the connection, unless it has data connections: no packet finds it any more, and its timer fires
+/// as soon as possible. The entry that connection tracking has for it goes at once, so that no further packet comes with it,
 /// unless `keeps_entry`.
 ///
 /// C: `ip_vs_conn_expire_now()`.
@@ -46,6 +46,9 @@ pub(super) fn expire_forced<F: Family>(conn: &PublishedConn<F>, owner: &Owner) {
 }
 
 fn end<F: Family>(conn: &PublishedConn<F>, owner: &Owner, with: u32, keeps_entry: bool) {
+    if !conn.session().is_none_or(|session| session.end()) {
+        return;
+    }
     let Some(before) = conn.bits.end(CONN_F_NFCT, with) else {
         return;
     };

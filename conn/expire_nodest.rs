@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Ends the connections of removed servers if `expire_nodest_conn` is set. C:
-//! `ip_vs_expire_nodest_conn_flush()`.
+//! `ip_vs_expire_nodest_conn_flush()`, which goes through the table once: a control connection that
+//! gets a data connection meanwhile stays.
 
 use crate::{
     conn::{
@@ -13,8 +14,12 @@ use crate::{
         ConnTables,
         Tables, //
     },
+    settings::Settings,
 };
+use core::cell::Cell;
+use kernel::sync::Arc;
 use linux::{
+    jiffies::HZ,
     rcu,
     sched::cond_resched,
     work::{
@@ -24,17 +29,32 @@ use linux::{
 };
 
 /// The work item that ends all connections whose server is not available.
-pub(crate) struct Expiry(pub(crate) ConnTables);
+pub(crate) struct Expiry {
+    tables: ConnTables,
+    settings: Arc<Settings>,
+}
 
-impl Run for Expiry {
-    fn run(&self) -> Next {
-        expire(&self.0.v4);
-        expire(&self.0.v6);
-        Next::Done
+impl Expiry {
+    /// Makes it for the tables and settings of a namespace.
+    pub(crate) fn new(tables: ConnTables, settings: Arc<Settings>) -> Self {
+        Self { tables, settings }
     }
 }
 
-fn expire<F: Family>(tables: &Tables<F>) {
+impl Run for Expiry {
+    fn run(&self) -> Next {
+        // A second later those that remain may have got data connections since.
+        let remain = expire(&self.tables.v4) | expire(&self.tables.v6);
+        if remain && self.settings.expire_nodest_conn.is_set() {
+            Next::After(HZ as usize)
+        } else {
+            Next::Done
+        }
+    }
+}
+
+/// Ends what it finds. Returns whether control connections remain, since they have data connections.
+fn expire<F: Family>(tables: &Tables<F>) -> bool {
     // Templates come first, so that those with connections end with their last one.
     let mut cursor = 0;
     loop {
@@ -53,11 +73,17 @@ fn expire<F: Family>(tables: &Tables<F>) {
             break;
         }
     }
+    let remain = Cell::new(false);
     loop {
         let (next, more) = rcu::read(|rcu| {
             conn::expire_at(&tables.conns, cursor, rcu, |conn| {
-                // A control connection ends with its last data connection.
-                conn.dest().is_some_and(|dest| !dest.available()) && !conn.has_data_conns()
+                let removed = conn.dest().is_some_and(|dest| !dest.available());
+                if removed && conn.has_data_conns() {
+                    // It ends with its last data connection.
+                    remain.set(true);
+                    return false;
+                }
+                removed
             })
         });
         cond_resched();
@@ -66,7 +92,7 @@ fn expire<F: Family>(tables: &Tables<F>) {
         }
         cursor = next;
         if cursor == 0 {
-            return;
+            return remain.get();
         }
     }
 }

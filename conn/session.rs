@@ -40,7 +40,7 @@ use linux::{
 /// HZ`).
 pub(super) const AGAIN: u32 = 60 * HZ;
 
-/// The value of `conns` once the control connection has expired without data connections.
+/// The value of `conns` once the control connection has ended without data connections.
 const ENDED: u32 = u32::MAX;
 
 /// A control connection and its data connections.
@@ -157,9 +157,10 @@ impl<F: Family> Session<F> {
         !matches!(self.conns.load(Relaxed), 0 | ENDED)
     }
 
-    /// Ends the session, unless there are data connections. There will be none any more.
+    /// Ends the session, unless there are data connections. Returns whether it has ended: there will be
+    /// none any more.
     pub(super) fn end(&self) -> bool {
-        self.conns.cmpxchg(0, ENDED, Full).is_ok()
+        matches!(self.conns.cmpxchg(0, ENDED, Full), Ok(_) | Err(ENDED))
     }
 
     /// Takes a data connection out of the session. If it was the last one and was `forced` to end, the

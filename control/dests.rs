@@ -262,7 +262,7 @@ impl Netns {
     /// Ends the connections of removed servers, if `expire_nodest_conn` is set.
     pub(super) fn expire_nodest(&self) {
         if self.settings.expire_nodest_conn.is_set() {
-            self.nodest_expiry.schedule(1);
+            self.nodest_expiry.hurry();
         }
     }
 }

@@ -4,9 +4,12 @@
 //!
 //! The host runs one thread of the module at a time (`linux::kthread`), so one count is enough.
 
-use std::sync::atomic::{
-    AtomicUsize,
-    Ordering::SeqCst, //
+use std::{
+    cell::RefCell,
+    sync::atomic::{
+        AtomicUsize,
+        Ordering::SeqCst, //
+    },
 };
 
 static DEPTH: AtomicUsize = AtomicUsize::new(0);
@@ -38,4 +41,24 @@ pub fn might_sleep() {
         !atomic || std::thread::panicking(),
         "sleeps in atomic context"
     );
+}
+
+thread_local! {
+    static OTHER: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
+}
+
+/// Has another task do something whenever this one gives way, or nothing any more.
+pub fn set_other_task(other: Option<Box<dyn FnMut()>>) {
+    OTHER.set(other);
+}
+
+/// Gives way to the other task. Panics in atomic context.
+#[track_caller]
+pub fn give_way() {
+    might_sleep();
+    // Not while it runs already.
+    if let Some(mut other) = OTHER.take() {
+        other();
+        OTHER.set(Some(other));
+    }
 }

@@ -78,7 +78,7 @@ pub(crate) unsafe fn rcu_barrier() {
 
 #[track_caller]
 pub(crate) unsafe fn linux_cond_resched() {
-    kernel::context::might_sleep();
+    kernel::context::give_way();
 }
 
 /// A cache for objects of one layout.

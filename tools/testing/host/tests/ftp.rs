@@ -15,6 +15,7 @@ use crate::{
     xt::ip_vs_xt_match, //
 };
 use kernel::{
+    context,
     memory,
     prelude::EEXIST, //
 };
@@ -28,7 +29,11 @@ use linux::{
         Packet, //
     },
 };
-use std::net::SocketAddr;
+use std::{
+    cell::Cell,
+    net::SocketAddr,
+    rc::Rc, //
+};
 
 const PSH: u8 = 8;
 
@@ -65,16 +70,25 @@ impl Ftp {
         let mangler = Mangler::leak(&[21, 0, 2121]);
         ip_vs_ftp_register(mangler).unwrap();
         let (vip, server) = (with_port(ip.vip(), 21), with_port(ip.server(1), 21));
-        let service = Service::new(ip, TCP).at(vip);
-        world.add(&service, &[Server::new(server, Method::Nat)]);
-        Self {
+        let ftp = Self {
             world,
             mangler,
             ip,
             vip,
             server,
             client: ip.client(1),
-        }
+        };
+        ftp.world.add(&ftp.service(), &[ftp.only()]);
+        ftp
+    }
+
+    fn service(&self) -> Service {
+        Service::new(self.ip, TCP).at(self.vip)
+    }
+
+    /// The service's only server.
+    fn only(&self) -> Server {
+        Server::new(self.server, Method::Nat)
     }
 
     /// Passes a segment of the client.
@@ -116,18 +130,36 @@ impl Ftp {
         String::from_utf8(seen.payload[20..].to_vec()).unwrap()
     }
 
+    /// Passes the server's answer to who has asked for a port.
+    fn announce(&self, port: u16) {
+        let (high, low) = (port >> 8, port & 255);
+        self.reply(&match self.ip {
+            Ip::V4 => format!("227 Here (10,0,2,1,{high},{low}).\r\n"),
+            Ip::V6 => format!("229 Here (|||{port}|)\r\n"),
+        })
+        .accepted();
+    }
+
     /// Asks for a port of the server's.
+    fn ask(&self) {
+        self.command(match self.ip {
+            Ip::V4 => "PASV\r\n",
+            Ip::V6 => "EPSV 2\r\n",
+        })
+        .sent();
+    }
+
+    /// Asks for a port of the server's, and is told one.
     #[track_caller]
     fn passive(&self, port: u16) {
+        self.ask();
         match self.ip {
             Ip::V4 => {
-                self.command("PASV\r\n").sent();
                 let [high, low] = port.to_be_bytes();
                 let text = |addr: &str| format!("227 Here ({addr},{high},{low}).\r\n");
                 assert_eq!(self.told(&text("10,0,2,1")), text("10,0,0,1"));
             }
             Ip::V6 => {
-                self.command("EPSV 2\r\n").sent();
                 let text = format!("229 Here (|2|fd00:0:0:2::1|{port}|)\r\n");
                 assert_eq!(self.told(&text), format!("229 Here (|||{port}|)\r\n"));
             }
@@ -545,4 +577,36 @@ fn a_client_that_names_port_0_waits_for_nobody() {
     let to = with_port(ftp.vip, 20);
     ftp.request(from, to, SYN, "").accepted();
     assert_eq!(ftp.data(), [row(0, 20, 20, "LISTEN")]);
+}
+
+/// With `expire_nodest_conn`. The control connection has been looked at, and so have the places where
+/// the table may have the data connection.
+#[test]
+fn a_control_connection_of_a_removed_server_ends_also_if_a_port_is_announced_meanwhile() {
+    for ip in BOTH {
+        let mut last = 0;
+        // First to see how often the search gives way, then to announce a port at the last time.
+        for announces in [false, true] {
+            let ftp = Rc::new(Ftp::new(ip));
+            ftp.world.set(c"expire_nodest_conn", "1");
+            ftp.open();
+            ftp.passive(2048);
+            ftp.ask();
+            ok(ftp.world.delete_server(&ftp.service(), &ftp.only()));
+            let (server, times) = (ftp.clone(), Rc::new(Cell::new(0)));
+            let seen = times.clone();
+            context::set_other_task(Some(Box::new(move || {
+                seen.set(seen.get() + 1);
+                if announces && seen.get() == last {
+                    server.announce(2049);
+                }
+            })));
+            ftp.world.wait(0);
+            context::set_other_task(None);
+            last = times.get();
+            assert_eq!(ftp.data().len(), usize::from(announces));
+            ftp.world.wait(1);
+            assert_eq!(ftp.world.conns(), Vec::<String>::new());
+        }
+    }
 }

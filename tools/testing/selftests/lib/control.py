@@ -25,21 +25,21 @@ def configure(rules, *servers):
 def end(lab):
     """Remove the service, and with it all that keeps ip_vs_ftp in use.
 
-    The C module goes through the table once, and leaves what has a packet
-    just then; if traffic goes on, a control connection may get new data
-    connections before it is looked at again, for ever. There the service is
-    removed again, every few seconds."""
-    def remove(again=False):
+    It may have been removed before, when that left its connections: so it is
+    added first. The C module goes through the table once, and leaves what has
+    a packet just then; if traffic goes on, a control connection may get new
+    data connections before it is looked at again, for ever. There the service
+    is removed again, every few seconds."""
+    def remove():
         with Rules(lab.director, lax=True) as rules:
-            if again:
-                configure(rules)
+            configure(rules)
             rules.remove(6, IPV4.vip, 21)
         return time.monotonic() + 3
 
     def gone():
         nonlocal due
         if module_under_test() == "c" and time.monotonic() > due:
-            due = remove(again=True)
+            due = remove()
         return not any(app[2] for app in ftp.apps(lab.director))
     with Settings(lab.director).but(expire_nodest_conn=1):
         due = remove()

@@ -5,7 +5,8 @@ import os
 import socket
 import time
 
-from lib.packet import IPPROTO_FRAGMENT, IPPROTO_TCP, SYN
+from lib.packet import IPPROTO_FRAGMENT, IPPROTO_SCTP, IPPROTO_TCP, SYN
+from lib.sctp import INIT
 from lib.wire import ETH_P_IP, ETH_P_IPV6, mac_bytes
 
 from .world import FAMILIES, V6, World
@@ -23,7 +24,8 @@ def destination(data):
 
 
 def opens(data):
-    """The client's port of a TCP segment with SYN, or None."""
+    """The client's port if a packet opens a connection (a TCP segment with SYN,
+    or SCTP's INIT), or None."""
     if len(data) < 40:
         return None
     follow, at = data[9], (data[0] & 15) * 4
@@ -32,8 +34,9 @@ def opens(data):
         while follow in (0, 43, 44, 60) and at + 8 <= len(data):
             size = 0 if follow == IPPROTO_FRAGMENT else data[at + 1]
             follow, at = data[at], at + 8 + size * 8
-    if len(data) < at + 14 or follow != IPPROTO_TCP or \
-            not data[at + 13] & SYN:
+    if len(data) < at + 14 or not (
+            follow == IPPROTO_TCP and data[at + 13] & SYN or
+            follow == IPPROTO_SCTP and data[at + 12] == INIT):
         return None
     return data[at:at + 2]
 
@@ -59,8 +62,8 @@ class Player:
     def send(self, step):
         """A step; the errno's name if the director's kernel refuses it.
 
-        A SYN may end a connection that was. The C module's can be found up to
-        the next tick of the clock, so wait for that.
+        A SYN or an INIT may end a connection that was. The C module's can be
+        found up to the next tick of the clock, so wait for that.
         """
         refused = ""
         if step.origin == "director":
