@@ -74,7 +74,7 @@ impl Bits {
     }
 
     #[inline]
-    pub(super) const fn hashed(self) -> bool {
+    pub(crate) const fn hashed(self) -> bool {
         self.0 & F_HASHED != 0
     }
 

@@ -92,7 +92,10 @@ impl Records for Conns {
 
 fn show_conns<F: Family>(netns: &Netns, rcu: ReadLocked<'_>, cursor: &mut Cursor, seq: &SeqFile) {
     show_some(cursor, &*netns.state::<F>().conns, rcu, |conn| {
-        print(seq, |f| line(conn).write(f, None));
+        // One that has ended stays in the table until its timer fires.
+        if conn.bits().hashed() {
+            print(seq, |f| line(conn).write(f, None));
+        }
     });
 }
 

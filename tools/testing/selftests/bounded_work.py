@@ -53,6 +53,15 @@ def gives_way():
     return {"way": f"p {name}", "sleep": "p schedule"}
 
 
+def task_name(pid):
+    """A task's name, if it is still there."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return str(pid)
+
+
 class Stretches:
     """The longest ones since it was entered, in calls."""
 
@@ -75,7 +84,7 @@ class Stretches:
     def judge(self):
         """Count, and compare with what there may be."""
         without_bh, without_way = defaultdict(int), defaultdict(int)
-        most = {"with bottom halves off": (0, ""), "without giving way": (0, "")}
+        most = {"with bottom halves off": (0, 0), "without giving way": (0, 0)}
         seen = 0
         for call in self.calls.seen(alone=True):
             if call.interrupts:
@@ -90,11 +99,12 @@ class Stretches:
             elif call.without_bh:
                 without_bh[call.pid] += 1
             for kind, counts in zip(most, (without_bh, without_way)):
-                most[kind] = max(most[kind], (counts[call.pid], call.process))
-        note(f"{self.what}: {seen} calls, {most}")
-        for kind, (calls, process) in most.items():
-            assert calls <= MOST, \
-                f"{self.what}: {calls} calls {kind} by {process}, at most {MOST}"
+                most[kind] = max(most[kind], (counts[call.pid], call.pid))
+        found = [f"{calls} {kind} by {task_name(pid)}"
+                 for kind, (calls, pid) in most.items()]
+        note(f"{self.what}: {seen} calls, at a stretch {', '.join(found)}")
+        assert max(most.values())[0] <= MOST, \
+            f"{self.what}: more than {MOST} calls at a stretch"
 
 
 def service(vport=VPORT, **more):

@@ -63,7 +63,8 @@ def end(ending):
     last.ip("link set lo up")
     module.run("ip", "link", "add", "ipvs-end", "type", "veth",
                "peer", "name", "eth0", "netns", last.name)
-    with Calls(begin="p cleanup_net", end="r cleanup_net", **WAITS) as calls:
+    with Calls(named=True, begin="p cleanup_net", end="r cleanup_net",
+               **WAITS) as calls:
         while ending:
             ending.pop().close()
         last.delete()
@@ -114,7 +115,7 @@ def serve(made):
     for space in made:
         with Rules(space) as rules:
             rules.add(UDP, VIP, 81)
-    with Calls(**WAITS) as calls:
+    with Calls(named=True, **WAITS) as calls:
         def quiet():
             before = len(calls.seen())
             time.sleep(3)

@@ -40,11 +40,15 @@ def _write(path, text, mode="w"):
 class Calls:
     """Watches functions until it is left. Takes a probe's name and a place for
     each: "p FUNCTION" for its beginning, "r FUNCTION" for its end; and names of
-    the kernel's own events (GROUP/NAME) to be seen among them."""
+    the kernel's own events (GROUP/NAME) to be seen among them.
 
-    def __init__(self, *events, **probes):
+    Processes have their names only if `named`: for that the scheduler's code is
+    changed while it runs, and again at the end, which an emulated machine with two
+    processors has died of."""
+
+    def __init__(self, *events, named=False, **probes):
         self.events = ("selftest", *events)
-        self.probes = probes
+        self.named, self.probes = named, probes
 
     @staticmethod
     def need():
@@ -59,6 +63,7 @@ class Calls:
         _write("kprobe_events", "".join(
             f"{place.split()[0]}:selftest/{name} {place.split()[1]}\n"
             for name, place in self.probes.items()))
+        _write("options/record-cmd", f"{self.named:d}")
         _write("trace", "")
         for event in self.events:
             _write(f"events/{event}/enable", "1")
@@ -67,6 +72,7 @@ class Calls:
     def __exit__(self, *_error):
         for event in self.events:
             _write(f"events/{event}/enable", "0")
+        _write("options/record-cmd", "1")
         _write("kprobe_events", "")
         _write("trace", "")
 
