@@ -15,12 +15,14 @@ import subprocess
 from socket import AF_INET, AF_INET6
 
 from lib.lab import CIP, CIP6, RIP, RIP6, VIP, VIP6, Lab
-from lib.packet import (IPPROTO_IPIP, IPPROTO_IPV6, Icmp, Icmp6, Packet,
-                        Packet6, Raw, is_ipv6, udp)
+from lib.packet import (IPPROTO_IPIP, IPPROTO_IPV6, IPPROTO_SCTP, Icmp, Icmp6,
+                        Packet, Packet6, Raw, is_ipv6, udp)
+from lib.sctp import INIT, chunk, sctp
 from lib.tap import Skip, equal, main, test
 from lib.vs import Settings
 
 VPORT = 81
+WORDS = b"to this director"
 # Client, virtual address, server, the director's end of the tunnel.
 FAMILIES = [(CIP, VIP, RIP, "10.0.1.1"), (CIP6, VIP6, RIP6, "fd00:1::1")]
 
@@ -48,9 +50,10 @@ class TunnelLab(Lab):
                 f"xfrm policy add src {client} dst {vip} dir in "
                 f"tmpl src {client} dst {end} proto comp mode tunnel "
                 "level use")
-        self.ipvs.service(f"{VIP}:{VPORT}", f"{RIP}:{VPORT} -m", kind="-u")
-        self.ipvs.service(f"[{VIP6}]:{VPORT}", f"[{RIP6}]:{VPORT} -m",
-                          kind="-u")
+        for kind in "-u", "--sctp-service":
+            self.ipvs.service(f"{VIP}:{VPORT}", f"{RIP}:{VPORT} -m", kind=kind)
+            self.ipvs.service(f"[{VIP6}]:{VPORT}", f"[{RIP6}]:{VPORT} -m",
+                              kind=kind)
 
 
 def tunnelled(packet, end):
@@ -60,12 +63,22 @@ def tunnelled(packet, end):
     return Packet(packet.src, end, Raw(bytes(packet), IPPROTO_IPIP))
 
 
-def listener(lab, vip):
-    """A UDP socket of the director at the virtual service."""
+def requests(lab, client, vip):
+    """A request of each protocol."""
+    return (udp(client, lab.port(), vip, VPORT, WORDS),
+            sctp(client, lab.port(), vip, VPORT, chunk(INIT, WORDS)))
+
+
+def taker(lab, request):
+    """A socket of the director that gets such requests. SCTP's is raw, since
+    the module for others may be absent."""
+    protocol = request.l4.protocol
     with lab.director:
-        sock = socket.socket(AF_INET6 if is_ipv6(vip) else AF_INET,
-                             socket.SOCK_DGRAM)
-    sock.bind((vip, VPORT))
+        sock = socket.socket(
+            AF_INET6 if is_ipv6(request.dst) else AF_INET,
+            socket.SOCK_RAW if protocol == IPPROTO_SCTP else socket.SOCK_DGRAM,
+            protocol)
+    sock.bind((request.dst, VPORT))
     sock.setblocking(False)
     return sock
 
@@ -73,9 +86,9 @@ def listener(lab, vip):
 @test("0: the request in a tunnel is balanced")
 def balanced(lab):
     for client, vip, server, end in FAMILIES:
-        request = udp(client, lab.port(), vip, VPORT)
-        lab.expect(lab.client, tunnelled(request, end),
-                   {lab.server: request.but(dst=server, ttl=63)})
+        for request in requests(lab, client, vip):
+            lab.expect(lab.client, tunnelled(request, end),
+                       {lab.server: request.but(dst=server, ttl=63)})
 
 
 @test("1: it is the local stack's; a request that is in no tunnel is "
@@ -83,14 +96,14 @@ def balanced(lab):
 def ignored(lab):
     with lab.settings.but(ignore_tunneled=1):
         for client, vip, server, end in FAMILIES:
-            request = udp(client, lab.port(), vip, VPORT, b"to the director")
-            with listener(lab, vip) as sock:
-                lab.expect(lab.client, tunnelled(request, end), {})
-                equal(sock.recv(100), b"to the director")
-            equal([found for found in lab.ipvs.connections()
-                   if found.cport == request.l4.sport], [])
-            lab.expect(lab.client, request,
-                       {lab.server: request.but(dst=server, ttl=63)})
+            for request in requests(lab, client, vip):
+                with taker(lab, request) as sock:
+                    lab.expect(lab.client, tunnelled(request, end), {})
+                    equal(sock.recv(100)[-len(WORDS):], WORDS)
+                equal([found for found in lab.ipvs.connections()
+                       if found.cport == request.l4.sport], [])
+                lab.expect(lab.client, request,
+                           {lab.server: request.but(dst=server, ttl=63)})
 
 
 @test("1: echo is answered all the same")

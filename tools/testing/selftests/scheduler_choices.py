@@ -23,13 +23,15 @@ from lib.lab import Lab
 from lib.packet import ACK, FIN, SYN, checksum
 from lib.schedulers import FALLBACK, MODELS, PORT, Arrival, Scheduler, Server, \
     Twos
+from lib.sctp import NAMES, chunk
 from lib.tap import equal, main, test
 
 ARRIVALS = int(os.environ.get("ARRIVALS", "1000"))
 BATCH = 250
 FEW, MANY = 5, 45       # servers
 CLIENTS, TARGETS = 0xac100000, 0xc6330000       # 172.16/12, 198.51/16
-TCP, UDP = 6, 17
+TCP, UDP, SCTP = 6, 17, 132
+INIT = chunk(NAMES["init"], bytes(16))
 
 
 class ChoicesLab(Lab):
@@ -59,25 +61,31 @@ class ChoicesLab(Lab):
 
     def frame(self, arrival, number, flags):
         """The first packet of a connection, with its number in it."""
+        protocol = self.protocol
         if flags:
+            protocol = TCP
             load = struct.pack("!HHIIBBHHH", arrival.port, self.run, number, 1,
                                5 << 4, flags, 65535, 0, 0)
+        elif protocol == SCTP:
+            load = struct.pack("!HHII", arrival.port, self.run, number,
+                               0) + INIT
         else:
             load = struct.pack("!HHHHI", arrival.port, self.run, 12, 0, number)
         header = struct.pack("!BBHHHBBHII", 0x45, 0, 20 + len(load), 1, 0, 64,
-                             TCP if flags else UDP, 0, arrival.client,
-                             arrival.target)
+                             protocol, 0, arrival.client, arrival.target)
         header = header[:10] + struct.pack("!H", checksum(header)) \
             + header[12:]
         return self.ethernet + header + load
 
-    def start(self, name, scheduler, flags=()):
-        """A service without servers."""
+    def start(self, name, scheduler, flags=(), protocol=UDP):
+        """A service without servers, and the protocol of its connections
+        where their states do not count."""
         options = ",".join(f"{name}-{flag}" for flag in flags)
         self.ethernet = bytes.fromhex(
             (self.client.router_mac + self.client.mac).replace(":", "")) \
             + b"\x08\x00"
         self.scheduler, self.conns, self.number = scheduler, [], 0
+        self.protocol = protocol
         # The firewall mark, and the port that clients connect to: no two runs
         # have a flow in common, nor a server that comes back from the first.
         self.run += 1
@@ -162,6 +170,8 @@ class ChoicesLab(Lab):
                     frame.ip[33]
                 if flags != SYN:
                     continue
+            elif frame.ip[9] == SCTP:
+                number = struct.unpack_from("!I", frame.ip, 24)[0]
             else:
                 number = struct.unpack_from("!I", frame.ip, 28)[0]
             found[number] = int(frame.dst[-2:], 16)
@@ -214,10 +224,10 @@ def change(lab, random, away):
         lab.edit(*((server, random.randrange(1, 6), 0) for server in servers))
 
 
-def compare(lab, name, flags, count, total):
+def compare(lab, name, flags, protocol, count, total):
     """Let so many connections come to a service with so many servers."""
     random = Random(f"{name} {flags} {count}")
-    lab.start(name, MODELS[name](flags), flags)
+    lab.start(name, MODELS[name](flags), flags, protocol)
     fresh = [Server(n, lab.address(n), random.randrange(1, 6))
              for n in range(count)]
     lab.add(*fresh)
@@ -237,16 +247,17 @@ def compare(lab, name, flags, count, total):
         change(lab, random, away)
 
 
-def scheduler(name, *flags):
+def scheduler(name, *flags, protocol=UDP):
     """A test of one scheduler with these flags."""
+    kind = "associations" if protocol == SCTP else "connections"
     title = " with ".join((name, " and ".join(f"{name}-{flag}"
                                               for flag in flags))) \
         if flags else name
 
-    @test(f"{title}: {ARRIVALS:,} connections go where they should")
+    @test(f"{title}: {ARRIVALS:,} {kind} go where they should")
     def run(lab):
-        compare(lab, name, flags, FEW, ARRIVALS // 2)
-        compare(lab, name, flags, MANY, ARRIVALS - ARRIVALS // 2)
+        compare(lab, name, flags, protocol, FEW, ARRIVALS // 2)
+        compare(lab, name, flags, protocol, MANY, ARRIVALS - ARRIVALS // 2)
     return run
 
 
@@ -255,6 +266,7 @@ for each in MODELS:
 for each in "sh", "mh":
     scheduler(each, PORT)
     scheduler(each, FALLBACK, PORT)
+    scheduler(each, PORT, protocol=SCTP)
 
 
 def simulated(lab, weights, total, random):
