@@ -11,16 +11,14 @@ came, or the one after. That makes one second of difference at most.
 from collections import Counter
 from typing import NamedTuple
 
-from lib.packet import is_ipv6
 from streams.compare import compare as compare_frames
 
-from .steps import TUNNEL, Add, AddServer, Error, Remove, RemoveServer
+from .steps import Add, AddServer, Remove, RemoveServer
 from .world import PROTOCOLS
 
 CLOSE = 1               # s
 RETURNED = ("statistics of a server that came back to another service than it "
             "was removed from")
-RELAYED = "errors about packets in IPv6 tunnels that reach the client"
 
 
 class Difference(NamedTuple):
@@ -89,18 +87,7 @@ def tables(c, ours):
     return None
 
 
-def is_relayed(step, c, ours):
-    """Whether it is an error about a packet in a tunnel over IPv6 that our
-    module relays to the client, unlike C's (abi.rst)."""
-    return (isinstance(step, Error) and step.by == "server" and
-            is_ipv6(step.flow.address) and
-            not c.frames["client"] and len(ours.frames["client"]) == 1 and
-            any(server["method"] == TUNNEL
-                for _about, servers in ours.services.values()
-                for _name, server in servers))
-
-
-def first(step, c, ours, returned, seen):
+def first(c, ours, returned, seen):
     """What differs first of a step: (what, C's, ours), or None."""
     found = tables(c.before, ours.before)
     if found:
@@ -113,11 +100,7 @@ def first(step, c, ours, returned, seen):
             seen[RETURNED] += 1
     if c.error != ours.error:
         return "error", c.error, ours.error
-    frames = ours.frames
-    if is_relayed(step, c, ours):
-        frames = {**frames, "client": []}
-        seen[RELAYED] += 1
-    found = compare_frames(c.frames, frames, "", seen)
+    found = compare_frames(c.frames, ours.frames, "", seen)
     if found:
         return f"packet at {found.host}", found.c, found.ours
     found = tables(c.table, ours.table)
@@ -140,7 +123,7 @@ def compare(steps, c, ours, seen=None):
     seen = Counter() if seen is None else seen
     returned = Returned()
     for at, (step, *both) in enumerate(zip(steps, c, ours)):
-        found = first(step, *both, returned, seen)
+        found = first(*both, returned, seen)
         if found:
             return Difference(at, *found)
         if not both[0].error:

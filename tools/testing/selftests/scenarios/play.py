@@ -7,8 +7,8 @@ import struct
 from typing import NamedTuple
 
 from lib import genl
-from lib.packet import (ACK, FIN, PSH, RST, SYN, icmp6_error, icmp_error,
-                        ip_fields, is_ipv6, tcp, udp)
+from lib.packet import (ACK, FIN, IPPROTO_IPV6, PSH, RST, SYN, icmp6_error,
+                        icmp_error, ip_fields, is_ipv6, tcp, udp)
 from lib.sctp import NAMES, chunk, sctp
 
 from .steps import (SCTP, TCP, Add, AddServer, Answer, Client, Error, Look,
@@ -148,6 +148,9 @@ class Player:
         fields = ip_fields(data)
         six = is_ipv6(fields["src"])
         if step.by == "server" and fields["dst"] not in (host.ip, host.ip6):
+            return ""
+        if six and fields["next"] == IPPROTO_IPV6:
+            # Only our module relays it to the client, and counts it (abi.rst).
             return ""
         make = icmp6_error if six else icmp_error
         host.send(make(fields["dst"], fields["src"], *KINDS[step.kind][six],
