@@ -156,7 +156,8 @@ pub(super) fn reroute(skb: &mut Skb, netns: &Netns, hook: HookNum) -> Result<(),
         return Ok(());
     }
     if netns.settings.snat_reroute.is_set() {
-        return route::reroute(netns.net(), skb).map_err(|_| Untranslatable);
+        let is_forwarded = hook == HookNum::Forward;
+        return route::reroute(netns.net(), skb, is_forwarded).map_err(|_| Untranslatable);
     }
     // The route stays, but its IPsec policies were looked up before the translation.
     if xfrm::has_output_policies(netns.net()) {

@@ -36,7 +36,8 @@ use crate::{
     net::Net,
     netdevice::Device,
     rcu::ReadLocked,
-    skb::Skb, //
+    skb::Skb,
+    xfrm, //
 };
 use core::{
     mem::ManuallyDrop,
@@ -258,11 +259,14 @@ pub struct Found<R: Route> {
 
 /// Routes a packet anew that this host is about to send on, after its source address changed
 /// (C: `ip_route_me_harder()`, `ip6_route_me_harder()`). The packet keeps its way if it leads to
-/// this host.
-pub fn reroute(net: &Net, skb: &mut Skb) -> Result {
+/// this host; and also if it `is_forwarded` and no look-up could find another, which saves one.
+pub fn reroute(net: &Net, skb: &mut Skb, is_forwarded: bool) -> Result {
     // SAFETY: A packet lives in a read-side critical section, and it is borrowed for all of this.
     let rcu = unsafe { ReadLocked::assume() };
-    if skb.route().is_none_or(|route| route.is_local(rcu)) {
+    let Some(route) = skb.route().filter(|route| !route.is_local(rcu)) else {
+        return Ok(());
+    };
+    if is_forwarded && has_way_of_destination(net, skb, route) {
         return Ok(());
     }
     let ptr = skb.as_ptr();
@@ -275,6 +279,22 @@ pub fn reroute(net: &Net, skb: &mut Skb) -> Result {
             bindings::ip_route_me_harder(net.as_ptr(), (*ptr).sk, ptr, bindings::RTN_LOCAL)
         }
     })
+}
+
+/// Returns whether `route`, which was looked up for a packet that this host forwards, depends on nothing
+/// but its destination. That is what the kernel relies on when it gives packets in a row the same route
+/// (C: `ip_route_use_hint()`).
+#[inline]
+fn has_way_of_destination(net: &Net, skb: &Skb, route: &Dst) -> bool {
+    if xfrm::has_output_policies(net) || route.is_bundle() {
+        return false;
+    }
+    match (skb.is_ipv6(), route.as_rtable()) {
+        (false, Some(rt)) => rt.is_way_of_destination(net, skb),
+        (true, None) => Rt6Info::of(route).is_some_and(|rt| rt.is_way_of_destination(net, skb)),
+        // A packet on a bridge may have a route that leads nowhere.
+        _ => false,
+    }
 }
 
 /// Tells the route that a packet has of a smaller MTU, on behalf of the full socket that sent it.

@@ -3,6 +3,7 @@
 #include <net/addrconf.h>
 #include <net/dst.h>
 #include <net/ip.h>
+#include <net/ip_fib.h>
 #include <net/ip6_fib.h>
 #include <net/ip6_route.h>
 #include <net/sock.h>
@@ -95,4 +96,29 @@ __rust_helper void rust_helper_linux_ip6_update_pmtu(struct sk_buff *skb,
 						    struct net *net, u32 mtu)
 {
 	ip6_update_pmtu(skb, net, htonl(mtu), 0, 0, sock_net_uid(net, NULL));
+}
+
+__rust_helper bool rust_helper_linux_fib4_has_custom_rules(const struct net *net)
+{
+	return fib4_has_custom_rules(net);
+}
+
+__rust_helper bool rust_helper_linux_fib6_has_custom_rules(const struct net *net)
+{
+	return fib6_has_custom_rules(net);
+}
+
+__rust_helper bool rust_helper_linux_fib6_routes_require_src(const struct net *net)
+{
+	return fib6_routes_require_src(net);
+}
+
+__rust_helper bool rust_helper_linux_skb_is_multipath(const struct sk_buff *skb)
+{
+	return IPCB(skb)->flags & IPSKB_MULTIPATH;
+}
+
+__rust_helper bool rust_helper_linux_skb_is_multipath6(const struct sk_buff *skb)
+{
+	return IP6CB(skb)->flags & IP6SKB_MULTIPATH;
 }

@@ -14,7 +14,8 @@ use crate::{
     bindings,
     net::Net,
     netdevice::Device,
-    rcu::ReadLocked, //
+    rcu::ReadLocked,
+    skb::Skb, //
 };
 use core::{
     net::Ipv4Addr,
@@ -29,6 +30,9 @@ use kernel::{
     prelude::*,
     types::Opaque, //
 };
+
+/// The offset of the source address in an IPv4 header.
+const SOURCE_AT: usize = 12;
 
 /// An IPv4 route.
 #[repr(transparent)]
@@ -53,6 +57,31 @@ impl Rtable {
     pub fn is_input(&self) -> bool {
         // SAFETY: `&self` keeps the route valid.
         unsafe { (*self.0.get()).rt_is_input != 0 }
+    }
+
+    /// Returns whether it was looked up for `skb`, which this host forwards, and a look-up with the
+    /// source address that `skb` has now would find it again: no rule looks at that address, and there
+    /// are not several paths that it is hashed to choose from.
+    #[inline]
+    pub(super) fn is_way_of_destination(&self, net: &Net, skb: &Skb) -> bool {
+        // SAFETY: `&self` keeps the route valid.
+        let kind = u32::from(unsafe { (*self.0.get()).rt_type });
+        // SAFETY: The namespace is valid, and so is the packet, whose control block is that of IPv4.
+        let (by_rules, by_hash) = unsafe {
+            (
+                bindings::linux_fib4_has_custom_rules(net.as_ptr()),
+                bindings::linux_skb_is_multipath(skb.as_ptr()),
+            )
+        };
+        // Of those that C refuses as a source, and some that it does not.
+        let is_plain = |first| !matches!(first, 0 | 127 | 224..);
+        kind == bindings::RTN_UNICAST
+            && self.is_input()
+            && !by_rules
+            && !by_hash
+            && skb
+                .header(SOURCE_AT)
+                .is_some_and(|[first]: [u8; 1]| is_plain(first))
     }
 }
 

@@ -316,7 +316,7 @@ pub fn addr_type6(net: &Net, addr: Ipv6Addr) -> Addr6Type {
 }
 
 /// Looks up the way of a packet whose source has changed; this host is one that has it always.
-pub fn reroute(_net: &Net, skb: &mut Skb) -> Result {
+pub fn reroute(_net: &Net, skb: &mut Skb, _is_forwarded: bool) -> Result {
     if skb.route().is_none_or(|route| route.way.is_local) {
         return Ok(());
     }

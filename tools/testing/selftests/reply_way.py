@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# modules: c rust
+# timeout: 120
+"""The way of a translated answer: the one that its new source address has,
+whatever that depends on. The kernel itself says which (ip route get)."""
+
+import json
+
+from lib.lab import CIP, CIP6, RIP, RIP2, RIP6, RIP6_2, VIP, VIP6, Lab
+from lib.packet import icmp6_error, icmp_error, is_ipv6, udp
+from lib.tap import equal, main, test
+from lib.vs import Settings
+
+VPORT = 81
+CLIENTS = 32
+# Where clients are that are not on the director's wire, and the gateways that
+# lead there: the client, and the second server.
+FAR = {VIP: ("10.7.0.", "10.7.0.0/24", (CIP, RIP2)),
+       VIP6: ("fd00:7::", "fd00:7::/64", (CIP6, RIP6_2))}
+RULES = {VIP: "", VIP6: "-6 "}
+
+
+class WaysLab(Lab):
+    """A NAT service in each family, and clients behind gateways."""
+
+    def __init__(self):
+        super().__init__(servers=2, ipv6=True)
+        self.settings = None
+
+    def build(self):
+        super().build()
+        self.settings = Settings(self.director)
+        for vip, rip in (VIP, RIP), (VIP6, RIP6):
+            end = "[{}]:{}".format if is_ipv6(vip) else "{}:{}".format
+            self.ipvs.service(end(vip, VPORT), f"{end(rip, VPORT)} -m",
+                              kind="-u")
+
+    def far(self, vip, number):
+        """The address of a client."""
+        return f"{FAR[vip][0]}{number + 1}"
+
+    def route(self, vip, *ways, more=""):
+        """Lead to the clients."""
+        _prefix, net, _gateways = FAR[vip]
+        self.director.ip(f"route replace {net} {more} {' '.join(ways)}")
+
+    def said(self, vip, client, source):
+        """The host that the kernel's route from an address leads to."""
+        found = json.loads(self.director.run(
+            "ip", "-j", "route", "get", client, "from", source))
+        return found[0]["dev"]
+
+    def went(self, vip, client, make):
+        """The hosts that an answer comes to."""
+        # A hash of an IPv6 packet has its flow label in it, too.
+        more = {"label": 0} if is_ipv6(vip) else {}
+        request = udp(client, self.port(), vip, VPORT, **more)
+        rip = RIP6 if is_ipv6(vip) else RIP
+        frames = self.exchange(self.client, request)
+        equal([frame.ip for frame in frames[self.server]],
+              [bytes(request.but(dst=rip, ttl=63))], "the request")
+        answer = make(request.but(dst=rip, ttl=63))
+        frames = self.exchange(self.server, answer)
+        return [host.name for host in self.hosts for frame in frames[host]]
+
+
+def reply(request):
+    """The server's answer."""
+    return request.back(ttl=64)
+
+
+def error(request):
+    """The server's error about a request."""
+    make = icmp6_error if is_ipv6(request.src) else icmp_error
+    return make(request.dst, request.src, *((1, 4) if is_ipv6(request.src)
+                                            else (3, 3)), request)
+
+
+def follow(lab, vip, make=reply):
+    """Each client's answer goes where its route from the virtual address
+    leads; those ways."""
+    ways = set()
+    for number in range(CLIENTS):
+        client = lab.far(vip, number)
+        way = lab.said(vip, client, vip)
+        equal(lab.went(vip, client, make), [way], f"{client} from {vip}")
+        ways.add(way)
+    return ways
+
+
+BOTH = {"client", "server2"}
+
+
+@test("by the destination alone: on the client's wire")
+def plain(lab):
+    for vip in FAR:
+        lab.route(vip, f"via {FAR[vip][2][0]}")
+        for make in reply, error:
+            equal(follow(lab, vip, make), {"client"})
+
+
+@test("by a hash of both addresses, where there are several paths")
+def paths(lab):
+    for vip in FAR:
+        lab.route(vip, *(f"nexthop via {gateway}" for gateway in FAR[vip][2]))
+        for make in reply, error:
+            equal(follow(lab, vip, make), BOTH)
+        lab.route(vip, f"via {FAR[vip][2][0]}")
+
+
+@test("by the source address, where an IPv6 route asks for it")
+def source_route(lab):
+    near, other = FAR[VIP6][2]
+    lab.director.ip(f"route add {FAR[VIP6][1]} from {VIP6} via {other}")
+    equal(follow(lab, VIP6), {"server2"})
+    lab.director.ip(f"route del {FAR[VIP6][1]} from {VIP6} via {other}")
+    equal(follow(lab, VIP6), {"client"})
+    lab.route(VIP6, f"via {near}")
+
+
+@test("by rules; without snat_reroute, they see the server's address")
+def rules(lab):
+    for vip, rip in (VIP, RIP), (VIP6, RIP6):
+        other = FAR[vip][2][1]
+        lab.director.ip(f"route add {FAR[vip][1]} via {other} table 100")
+        for source, ways in ((vip, ("server2", "client")),
+                             (rip, ("client", "server2"))):
+            rule = f"from {source} lookup 100"
+            lab.director.run("ip", *f"{RULES[vip]}rule add {rule}".split())
+            for reroute, way in zip((1, 0), ways):
+                with lab.settings.but(snat_reroute=reroute):
+                    equal(lab.went(vip, lab.far(vip, 0), reply), [way],
+                          f"{rule}, snat_reroute {reroute}")
+            lab.director.run("ip", *f"{RULES[vip]}rule del {rule}".split())
+        lab.director.ip(f"route del {FAR[vip][1]} via {other} table 100")
+
+
+if __name__ == "__main__":
+    main(WaysLab)
