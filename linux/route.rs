@@ -266,7 +266,7 @@ pub fn reroute(net: &Net, skb: &mut Skb, is_forwarded: bool) -> Result {
     let Some(route) = skb.route().filter(|route| !route.is_local(rcu)) else {
         return Ok(());
     };
-    if is_forwarded && has_way_of_destination(net, skb, route) {
+    if is_forwarded && has_way_of_destination(net, skb, route, rcu) {
         return Ok(());
     }
     let ptr = skb.as_ptr();
@@ -281,20 +281,17 @@ pub fn reroute(net: &Net, skb: &mut Skb, is_forwarded: bool) -> Result {
     })
 }
 
-/// Returns whether `route`, which was looked up for a packet that this host forwards, depends on nothing
-/// but its destination. That is what the kernel relies on when it gives packets in a row the same route
-/// (C: `ip_route_use_hint()`).
+/// Returns whether a look-up by the source address that a forwarded packet has now would find the route
+/// that it has. It never says so for IPv6, where the device that a packet came by counts, too.
 #[inline]
-fn has_way_of_destination(net: &Net, skb: &Skb, route: &Dst) -> bool {
-    if xfrm::has_output_policies(net) || route.is_bundle() {
-        return false;
-    }
-    match (skb.is_ipv6(), route.as_rtable()) {
-        (false, Some(rt)) => rt.is_way_of_destination(net, skb),
-        (true, None) => Rt6Info::of(route).is_some_and(|rt| rt.is_way_of_destination(net, skb)),
-        // A packet on a bridge may have a route that leads nowhere.
-        _ => false,
-    }
+fn has_way_of_destination(net: &Net, skb: &Skb, route: &Dst, rcu: ReadLocked<'_>) -> bool {
+    !skb.is_ipv6()
+        && !xfrm::has_output_policies(net)
+        && !route.is_bundle()
+        && !route.goes_to_loopback(rcu)
+        && route
+            .as_rtable()
+            .is_some_and(|rt| rt.is_way_of_destination(net, skb, rcu))
 }
 
 /// Tells the route that a packet has of a smaller MTU, on behalf of the full socket that sent it.

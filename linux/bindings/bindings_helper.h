@@ -51,7 +51,6 @@ const u64 LINUX_NETIF_F_SCTP_CRC = NETIF_F_SCTP_CRC;
 
 /* The same of an IPv6 route and of a device's IPv6 data. */
 const size_t LINUX_RT6_INFO_IDEV = offsetof(struct rt6_info, rt6i_idev);
-const size_t LINUX_RT6_INFO_FLAGS = offsetof(struct rt6_info, rt6i_flags);
 const size_t LINUX_INET6_DEV_DEV = offsetof(struct inet6_dev, dev);
 
 /* The same of an entry of connection tracking. */

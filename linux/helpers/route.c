@@ -103,14 +103,9 @@ __rust_helper bool rust_helper_linux_fib4_has_custom_rules(const struct net *net
 	return fib4_has_custom_rules(net);
 }
 
-__rust_helper bool rust_helper_linux_fib6_has_custom_rules(const struct net *net)
+__rust_helper int rust_helper_linux_fib_num_tclassid_users(struct net *net)
 {
-	return fib6_has_custom_rules(net);
-}
-
-__rust_helper bool rust_helper_linux_fib6_routes_require_src(const struct net *net)
-{
-	return fib6_routes_require_src(net);
+	return fib_num_tclassid_users(net);
 }
 
 __rust_helper bool rust_helper_linux_skb_is_multipath(const struct sk_buff *skb)
@@ -118,7 +113,15 @@ __rust_helper bool rust_helper_linux_skb_is_multipath(const struct sk_buff *skb)
 	return IPCB(skb)->flags & IPSKB_MULTIPATH;
 }
 
-__rust_helper bool rust_helper_linux_skb_is_multipath6(const struct sk_buff *skb)
+/* Of both tables that are looked at where there are no rules but the default ones. */
+__rust_helper int rust_helper_linux_fib_num_default(struct net *net)
 {
-	return IP6CB(skb)->flags & IP6SKB_MULTIPATH;
+#ifdef CONFIG_IP_MULTIPLE_TABLES
+	const struct fib_table *main = rcu_dereference(net->ipv4.fib_main);
+	const struct fib_table *last = rcu_dereference(net->ipv4.fib_default);
+#else
+	const struct fib_table *main = fib_get_table(net, RT_TABLE_MAIN);
+	const struct fib_table *last = NULL;
+#endif
+	return (main ? main->tb_num_default : 0) + (last ? last->tb_num_default : 0);
 }

@@ -60,28 +60,33 @@ impl Rtable {
     }
 
     /// Returns whether it was looked up for `skb`, which this host forwards, and a look-up with the
-    /// source address that `skb` has now would find it again: no rule looks at that address, and there
-    /// are not several paths that it is hashed to choose from.
+    /// source address that `skb` has now would find it again: neither rules nor realms look at that
+    /// address, there are neither several paths that it is hashed to choose from nor default routes
+    /// that take turns, and nothing has changed since.
     #[inline]
-    pub(super) fn is_way_of_destination(&self, net: &Net, skb: &Skb) -> bool {
+    pub(super) fn is_way_of_destination(&self, net: &Net, skb: &Skb, _rcu: ReadLocked<'_>) -> bool {
         // SAFETY: `&self` keeps the route valid.
         let kind = u32::from(unsafe { (*self.0.get()).rt_type });
-        // SAFETY: The namespace is valid, and so is the packet, whose control block is that of IPv4.
-        let (by_rules, by_hash) = unsafe {
-            (
-                bindings::linux_fib4_has_custom_rules(net.as_ptr()),
-                bindings::linux_skb_is_multipath(skb.as_ptr()),
-            )
+        // SAFETY: The namespace is valid, and so is the packet, whose control block is that of IPv4;
+        // this is a read-side critical section.
+        let depends = unsafe {
+            let net = net.as_ptr();
+            bindings::linux_fib4_has_custom_rules(net)
+                || bindings::linux_fib_num_tclassid_users(net) != 0
+                || bindings::linux_skb_is_multipath(skb.as_ptr())
+                || bindings::linux_fib_num_default(net) > 1
         };
-        // Of those that C refuses as a source, and some that it does not.
-        let is_plain = |first| !matches!(first, 0 | 127 | 224..);
+        // Options are written by the kind of the route. Not every address is accepted as a source, and
+        // those are among the others.
+        let is_plain = |header: [u8; SOURCE_AT + 1]| {
+            let [version_and_words, .., source] = header;
+            version_and_words == 0x45 && !matches!(source, 0 | 127 | 224..)
+        };
         kind == bindings::RTN_UNICAST
             && self.is_input()
-            && !by_rules
-            && !by_hash
-            && skb
-                .header(SOURCE_AT)
-                .is_some_and(|[first]: [u8; 1]| is_plain(first))
+            && self.is_current(net, 0)
+            && !depends
+            && skb.header(0).is_some_and(is_plain)
     }
 }
 

@@ -17,8 +17,7 @@ use crate::{
     rcu::{
         self,
         ReadLocked, //
-    },
-    skb::Skb, //
+    }, //
 };
 use core::{
     net::Ipv6Addr,
@@ -32,9 +31,6 @@ use kernel::{
     error::to_result,
     prelude::*, //
 };
-
-/// The offset of the destination address in an IPv6 header.
-const DESTINATION_AT: usize = 24;
 
 /// An IPv6 route (C: `rt6_info`), or what IPsec makes of one.
 #[repr(transparent)]
@@ -53,47 +49,6 @@ impl Deref for Rt6Info {
 }
 
 impl Rt6Info {
-    /// Returns a route as one of IPv6, if it is one.
-    #[inline]
-    pub(super) fn of(route: &Dst) -> Option<&Self> {
-        // SAFETY: The type is transparent.
-        (route.is_of::<Self>()).then(|| unsafe { &*ptr::from_ref(route).cast() })
-    }
-
-    /// Returns whether it was looked up for `skb`, which this host forwards, and a look-up with the
-    /// source address that `skb` has now would find it again: neither rules nor routes look at that
-    /// address, and there are not several paths that it is hashed to choose from.
-    #[inline]
-    pub(super) fn is_way_of_destination(&self, net: &Net, skb: &Skb) -> bool {
-        // Of routers with the same metric one is chosen by the device that a packet came by.
-        const OF_ROUTERS: u32 = bindings::RTF_ADDRCONF | bindings::RTF_DYNAMIC;
-        // SAFETY: `&self` keeps the route valid, and it is one of IPv6, or begins with one.
-        let flags = unsafe {
-            let field = self
-                .as_ptr()
-                .wrapping_byte_add(bindings::LINUX_RT6_INFO_FLAGS);
-            ptr::read_volatile(field.cast::<u32>())
-        };
-        // SAFETY: The namespace is valid, and so is the packet, whose control block is that of IPv6.
-        let (by_rules, by_source, by_hash) = unsafe {
-            (
-                bindings::linux_fib6_has_custom_rules(net.as_ptr()),
-                bindings::linux_fib6_routes_require_src(net.as_ptr()),
-                bindings::linux_skb_is_multipath6(skb.as_ptr()),
-            )
-        };
-        // Multicast, and link-local addresses, which are looked up on one device.
-        let is_strict =
-            |[first, second]: [u8; 2]| first == 0xff || (first == 0xfe && second & 0xc0 == 0x80);
-        flags & OF_ROUTERS == 0
-            && !by_rules
-            && !by_source
-            && !by_hash
-            && skb
-                .header(DESTINATION_AT)
-                .is_some_and(|bytes| !is_strict(bytes))
-    }
-
     /// Returns the device whose IPv6 data the route refers to (C: `rt6i_idev`), or null. For the
     /// route to an address of this host that is the device that has the address, not the one that
     /// packets leave by.

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # modules: rust
 # timeout: 600
+# clock: instructions
 """However many servers, services and connections there are, the kernel does little
 of what is asked for at a stretch: with bottom halves off, or (as far as that can be
 seen) before it gives other tasks a chance.

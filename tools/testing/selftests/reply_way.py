@@ -6,6 +6,7 @@
 whatever that depends on. The kernel itself says which (ip route get)."""
 
 import json
+import socket
 
 from lib.lab import CIP, CIP6, RIP, RIP2, RIP6, RIP6_2, VIP, VIP6, Lab
 from lib.packet import icmp6_error, icmp_error, is_ipv6, udp
@@ -109,14 +110,53 @@ def paths(lab):
         lab.route(vip, f"via {FAR[vip][2][0]}")
 
 
+@test("by turns, where there are several default routes")
+def default_routes(lab):
+    _prefix, net, gateways = FAR[VIP]
+    lab.director.ip(f"route del {net}", *(f"route append default via {gateway}"
+                                          for gateway in gateways))
+    equal({way for _ in range(4)
+           for way in lab.went(VIP, lab.far(VIP, 0), reply)}, BOTH)
+    lab.director.ip("route del default", "route del default")
+    lab.route(VIP, f"via {gateways[0]}")
+
+
+@test("a route that a reply is to record has the virtual address")
+def recorded(lab):
+    request = udp(CIP, lab.port(), VIP, VPORT)
+    lab.expect(lab.client, request,
+               {lab.server: request.but(dst=RIP, ttl=63)})
+    answer = request.but(dst=RIP).back(ttl=64)
+    record = bytes((7, 7, 4)), bytes((7, 7, 8))
+    lab.expect(lab.server, answer.but(options=record[0] + bytes(5)),
+               {lab.client: answer.but(
+                   src=VIP, ttl=63,
+                   options=record[1] + socket.inet_aton(VIP) + bytes(1))})
+
+
+@test("by the device that leads to the client, where two have its network")
+def two_networks(lab):
+    _prefix, net, (near, _other) = FAR[VIP6]
+    lab.director.ip(f"route del {net}", "addr add fd00:7::fe/64 dev client nodad",
+                    "addr add fd00:7::ff/64 dev server1 nodad")
+    client = lab.far(VIP6, 0)
+    lab.director.ip(f"neigh add {client} lladdr {lab.client.mac} dev client "
+                    "nud permanent")
+    equal(lab.went(VIP6, client, reply), [lab.said(VIP6, client, VIP6)])
+    lab.director.ip("addr del fd00:7::fe/64 dev client",
+                    "addr del fd00:7::ff/64 dev server1")
+    lab.route(VIP6, f"via {near}")
+
+
 @test("by the source address, where an IPv6 route asks for it")
 def source_route(lab):
-    near, other = FAR[VIP6][2]
-    lab.director.ip(f"route add {FAR[VIP6][1]} from {VIP6} via {other}")
+    _prefix, net, (near, other) = FAR[VIP6]
+    # Where routes of a destination have sources, one without is not found.
+    routes = f"{net} from {VIP6} via {other}", f"{net} from {RIP6} via {near}"
+    lab.director.ip(*(f"route add {route}" for route in routes))
     equal(follow(lab, VIP6), {"server2"})
-    lab.director.ip(f"route del {FAR[VIP6][1]} from {VIP6} via {other}")
+    lab.director.ip(*(f"route del {route}" for route in routes))
     equal(follow(lab, VIP6), {"client"})
-    lab.route(VIP6, f"via {near}")
 
 
 @test("by rules; without snat_reroute, they see the server's address")
