@@ -63,6 +63,7 @@ use linux::{
         Expiring,
         TableRef, //
     },
+    jiffies,
     rcu::{
         Borrowed,
         ReadLocked,
@@ -459,8 +460,13 @@ impl<F: Family> expiring::Entry for Conn<F> {
     type Holds = ();
     type Owner = Owner;
 
+    /// One that has ended is due, also if a packet that had found it before moves its deadline.
     fn deadline(&self) -> usize {
-        self.deadline.get()
+        if self.bits().hashed() {
+            self.deadline.get()
+        } else {
+            jiffies::now()
+        }
     }
 
     /// Returns `false` while the connection has data connections, which extends it.

@@ -435,9 +435,8 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     fn end(&self, mut skb: Skb, old: &PublishedConn<F>) -> Result<Skb, Verdict> {
         let confirmed = has_confirmed_entry(&mut skb);
         // An entry that is not confirmed is that of the new connection already.
-        if !old.has_data_conns() {
-            conn::expire_now(old, self.state().conns.owner(), !confirmed);
-        } else if !confirmed {
+        let has_ended = conn::expire_now(old, self.state().conns.owner(), !confirmed);
+        if !has_ended && !confirmed {
             conn::keep_entry(old);
         }
         if confirmed {

@@ -15,17 +15,21 @@ use crate::family::Family;
 use ipvs_core::netlink::CONN_F_NFCT;
 use linux::rcu::ReadLocked;
 
-/// Ends the connection, unless it has data connections: no packet finds it any more, and its timer fires
-/// as soon as possible. The entry that connection tracking has for it goes at once, so that no further packet comes with it,
-/// unless `keeps_entry`.
+/// Ends the connection: no packet finds it any more, and its timer fires as soon as possible. The
+/// entry that connection tracking has for it goes at once, so that no further packet comes with it,
+/// unless `keeps_entry`. Does nothing and returns `false` if the connection has data connections.
 ///
 /// C: `ip_vs_conn_expire_now()`.
 ///
 /// # Context
 ///
 /// RCU read-side critical section; no lock is held.
-pub(crate) fn expire_now<F: Family>(conn: &PublishedConn<F>, owner: &Owner, keeps_entry: bool) {
-    end(conn, owner, 0, keeps_entry);
+pub(crate) fn expire_now<F: Family>(
+    conn: &PublishedConn<F>,
+    owner: &Owner,
+    keeps_entry: bool,
+) -> bool {
+    end(conn, owner, 0, keeps_entry)
 }
 
 /// Has connection tracking keep the entry that it has for the connection when that ends.
@@ -45,17 +49,17 @@ pub(super) fn expire_forced<F: Family>(conn: &PublishedConn<F>, owner: &Owner) {
     end(conn, owner, F_FORCED, false);
 }
 
-fn end<F: Family>(conn: &PublishedConn<F>, owner: &Owner, with: u32, keeps_entry: bool) {
+fn end<F: Family>(conn: &PublishedConn<F>, owner: &Owner, with: u32, keeps_entry: bool) -> bool {
     if !conn.session().is_none_or(|session| session.end()) {
-        return;
+        return false;
     }
-    let Some(before) = conn.bits.end(CONN_F_NFCT, with) else {
-        return;
-    };
-    if before.nfct() && !keeps_entry {
-        nfct::drop_entry(conn, owner.net());
+    if let Some(before) = conn.bits.end(CONN_F_NFCT, with) {
+        if before.nfct() && !keeps_entry {
+            nfct::drop_entry(conn, owner.net());
+        }
+        restart_timer(conn, 0);
     }
-    restart_timer(conn, 0);
+    true
 }
 
 /// Ends those of the connections at a place of the table that `choose` returns `true` for, as

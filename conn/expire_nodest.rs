@@ -43,9 +43,12 @@ impl Expiry {
 
 impl Run for Expiry {
     fn run(&self) -> Next {
-        // A second later those that remain may have got data connections since.
-        let remain = expire(&self.tables.v4) | expire(&self.tables.v6);
-        if remain && self.settings.expire_nodest_conn.is_set() {
+        if !self.settings.expire_nodest_conn.is_set() {
+            return Next::Done;
+        }
+        // Some may have got a data connection meanwhile: that is looked for a second later.
+        let found_control_conns = expire(&self.tables.v4) | expire(&self.tables.v6);
+        if found_control_conns {
             Next::After(HZ as usize)
         } else {
             Next::Done
@@ -53,7 +56,7 @@ impl Run for Expiry {
     }
 }
 
-/// Ends what it finds. Returns whether control connections remain, since they have data connections.
+/// Ends what it finds. Returns whether there were control connections, which may be left.
 fn expire<F: Family>(tables: &Tables<F>) -> bool {
     // Templates come first, so that those with connections end with their last one.
     let mut cursor = 0;
@@ -73,17 +76,18 @@ fn expire<F: Family>(tables: &Tables<F>) -> bool {
             break;
         }
     }
-    let remain = Cell::new(false);
+    let found_control_conns = Cell::new(false);
     loop {
         let (next, more) = rcu::read(|rcu| {
             conn::expire_at(&tables.conns, cursor, rcu, |conn| {
-                let removed = conn.dest().is_some_and(|dest| !dest.available());
-                if removed && conn.has_data_conns() {
-                    // It ends with its last data connection.
-                    remain.set(true);
+                if conn.dest().is_none_or(|dest| dest.available()) {
                     return false;
                 }
-                removed
+                if conn.session().is_some() {
+                    found_control_conns.set(true);
+                }
+                // With data connections, it ends with the last of them.
+                !conn.has_data_conns()
             })
         });
         cond_resched();
@@ -92,7 +96,7 @@ fn expire<F: Family>(tables: &Tables<F>) -> bool {
         }
         cursor = next;
         if cursor == 0 {
-            return remain.get();
+            return found_control_conns.get();
         }
     }
 }

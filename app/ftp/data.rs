@@ -91,7 +91,8 @@ pub(crate) fn with_cport<'rcu, F: Family>(
         });
     };
     let conn = in_place_of(netns, old, packet, rcu).ok_or(Untranslatable)?;
-    conn::expire_now(old, netns.state::<F>().conns.owner(), true);
+    // A data connection has none of its own.
+    let _ = conn::expire_now(old, netns.state::<F>().conns.owner(), true);
     Ok(Some(conn))
 }
 

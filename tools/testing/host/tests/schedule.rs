@@ -6,10 +6,21 @@ use super::{
     packet::*,
     world::*, //
 };
+use crate::{
+    conn,
+    family::{
+        Family,
+        V4,
+        V6, //
+    },
+    netns::Netns,
+};
 use kernel::memory;
 use linux::{
+    jiffies::HZ,
     netfilter::HookNum,
-    printk, //
+    printk,
+    rcu, //
 };
 
 /// A world with a UDP service of so many servers by NAT.
@@ -457,5 +468,48 @@ fn a_request_that_comes_back_from_the_host_itself_is_left_alone() {
             .local_out(udp(ip.vip(), ip.client(1), b"an answer"))
             .accepted();
         assert_eq!(world.conns().len(), 1);
+    }
+}
+
+/// Ends all connections, each of which a packet has found before, which restarts the timer only now.
+/// Returns how many there were.
+fn end_while_found<F: Family>(netns: &Netns) -> usize {
+    let conns = &netns.state::<F>().conns;
+    let mut ended = 0;
+    rcu::read(|rcu| {
+        let mut found = Vec::new();
+        let mut place = 0;
+        loop {
+            place = conns.scan(rcu, place, |conn| found.push(conn));
+            if place == 0 {
+                break;
+            }
+        }
+        for conn in found {
+            assert!(conn::expire_now(conn, conns.owner(), false));
+            conn::restart_timer(conn, 900 * HZ);
+            ended += 1;
+        }
+    });
+    ended
+}
+
+#[test]
+fn a_packet_that_had_found_a_connection_does_not_keep_it_from_ending() {
+    for ip in BOTH {
+        let (world, _, _) = world_with(ip, 1);
+        world.request(request(ip, 1)).sent();
+        let count = |netns: &Netns| match ip {
+            Ip::V4 => netns.state::<V4>().conns.count(),
+            Ip::V6 => netns.state::<V6>().conns.count(),
+        };
+        let ended = world.netns(|netns| match ip {
+            Ip::V4 => end_while_found::<V4>(&netns),
+            Ip::V6 => end_while_found::<V6>(&netns),
+        });
+        assert_eq!(ended, 1);
+        assert!(world.conns().is_empty());
+        world.wait(1);
+        assert_eq!(world.netns(|netns| count(&netns)), 0);
     }
 }
