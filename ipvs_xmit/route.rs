@@ -223,7 +223,11 @@ fn meet_policies<'rcu, F: Family, D: Family>(
         Sent::AsIs
     };
     match xfrm::lookup::<D::Route>(cx.net, skb, &route, sent, cx.rcu).ok()? {
-        Some(bundle) => Some(RouteRef::Own(bundle)),
+        Some(bundle) => {
+            // IPsec takes every checksum that is left to the device for one of the Internet's kind.
+            skb.complete_sctp_checksum().ok()?;
+            Some(RouteRef::Own(bundle))
+        }
         None => Some(route),
     }
 }

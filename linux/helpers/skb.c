@@ -46,3 +46,8 @@ __rust_helper u16 rust_helper_linux_lco_csum_fold(struct sk_buff *skb)
 {
 	return (__force u16)csum_fold(lco_csum(skb));
 }
+
+__rust_helper bool rust_helper_linux_skb_csum_is_sctp(struct sk_buff *skb)
+{
+	return skb_csum_is_sctp(skb);
+}

@@ -7,7 +7,10 @@ use super::{
     Skb, //
 };
 use crate::bindings;
-use kernel::prelude::*;
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
 
 /// The state of a transport checksum (C: `ip_summed`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +87,22 @@ impl Skb {
         // SAFETY: By the type invariants; the bytes are inside of the packet, whose length fits an
         // `int`.
         unsafe { bindings::skb_crc32c(self.as_ptr(), offset as i32, len as i32, crc) }
+    }
+
+    /// Computes an SCTP checksum that was left to the device, for a packet that does not get there as it
+    /// is. Changes no other packet, and leaves one that is yet to be segmented to that.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory; the packet must be dropped.
+    pub fn complete_sctp_checksum(&mut self) -> Result {
+        // SAFETY: The packet is valid; the function does nothing if its checksum is not left to the device.
+        to_result(unsafe {
+            if !bindings::linux_skb_csum_is_sctp(self.as_ptr()) {
+                return Ok(());
+            }
+            bindings::skb_crc32c_csum_help(self.as_ptr())
+        })
     }
 
     /// Returns whether the transport checksum of a packet of `protocol`, whose header is at `offset`, is

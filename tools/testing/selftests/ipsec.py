@@ -7,6 +7,7 @@ each method, as what is forwarded does. The C module passes them over, and
 sends in clear what a policy says is to be encrypted."""
 
 import socket
+import subprocess
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -15,10 +16,10 @@ from lib.family import end
 from lib.ipsec import (ESP, IP_XFRM_POLICY, KEY, SOMEWHERE, SOMEWHERE6,
                        IpsecLab, block_to, hears, protocol)
 from lib.lab import CIP, CIP6, RIP, RIP6, VIP, VIP6
-from lib.packet import (IPPROTO_IPIP, IPPROTO_IPV6, icmp6_error, icmp_error,
-                        ip_fields, is_ipv6, udp)
+from lib.packet import (IPPROTO_IPIP, IPPROTO_IPV6, IPPROTO_SCTP, icmp6_error,
+                        icmp_error, ip_fields, is_ipv6, udp)
 from lib.sockets import bound
-from lib.tap import equal, eventually, main, module_under_test, test
+from lib.tap import Skip, equal, eventually, main, module_under_test, test
 
 DIRECTOR, DIRECTOR6 = "10.0.2.1", "fd00:2::1"
 PAYLOAD = b"nobody else should read this"
@@ -311,6 +312,46 @@ def local_clients(lab):
                 data, _sender = hears(sock, f"{way.name}: the request")
                 assert data.endswith(PAYLOAD), f"{way.name}: {data.hex()}"
         lab.forget()
+
+
+@test("so is its SCTP association, the checksums of which a device could have "
+      "completed; the C module sends in clear")
+def local_association(lab):
+    lab.forget()
+    if subprocess.run(["modprobe", "-q", "sctp"], check=False).returncode:
+        raise Skip("the kernel's configuration leaves SCTP out")
+    offload = "ethtool", "-K", lab.server.name, "tx-checksum-sctp"
+    lab.director.run(*offload, "on")
+    for vip, rip, source in (VIP, RIP, DIRECTOR), (VIP6, RIP6, DIRECTOR6):
+        lab.ipvs.service(end(vip, RPORT), f"{end(rip, RPORT)} -m",
+                         kind="--sctp-service")
+        lab.protect({f"src {source} dst {rip} proto sctp": (source, rip)},
+                    "transport")
+        with association(lab.server.ns, rip) as listener, \
+                association(lab.director, source, 0) as client:
+            listener.listen()
+            lab.left()
+            client.connect((vip, RPORT))
+            client.sendall(PAYLOAD)
+            accepted, _peer = listener.accept()
+            with accepted:
+                equal(accepted.recv(100), PAYLOAD, vip)
+            equal({protocol(packet) for packet in lab.left()} &
+                  {ESP, IPPROTO_SCTP},
+                  {ESP if ENCRYPTS else IPPROTO_SCTP}, vip)
+        lab.forget()
+    lab.director.run(*offload, "off")
+
+
+def association(namespace, address, port=RPORT):
+    """A socket of SCTP."""
+    with namespace:
+        sock = socket.socket(
+            socket.AF_INET6 if is_ipv6(address) else socket.AF_INET,
+            socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+    sock.settimeout(10)
+    sock.bind((address, port))
+    return sock
 
 
 @test("the policy of a socket of the director counts for what goes to a "

@@ -309,6 +309,11 @@ impl Skb {
         crc
     }
 
+    /// Which policies that these tests know do not need.
+    pub fn complete_sctp_checksum(&mut self) -> Result {
+        Ok(())
+    }
+
     pub fn checksum_is_valid(&mut self, offset: usize, protocol: u8) -> bool {
         if self.0.device.is_none() || self.0.summed == Summed::Unnecessary {
             return true;
