@@ -73,6 +73,7 @@ impl Bits {
         self.with(CONN_F_INACTIVE, !active)
     }
 
+    /// Returns whether packets may find the connection, which has not ended (C: `IP_VS_CONN_F_HASHED`).
     #[inline]
     pub(crate) const fn hashed(self) -> bool {
         self.0 & F_HASHED != 0

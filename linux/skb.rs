@@ -317,6 +317,21 @@ impl Skb {
                 && unsafe { bindings::skb_gso_validate_network_len(self.as_ptr(), mtu) }
     }
 
+    /// Returns whether the route of an IPv4 packet was chosen among several paths as it came in.
+    #[inline]
+    pub(crate) fn is_ipv4_multipath(&self) -> bool {
+        if self.is_ipv6() {
+            return false;
+        }
+        // SAFETY: By the type invariants, the control block is an `inet_skb_parm`, for which there is
+        // room in it.
+        let flags = unsafe {
+            let parm = (&raw const (*self.as_ptr()).cb).cast::<bindings::inet_skb_parm>();
+            (*parm).flags
+        };
+        flags & bindings::LINUX_IPSKB_MULTIPATH != 0
+    }
+
     /// Returns the length in bytes of the longest fragment that an IPv6 packet was reassembled
     /// from, 0 if it came as a whole.
     #[inline]

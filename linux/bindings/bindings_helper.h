@@ -23,6 +23,7 @@
 #include <net/icmp.h>
 #include <net/inet_dscp.h>
 #include <net/ip.h>
+#include <net/ip_fib.h>
 #include <net/if_inet6.h>
 #include <net/ip6_fib.h>
 #include <net/ip6_route.h>
@@ -48,6 +49,10 @@ const size_t LINUX_NET_DEVICE_IFINDEX = offsetof(struct net_device, ifindex);
 const size_t LINUX_NET_DEVICE_HARD_HEADER_LEN = offsetof(struct net_device, hard_header_len);
 const size_t LINUX_NET_DEVICE_NEEDED_HEADROOM = offsetof(struct net_device, needed_headroom);
 const u64 LINUX_NETIF_F_SCTP_CRC = NETIF_F_SCTP_CRC;
+
+/* Of IPv4's control block, and of a table of routes. */
+const u16 LINUX_IPSKB_MULTIPATH = IPSKB_MULTIPATH;
+const size_t LINUX_FIB_TABLE_NUM_DEFAULT = offsetof(struct fib_table, tb_num_default);
 
 /* The same of an IPv6 route and of a device's IPv6 data. */
 const size_t LINUX_RT6_INFO_IDEV = offsetof(struct rt6_info, rt6i_idev);

@@ -3,7 +3,6 @@
 #include <net/addrconf.h>
 #include <net/dst.h>
 #include <net/ip.h>
-#include <net/ip_fib.h>
 #include <net/ip6_fib.h>
 #include <net/ip6_route.h>
 #include <net/sock.h>
@@ -96,32 +95,4 @@ __rust_helper void rust_helper_linux_ip6_update_pmtu(struct sk_buff *skb,
 						    struct net *net, u32 mtu)
 {
 	ip6_update_pmtu(skb, net, htonl(mtu), 0, 0, sock_net_uid(net, NULL));
-}
-
-__rust_helper bool rust_helper_linux_fib4_has_custom_rules(const struct net *net)
-{
-	return fib4_has_custom_rules(net);
-}
-
-__rust_helper int rust_helper_linux_fib_num_tclassid_users(struct net *net)
-{
-	return fib_num_tclassid_users(net);
-}
-
-__rust_helper bool rust_helper_linux_skb_is_multipath(const struct sk_buff *skb)
-{
-	return IPCB(skb)->flags & IPSKB_MULTIPATH;
-}
-
-/* Of both tables that are looked at where there are no rules but the default ones. */
-__rust_helper int rust_helper_linux_fib_num_default(struct net *net)
-{
-#ifdef CONFIG_IP_MULTIPLE_TABLES
-	const struct fib_table *main = rcu_dereference(net->ipv4.fib_main);
-	const struct fib_table *last = rcu_dereference(net->ipv4.fib_default);
-#else
-	const struct fib_table *main = fib_get_table(net, RT_TABLE_MAIN);
-	const struct fib_table *last = NULL;
-#endif
-	return (main ? main->tb_num_default : 0) + (last ? last->tb_num_default : 0);
 }

@@ -60,22 +60,12 @@ impl Rtable {
     }
 
     /// Returns whether it was looked up for `skb`, which this host forwards, and a look-up with the
-    /// source address that `skb` has now would find it again: neither rules nor realms look at that
-    /// address, there are neither several paths that it is hashed to choose from nor default routes
-    /// that take turns, and nothing has changed since.
+    /// source address that `skb` has now would find it again: nothing in `net` looks at that address,
+    /// it was not chosen among several paths by a hash of both, and it is still current.
     #[inline]
-    pub(super) fn is_way_of_destination(&self, net: &Net, skb: &Skb, _rcu: ReadLocked<'_>) -> bool {
+    pub(super) fn is_way_of_destination(&self, net: &Net, skb: &Skb, rcu: ReadLocked<'_>) -> bool {
         // SAFETY: `&self` keeps the route valid.
         let kind = u32::from(unsafe { (*self.0.get()).rt_type });
-        // SAFETY: The namespace is valid, and so is the packet, whose control block is that of IPv4;
-        // this is a read-side critical section.
-        let depends = unsafe {
-            let net = net.as_ptr();
-            bindings::linux_fib4_has_custom_rules(net)
-                || bindings::linux_fib_num_tclassid_users(net) != 0
-                || bindings::linux_skb_is_multipath(skb.as_ptr())
-                || bindings::linux_fib_num_default(net) > 1
-        };
         // Options are written by the kind of the route. Not every address is accepted as a source, and
         // those are among the others.
         let is_plain = |header: [u8; SOURCE_AT + 1]| {
@@ -85,8 +75,50 @@ impl Rtable {
         kind == bindings::RTN_UNICAST
             && self.is_input()
             && self.is_current(net, 0)
-            && !depends
+            && !looks_at_more(net, rcu)
+            && !skb.is_ipv4_multipath()
             && skb.header(0).is_some_and(is_plain)
+    }
+}
+
+/// Returns whether routing in `net` may look at more than a destination: by rules or realms, or since
+/// several default routes take turns.
+#[inline]
+fn looks_at_more(net: &Net, _rcu: ReadLocked<'_>) -> bool {
+    #[cfg(CONFIG_IP_MULTIPLE_TABLES)]
+    {
+        let default_routes = |table: *mut bindings::fib_table| {
+            if table.is_null() {
+                return 0;
+            }
+            let field = table.wrapping_byte_add(bindings::LINUX_FIB_TABLE_NUM_DEFAULT);
+            // SAFETY: A table is freed a grace period after nobody can find it any more, and this is a
+            // read-side critical section. The field changes at any time, as a whole.
+            unsafe { ptr::read_volatile(field.cast::<c_int>()) }
+        };
+        let net = net.as_ptr();
+        // SAFETY: The namespace is valid. The fields change at any time, each as a whole.
+        let (has_rules, main, last) = unsafe {
+            (
+                ptr::read_volatile(&raw const (*net).ipv4.fib_has_custom_rules),
+                ptr::read_volatile(&raw const (*net).ipv4.fib_main),
+                ptr::read_volatile(&raw const (*net).ipv4.fib_default),
+            )
+        };
+        #[cfg(CONFIG_IP_ROUTE_CLASSID)]
+        let realms = {
+            // SAFETY: As above.
+            unsafe { ptr::read_volatile(&raw const (*net).ipv4.fib_num_tclassid_users.counter) }
+        };
+        #[cfg(not(CONFIG_IP_ROUTE_CLASSID))]
+        let realms = 0;
+        // Both tables are looked at where there are no other rules.
+        has_rules || realms != 0 || default_routes(main).wrapping_add(default_routes(last)) > 1
+    }
+    #[cfg(not(CONFIG_IP_MULTIPLE_TABLES))]
+    {
+        let _ = net;
+        true
     }
 }
 

@@ -3,7 +3,8 @@
 
 A level is the number of connections in the table. As many of them each are of
 every service that a row of established flows sends to (at level 1: one each);
-it sends to its own, spread evenly over them. Every packet must have been forwarded, or the run fails.
+it sends to its own, spread evenly over them. Every packet must have been
+forwarded, or the run fails.
 """
 
 import time
