@@ -7,6 +7,7 @@ whatever ports they come from; and servers start connections of their own."""
 
 from socket import inet_aton
 
+from lib.ipvs import connection_lines
 from lib.lab import CIP, RIP, RIP2, VIP, Lab
 from lib.packet import icmp_error, udp
 from lib.tap import equal, main, test
@@ -63,8 +64,7 @@ class SipLab(Lab):
 
     def templates(self):
         """Each template's line but for its time, sorted."""
-        lines = [line.split() for line in
-                 self.director.proc("ip_vs_conn").splitlines()[1:]]
+        lines = map(str.split, connection_lines(self.director))
         return sorted(" ".join(part[:8] + part[9:]) for part in lines
                       if part[2] == "0000" and
                       part[4] == f"{self.vport:04X}")

@@ -115,7 +115,7 @@ def stays(lab):
           "persistent connections")
     equal(lab.ipvs.counters()["C6336401:0050", f"{servers[first]}:80"],
           (7, 0), "connections")
-    lines = [line.split() for line in lab.ipvs.admin("-Lnc").splitlines()
+    lines = [line.split() for line in lab.ipvs.listed_connections()
              if f"{NEIGHBOUR}:0" in line]
     equal([[line[0], *line[2:]] for line in lines],
           [["TCP", "NONE", f"{NEIGHBOUR}:0", f"{VIP}:80",

@@ -9,6 +9,7 @@ import os
 import re
 import time
 
+from lib.ipvs import connection_lines
 from lib.lab import CIP, RIP, RIP2, VIP, Lab
 from lib.module import SCHEDULERS
 from lib.packet import ACK, RST, SYN, icmp_error, tcp, udp
@@ -113,10 +114,11 @@ def proc_services(lab):
 def proc_connections(lab):
     lab.fresh(f"-A -t {VIP}:85 -s rr", f"-a -t {VIP}:85 -r {RIP}:8085 -m")
     lab.exchange(lab.client, tcp(CIP, 0xabcd, VIP, 85))
-    head, *lines = lab.director.proc("ip_vs_conn").splitlines()
+    head = lab.director.proc("ip_vs_conn").splitlines()[0]
     equal(head, "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State"
                 "       Expires PEName PEData")
-    mine = [line for line in lines if " ABCD " in line]
+    mine = [line for line in connection_lines(lab.director)
+            if " ABCD " in line]
     equal(len(mine), 1, "lines of the connection")
     assert re.fullmatch(r"TCP 0A000102 ABCD C6336401 0055 0A000202 1F95 "
                         r"SYN_RECV    +(5\d|60)", mine[0]), mine[0]

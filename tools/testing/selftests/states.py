@@ -209,8 +209,8 @@ def udp_state(lab):
 def listing(lab):
     cport = lab.port()
     lab.play(cport, NAT, "i:syn o:ack")
-    lines = [line.split() for line in
-             lab.ipvs.admin("-Lnc").splitlines() if f":{cport}" in line]
+    lines = [line.split() for line in lab.ipvs.listed_connections()
+             if f":{cport}" in line]
     equal(len(lines), 1, "lines about the connection")
     protocol, expire, state, source, virtual, destination = lines[0]
     equal((protocol, state, source, virtual, destination),

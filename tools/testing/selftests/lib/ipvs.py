@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """ipvsadm, and the files under /proc/net that IPVS fills."""
 
+import time
 from socket import AF_INET6, inet_ntoa, inet_ntop, inet_pton
 from typing import NamedTuple
+
+from .tap import module_under_test
+
+# The C module moves the connections of a table that it has resized for some
+# milliseconds; a listing meanwhile lacks some of them.
+READINGS = 5
+BETWEEN_READINGS = 0.01
 
 
 class Connection(NamedTuple):
@@ -23,6 +31,30 @@ def shown(address):
     if ":" in address:
         return inet_ntop(AF_INET6, inet_pton(AF_INET6, address.strip("[]")))
     return inet_ntoa(bytes.fromhex(address))
+
+
+def complete(read, connection):
+    """The lines that `read` returns. Of the C module, once two readings in a
+    row had the same connections: it leaves out some while its table is
+    resized, and where one ends during the reading. `connection` says whose
+    a split line is."""
+    def connections(lines):
+        return sorted(connection(line.split()) for line in lines)
+
+    lines = read()
+    if module_under_test() == "c":
+        for _ in range(READINGS):
+            time.sleep(BETWEEN_READINGS)
+            lines, before = read(), lines
+            if connections(lines) == connections(before):
+                break
+    return lines
+
+
+def connection_lines(namespace):
+    """The lines of /proc/net/ip_vs_conn but the first."""
+    return complete(lambda: namespace.proc("ip_vs_conn").splitlines()[1:],
+                    lambda part: part[:7])
 
 
 class Ipvs:
@@ -50,10 +82,15 @@ class Ipvs:
         """The rules as ipvsadm --save -n writes them, sorted."""
         return sorted(self.admin("-Sn").splitlines())
 
+    def listed_connections(self):
+        """The lines of ipvsadm -Lnc but the first two."""
+        return complete(lambda: self.admin("-Lnc").splitlines()[2:],
+                        lambda part: part[:1] + part[3:])
+
     def connections(self):
         """The connection table."""
         found = []
-        for line in self.ns.proc("ip_vs_conn").splitlines()[1:]:
+        for line in connection_lines(self.ns):
             part = line.split()
             found.append(Connection(
                 part[0], shown(part[1]), int(part[2], 16),

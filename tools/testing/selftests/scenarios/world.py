@@ -10,6 +10,7 @@ from typing import NamedTuple
 from lib import genl
 from lib.ctnetlink import Table
 from lib.genl import Genl
+from lib.ipvs import connection_lines
 from lib.module import run
 from lib.packet import is_ipv6
 from lib.quiet import QuietLab
@@ -130,8 +131,7 @@ class World(QuietLab):
         """All connections and templates, in an order of their own."""
         return sorted(
             Entry(" ".join(part[:8] + part[9:]), int(part[8]))
-            for part in map(str.split, self.director.proc(
-                "ip_vs_conn").splitlines()[1:]))
+            for part in map(str.split, connection_lines(self.director)))
 
     def entries(self):
         """What nf_conntrack knows, but for markers."""
