@@ -9,6 +9,7 @@ left, and none is lost."""
 from contextlib import contextmanager
 
 from lib import memory, module
+from lib.chance import number
 from lib.ctnetlink import TCP, UDP, Table
 from lib.family import FAMILIES, IPV4
 from lib.flood import flood
@@ -22,6 +23,8 @@ from lib.tracking import KIND, RPORT, Talk, TrackingLab, chain, counting, table
 from lib.vs import Settings
 
 VPORT = 80
+UNLOADS = number("UNLOADS", 4, c=1)
+NAMESPACES = number("NAMESPACES", 20, c=5)
 MAX = "/proc/sys/net/netfilter/nf_conntrack_max"
 
 
@@ -147,12 +150,12 @@ def traffic(lab):
 
 
 @test("the module is unloaded and loaded again under traffic with entries, "
-      "four times, while entries are flushed")
+      "again and again, while entries are flushed")
 def unloaded_under_traffic(lab):
     lab.begin()
     configure(lab)
     with traffic(lab):
-        for _ in range(4):
+        for _ in range(UNLOADS):
             eventually(lambda: len(lab.ipvs.connections()) > 100 and
                        lab.table.count() > 100, "connections and entries")
             lab.table.flush()
@@ -189,7 +192,7 @@ def namespaces_end(lab):
     lab.begin()
     before = max(memory.namespaces() for _ in range(3))
     objects = memory.in_use("nf_conntrack")
-    for _ in range(20):
+    for _ in range(NAMESPACES):
         mortal = Netns("ipvs-mortal")
         mortal.ip("link set lo up", *(
             f"addr add {address} dev lo" for ip in FAMILIES

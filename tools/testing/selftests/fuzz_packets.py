@@ -34,7 +34,7 @@ from lib.sctp import chunk
 from lib.tap import equal, eventually, main, note, test
 from lib.vs import Settings
 
-PACKETS, BATCH = number("N", 3000), 100
+PACKETS, BATCH = number("N", 3000, c=1500), 100
 ROUNDS = 5
 TRACE = os.environ.get("TRACE")
 OPTIONS = (b"\x01\x01\x01\x01", b"\x94\x04\x00\x00",            # NOP, alert

@@ -13,20 +13,26 @@ import random
 
 from lib import memory, module
 from lib.busy import METHODS, PORTS, TCP, UDP, BusyLab
+from lib.chance import number
 from lib.flood import flood
 from lib.lab import CIP, DIRECTOR, RIP, RIP2, VIP
 from lib.module import SCHEDULERS
 from lib.netns import Netns
 from lib.packet import tcp, udp
 from lib.rules import Rules
-from lib.tap import equal, eventually, main, module_under_test, test
+from lib.tap import equal, eventually, main, test
 from lib.wire import Host
 
+UNLOADS = number("UNLOADS", 4, c=1)
+# As few as memory.leaks() can tell from noise.
+ROUNDS = number("ROUNDS", 24)
 
-@test("the module is unloaded and loaded again under full traffic, four times")
+
+@test("the module is unloaded and loaded again under full traffic, again and "
+      "again")
 def unload_under_traffic(lab):
     with lab.traffic():
-        for _ in range(4):
+        for _ in range(UNLOADS):
             eventually(lab.ipvs.connections, "connections")
             lab.ipvs.admin("-C")
             module.unload()
@@ -113,7 +119,6 @@ def rounds(lab):
     module.unload()
     paths = module.files()[:2]
     names = [path.rsplit("/", 1)[1].split(".")[0] for path in paths]
-    each = 60 if module_under_test() == "rust" else 24
 
     def one_round():
         for path in paths:
@@ -130,10 +135,10 @@ def rounds(lab):
         one_round()
     snapshots.append(memory.usage())
     for _ in range(3):
-        for _ in range(each):
+        for _ in range(ROUNDS):
             one_round()
         snapshots.append(memory.usage())
-    equal(memory.leaks(snapshots, each), [], "what leaks")
+    equal(memory.leaks(snapshots, ROUNDS), [], "what leaks")
     left = [name for name in snapshots[-1] if "ip_vs" in name]
     equal(left, [], "caches of the module")
     module.load()

@@ -12,6 +12,7 @@ nf_conntrack, and all works."""
 
 from lib import control, ftp, memory, module
 from lib.busy import METHODS, BusyLab
+from lib.chance import number
 from lib.ctnetlink import Table
 from lib.family import IPV4
 from lib.flood import flood
@@ -30,7 +31,7 @@ RULES = [f"{chain} -m ipvs {options}"
          for chain in ("INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
          for options in ("--ipvs", "--vproto 6", "--vport 21",
                          "--vportctl 21", "--vdir REPLY")]
-ROUNDS = 3
+ROUNDS = number("ROUNDS", 3, c=1)
 
 
 class StormLab(BusyLab):

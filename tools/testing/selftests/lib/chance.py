@@ -5,11 +5,14 @@ and prints for whoever has to run it again."""
 import os
 import random
 
-from .tap import note
+from .tap import module_under_test, note
 
 
-def number(name, default):
-    """A number from the environment."""
+def number(name, default, c=None):
+    """A number from the environment. The C module may have another default:
+    with it, it only has to be seen that the test works."""
+    if c is not None and module_under_test() == "c":
+        default = c
     return int(os.environ.get(name) or default)
 
 
