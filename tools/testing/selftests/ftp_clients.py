@@ -21,13 +21,15 @@ import subprocess
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from lib.chance import number
 from lib.ftp import load as load_ftp
 from lib.module import run
 from lib.stacks import PATIENCE, ROUTER, Stacks
 from lib.tap import equal, eventually, main, test_each
 
 FTP, DATA = 21, 20
-SMALL, BIG = 1 << 20, 100 << 20
+MB = number("MB", 25)
+SMALL, BIG = 1 << 20, MB << 20
 FILES = "/tmp/ftp"
 VSFTPD = """\
 listen=NO
@@ -301,7 +303,7 @@ def small(farm, case):
 # Actively from vsftpd, passively from pyftpdlib.
 @test_each((Case(FAMILIES[0], "lftp", "pyftpdlib"),
             Case(FAMILIES[1], "curl", "vsftpd")),
-           "100 MB are the same there and back")
+           f"{MB} MB are the same there and back")
 def big(farm, case):
     transfer(farm, *case, active=case.server == "vsftpd", file="big")
 

@@ -24,6 +24,7 @@ import subprocess
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from lib.chance import number
 from lib.sockets import bound
 from lib.stacks import PATIENCE, ROUTER, SETTINGS, Stacks, Talk
 from lib.tap import Skip, equal, eventually, main, test_each
@@ -32,7 +33,8 @@ ISAKMP, NAT_T, ECHO = 500, 4500, 7777
 MARK = 4
 KEY = "0x" + bytes(range(20)).hex()
 FILES = "/tmp/ipsec"
-SIZE = 2 << 20
+KB = number("KB", 512)
+SIZE = KB << 10
 CHUNK = 16 << 10
 NAT, DIRECT, TUNNEL = "-m", "-g", "-i"
 
@@ -282,7 +284,7 @@ secrets {{
 
 
 def transfer(farm, to, source):
-    """Ping, if it is not the director's address, and some MB there and back
+    """Ping, if it is not the director's address, and SIZE bytes there and back
     by TCP; returns whom with."""
     if to not in (ip.virtual for ip in FAMILIES):
         farm.client.run("ping", "-q", "-c", "3", "-i", "0.2", "-W",
@@ -352,7 +354,7 @@ CASES = [Case(ip, method, mode) for ip in FAMILIES
          if (method, mode) != (NAT, "transport")]
 
 
-@test_each(CASES, "associations made by hand: 2 MB there and back by "
+@test_each(CASES, f"associations made by hand: {KB} KB there and back by "
            "ESP to the server that port 500 was led to")
 def by_hand(farm, case):
     ip, method, mode = case

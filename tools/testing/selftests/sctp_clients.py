@@ -24,6 +24,7 @@ import threading
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from lib.chance import number
 from lib.ctnetlink import Entry, Table
 from lib.stacks import PATIENCE, ROUTER, SETTINGS, Stacks
 from lib.tap import Skip, equal, eventually, main, test_each
@@ -32,7 +33,8 @@ from lib.vs import Settings
 
 NAT, DIRECT, TUNNEL = "-m", "-g", "-i"
 PORT, IPERF, COPY, TOOL = 7000, 5201, 7002, 7001
-SIZE, CHUNK = 4 << 20, 16 << 10
+MB = number("MB", 1)
+SIZE, CHUNK = MB << 20, 16 << 10
 FILES = "/tmp/sctp"
 
 
@@ -234,7 +236,7 @@ def said_again(sock, number):
           hashlib.sha256(data).hexdigest(), f"chunk {number}")
 
 
-@test_each(WAYS, "4 MB are the same there and back, on one connection, which "
+@test_each(WAYS, f"{MB} MB are the same there and back, on one connection, which "
            "is established and then closes")
 def python(farm, way):
     with connected(farm, way) as sock:
