@@ -259,7 +259,7 @@ class Episode:
     def fragments(self):
         """A request, and perhaps answers, in pieces."""
         rng = self.rng
-        if self.is_cut_by_c():
+        if self.is_cut_by_c() or self.misleads_c():
             return
         self.from_client(self.request(), "request")
         whole = [(("director" if self.local else "client"), self.request(ACK))]
@@ -273,6 +273,12 @@ class Episode:
         """Whether the C module cuts in fragments what came in fragments or
         passes through: from IPv4 into a tunnel of IPv6."""
         return self.family is V4 and self.service.mixed
+
+    def misleads_c(self):
+        """Whether the C module takes the size of fragments for flags of IPv4,
+        such as those that POSTROUTING is over or that DF is to be set: from
+        IPv6 into a tunnel of IPv4."""
+        return self.family is V6 and self.service.mixed
 
     def pieces(self, one):
         """Fragments, mostly all of them, not always in order."""
@@ -396,7 +402,8 @@ class Episode:
 
     def maybe_in_pieces(self, origin, one, what):
         """An error, rarely in fragments."""
-        if self.rng.random() < .06 and not self.is_cut_by_c():
+        if self.rng.random() < .06 and not (self.is_cut_by_c() or
+                                            self.misleads_c()):
             for piece in self.pieces_of_error(one):
                 self.add(origin, piece, f"fragment of {what}")
         else:
