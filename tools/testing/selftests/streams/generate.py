@@ -19,7 +19,7 @@ from lib.sctp import ABORT, COOKIE_ACK, COOKIE_ECHO, INIT, chunk, sctp
 from .damage import damaged
 from .tunnels import outer
 from .world import (FAMILIES, NAT, SERVICES, SMALL_MTU, TRACKED, TUNNEL, V4,
-                    Service, addresses)
+                    V6, Service, addresses)
 
 EPISODES = 8            # of a group
 MTU = 1500
