@@ -23,9 +23,14 @@ from lib.busy import METHODS, TCP, UDP
 from lib.faultlab import (RUST, FaultLab, at_server, command, files, insertion,
                           one_way, unsharing)
 from lib.lab import CIP, RIP, VIP
-from lib.packet import ACK, icmp_error, tcp, udp
+from lib.packet import (ACK, IPPROTO_SCTP, Packet, Raw, icmp_error, tcp,
+                        udp)
+from lib.sctp import DATA, chunk, sctp
 from lib.tap import equal, eventually, main, note, test
 from lib.vs import Settings
+
+PROTOCOLS = {udp: UDP, tcp: TCP, sctp: IPPROTO_SCTP}
+ISAKMP = 500
 
 
 @test("the module is loaded: ENOMEM, and nothing of it is there")
@@ -144,12 +149,13 @@ def error_about(lab, what, packet, kind, code, before):
 def new_connections(lab):
     for captured in False, True:
         with lab.listening("client") if captured else nullcontext():
-            for make in udp, tcp:
+            for make, protocol in PROTOCOLS.items():
                 for vport in METHODS:
                     now = []
 
-                    def fresh(make=make, vport=vport, now=now):
-                        lab.configure([TCP if make is tcp else UDP], [vport])
+                    def fresh(make=make, protocol=protocol, vport=vport,
+                              now=now):
+                        lab.configure([protocol], [vport])
                         now[:] = [make(CIP, next(lab.ports), VIP, vport)]
                     one_way(lab, f"{make.__name__} to {vport}"
                             f"{', captured' if captured else ''}", 2,
@@ -226,12 +232,15 @@ def thread_setting(lab):
 @test("packets of a connection, both ways, that are not the director's alone; "
       "ICMP about them; fragments of them")
 def established(lab):
-    lab.configure()
-    for make, flags in (udp, {}), (tcp, {"flags": ACK}):
+    lab.configure(PROTOCOLS.values())
+    for make, changes in (
+            (udp, {"payload": bytes(100)}),
+            (tcp, {"payload": bytes(100), "flags": ACK}),
+            (sctp, {"payload": chunk(DATA, bytes(96))})):
         request = make(CIP, next(lab.ports), VIP, 81)
         lab.client.write(request)
         lab.drain()
-        more = request.but(payload=bytes(100), **flags)
+        more = request.but(**changes)
         answer = more.back(src=RIP)
         translated = answer.but(src=VIP, ttl=63)
         with lab.listening("client"), lab.listening("server1"):
@@ -259,6 +268,26 @@ def established(lab):
                     lambda w=whole: w[0].fragments(32),
                     lambda w=whole: w[0].but(src=VIP, ttl=63).fragments(32),
                     next_one)
+
+
+@test("ESP and AH that follow a connection of UDP port 500, both ways, and "
+      "are not the director's alone")
+def following(lab):
+    service = rules.service(UDP, VIP, ISAKMP)
+    for name, protocol in ("ESP", 50), ("AH", 51):
+        request = Packet(CIP, VIP, Raw(bytes(100), protocol))
+        answer = Packet(RIP, CIP, Raw(bytes(100), protocol))
+        lab.must(genl.FLUSH)
+        lab.must(genl.NEW_SERVICE, service)
+        lab.must(genl.NEW_DEST, service, rules.server(RIP, ISAKMP))
+        lab.client.write(udp(CIP, ISAKMP, VIP, ISAKMP))
+        with lab.listening("client"), lab.listening("server1"):
+            one_way(lab, f"{name}, request", 1, lab.client, lab.server,
+                    lambda p=request: [p],
+                    lambda p=request: [p.but(dst=RIP, ttl=63)], lambda: None)
+            one_way(lab, f"{name}, answer", 0, lab.server, lab.client,
+                    lambda p=answer: [p],
+                    lambda p=answer: [p.but(src=VIP, ttl=63)], lambda: None)
 
 
 @test("what is told a client: no server, no more time to live, too long for "

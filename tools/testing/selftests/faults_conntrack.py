@@ -21,7 +21,8 @@ from lib.faultlab import (RUST, FaultLab, arrives, at_server, command,
                           insertion, one_way, unsharing)
 from lib.lab import CIP, RIP, VIP
 from lib.module import MATCH, run
-from lib.packet import ACK, PSH, SYN, tcp, udp
+from lib.packet import ACK, IPPROTO_SCTP, PSH, SYN, tcp, udp
+from lib.sctp import sctp
 from lib.tap import equal, eventually, main, test
 from lib.vs import Settings
 
@@ -54,7 +55,7 @@ class TrackingLab(FaultLab):
         self.must(genl.NEW_SERVICE, SERVICE)
         self.must(genl.NEW_DEST, SERVICE, SERVER)
         for vport in vports:
-            for protocol in TCP, UDP:
+            for protocol in TCP, UDP, IPPROTO_SCTP:
                 which = rules.service(protocol, VIP, vport)
                 self.must(genl.NEW_SERVICE, which)
                 self.must(genl.NEW_DEST, which, rules.server(RIP, vport))
@@ -106,8 +107,8 @@ def namespace(_lab):
     unsharing("a namespace with FTP", 20 if RUST else 12)
 
 
-@test("a server by NAT on FTP's port, for which conntrack is turned on: ENOMEM "
-      "and no effect, or done")
+@test("a server by NAT on FTP's port, for which conntrack is turned on: "
+      "ENOMEM and no effect, or done")
 def tracking_begins(lab):
     def without():
         lab.must(genl.FLUSH)
@@ -137,13 +138,13 @@ def first_packets(lab):
     lab.anew()
     Settings(lab.director)["conntrack"] = 1
     for where in "tun", "ip_vs":
-        for make in udp, tcp:
+        for make, more in (udp, {}), (tcp, {}), (sctp, {"tag": 0}):
             now = []
 
-            def fresh(make=make, now=now):
+            def fresh(make=make, more=more, now=now):
                 # No route to the server is known.
                 lab.anew(81)
-                now[:] = [make(CIP, next(lab.ports), VIP, 81)]
+                now[:] = [make(CIP, next(lab.ports), VIP, 81, **more)]
             one_way(lab, f"{make.__name__}, tracked, below {where}", 2,
                     lab.client, lab.server, lambda now=now: now,
                     lambda now=now: [at_server(now[0], 81)], fresh,
