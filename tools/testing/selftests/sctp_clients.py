@@ -236,8 +236,8 @@ def said_again(sock, number):
           hashlib.sha256(data).hexdigest(), f"chunk {number}")
 
 
-@test_each(WAYS, f"{MB} MB are the same there and back, on one connection, which "
-           "is established and then closes")
+@test_each(WAYS, f"{MB} MB are the same there and back, on one connection, "
+           "which is established and then closes")
 def python(farm, way):
     with connected(farm, way) as sock:
         for number in range(SIZE // CHUNK):
