@@ -39,6 +39,7 @@ pub mod sctp;
 pub mod sockopt;
 pub mod stats;
 pub mod status;
+pub mod sync;
 pub mod tcp;
 pub mod text;
 pub mod threshold;

@@ -70,6 +70,8 @@ corpora!(
     sctp_states,
     sip,
     sockopt,
+    sync,
+    sync_due,
     tcp_states,
     text,
     transport,

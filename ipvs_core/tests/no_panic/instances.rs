@@ -96,7 +96,7 @@ use ipvs_core::{
         Counters,
         Rates, //
     },
-    tcp, text,
+    sync, tcp, text,
     threshold::Thresholds,
     transport::{
         self,
@@ -334,6 +334,37 @@ pub fn rewrite_sctp(header: &mut [u8; sctp::HEADER_LEN], port: Be16, packet: &[u
         sctp::clear_checksum(header);
     }
     sctp::checksum_of(sctp::crc32c(sctp::CRC_SEED, packet))
+}
+
+#[no_mangle]
+pub fn send(
+    message: &mut sync::Message,
+    buffer: &mut [u8],
+    entry: &sync::Entry<'_, Be32>,
+    entry6: &sync::Entry<'_, Be128>,
+) -> Result<(), sync::Full> {
+    message.add(buffer, entry)?;
+    message.add(buffer, entry6)
+}
+
+#[no_mangle]
+pub fn receive<'a>(bytes: &'a [u8], syncid: u8, last: &mut Option<sync::Received<'a>>) -> usize {
+    let Ok(datagram) = sync::Datagram::parse(bytes, syncid) else {
+        return 0;
+    };
+    *last = datagram.entries().filter_map(Result::ok).last();
+    datagram.trailer().len()
+}
+
+#[no_mangle]
+pub fn due(
+    rules: &sync::Rules,
+    subject: &sync::Subject,
+    endtime: usize,
+    packets: i32,
+    now: usize,
+) -> Option<sync::Due> {
+    rules.due(subject, endtime, packets, now)
 }
 
 #[no_mangle]

@@ -20,6 +20,8 @@ mod schedulers;
 mod sctp_states;
 mod sip;
 mod sockopt;
+mod sync;
+mod sync_due;
 mod tcp_states;
 mod text;
 mod transport;
@@ -28,7 +30,7 @@ mod transport;
 pub(crate) type Target = fn(&[u8]);
 
 /// All targets, by the names of their files in `corpus/`.
-pub(crate) const ALL: [(&str, Target); 16] = [
+pub(crate) const ALL: [(&str, Target); 18] = [
     ("checksum", checksum::run),
     ("estimates", estimates::run),
     ("ftp", ftp::run),
@@ -42,6 +44,8 @@ pub(crate) const ALL: [(&str, Target); 16] = [
     ("sctp_states", sctp_states::run),
     ("sip", sip::run),
     ("sockopt", sockopt::run),
+    ("sync", sync::run),
+    ("sync_due", sync_due::run),
     ("tcp_states", tcp_states::run),
     ("text", text::run),
     ("transport", transport::run),
