@@ -8,6 +8,7 @@ pub(crate) mod expire_nodest;
 mod lifetime;
 mod nfct;
 mod no_cport;
+mod sent;
 pub(crate) mod session;
 pub(crate) mod sizing;
 pub(crate) mod template;
@@ -119,11 +120,11 @@ pub(crate) struct NewConn<F: Family> {
     pub(crate) daddr: Addr,
     /// The server's port.
     pub(crate) dport: Be16,
-    /// The server; `None` for a connection that bypasses the servers.
+    /// The server; `None` for a connection that bypasses the servers, or whose server is not known.
     pub(crate) dest: Option<Shared<Dest>>,
     /// The template that the connection was made from. The connection counts as one of its users.
     pub(crate) control: Option<Control<F>>,
-    /// Flags as returned by [`Dest::conn_flags`].
+    /// Flags as returned by [`Dest::conn_flags`]; with a state, those of [`Bits::word`].
     pub(crate) flags: u32,
     /// The idle timeout, in ticks.
     pub(crate) timeout: u32,
@@ -243,6 +244,19 @@ impl<F: Family> Conn<F> {
         }
     }
 
+    /// Finds the connection of a client's `flow`, also if the flow is an answer of another one. C:
+    /// `ip_vs_conn_in_get()`.
+    pub(crate) fn find_request<'rcu>(
+        table: &ConnTable<F>,
+        hash: u32,
+        rcu: ReadLocked<'rcu>,
+        flow: &Flow<F::Addr>,
+    ) -> Option<&'rcu PublishedConn<F>> {
+        table.find(rcu, hash, |conn, slot| {
+            (slot == 0 && conn.takes(flow)).then_some(conn)
+        })
+    }
+
     /// Returns whether `flow` goes from the virtual address and port of a connection to its client,
     /// whatever the forwarding method.
     pub(crate) fn is_reply_of_service(
@@ -360,7 +374,8 @@ impl<F: Family> Conn<F> {
         self.protocol
     }
 
-    /// Returns the server; `None` for a connection that bypasses the servers.
+    /// Returns the server; `None` for a connection that bypasses the servers, or one that another
+    /// director has told of and whose server is not known here.
     #[inline]
     pub(crate) fn dest(&self) -> Option<&Dest> {
         self.dest.as_deref()
@@ -371,6 +386,11 @@ impl<F: Family> Conn<F> {
     #[inline]
     pub(crate) fn borrow_dest<'rcu>(&self, rcu: ReadLocked<'rcu>) -> Option<Borrowed<'rcu, Dest>> {
         self.dest.as_ref().map(|dest| dest.borrow(rcu))
+    }
+
+    /// Returns a reference to the server.
+    pub(crate) fn shared_dest(&self) -> Option<Shared<Dest>> {
+        self.dest.clone()
     }
 
     /// Returns the virtual port of what controls the connection, if anything does: the template that
@@ -418,10 +438,19 @@ impl<F: Family> Conn<F> {
         self.packets.get()
     }
 
-    /// Counts a packet from the client.
+    /// Counts on from this number of packets.
+    pub(crate) fn set_packets(&self, packets: u32) {
+        self.packets.set(packets);
+        if let Some(sent) = self.sent() {
+            sent.told(packets, self.bits().state());
+        }
+    }
+
+    /// Counts a packet from the client, and returns the number; `None` if there were too many for
+    /// [`Self::packets`] to tell.
     #[inline]
-    pub(crate) fn count_packet(&self) {
-        self.packets.add();
+    pub(crate) fn count_packet(&self) -> Option<u32> {
+        self.packets.add()
     }
 
     /// Returns the ticks until the connection expires if no packet comes.

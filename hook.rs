@@ -26,7 +26,7 @@ use crate::{
         V4,
         V6, //
     },
-    ipvs_xmit,
+    ipvs_xmit, master,
     netns::{
         tables::PerFamily,
         Netns, //
@@ -117,7 +117,7 @@ impl<F: Family> Hook for LocalIn<F> {
             return Verdict::Accept(skb);
         }
         // A packet that the link layer addressed to another host must not create a connection.
-        let takes_requests = skb.is_for_this_host();
+        let takes_requests = skb.is_for_this_host() && !netns.settings.is_backup_only();
         let cx = Context::<F>::new(netns.get_ref(), state, rcu, takes_requests);
         cx.packet(skb)
     }
@@ -138,7 +138,8 @@ impl<F: Family> Hook for LocalOut<F> {
         if skb.ipvs_property() || skb.is_nodefrag() || skb.route().is_none() {
             return Verdict::Accept(skb);
         }
-        Context::<F>::new(netns.get_ref(), state, rcu, true).packet(skb)
+        let takes_requests = !netns.settings.is_backup_only();
+        Context::<F>::new(netns.get_ref(), state, rcu, takes_requests).packet(skb)
     }
 }
 
@@ -480,8 +481,11 @@ impl<'rcu, F: Family> Context<'rcu, F> {
     #[inline]
     fn send(&self, skb: Skb, packet: &Packet<F>, conn: &'rcu PublishedConn<F>) -> Verdict {
         self.count_request(conn, &skb);
-        conn.count_packet();
+        let packets = conn.count_packet();
         proto::step(conn, Direction::Input, &packet.transport, self.netns);
+        if self.netns.settings.has_sync_master() {
+            master::request(self.netns, conn, packet.hash, packets, self.rcu);
+        }
         ipvs_xmit::packet_xmit(skb, conn, &packet.header, self.netns, self.rcu)
     }
 

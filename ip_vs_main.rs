@@ -19,6 +19,7 @@ mod family;
 mod hook;
 mod ipvs_xmit;
 mod log;
+mod master;
 mod netns;
 mod nfct;
 mod packet;
@@ -29,6 +30,7 @@ mod schedule;
 mod service;
 mod settings;
 mod stats;
+mod sync;
 mod walk;
 mod xt;
 

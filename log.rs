@@ -23,6 +23,7 @@ use ipvs_core::{
         RoundRobin,
         SchedulerKind, //
     },
+    sync::Fault,
     text::ServiceLabel, //
 };
 use kernel::{
@@ -233,6 +234,92 @@ pub(crate) fn wrong_length(net: &Net, length: i32, needed: usize) {
         LOG.error(
             permit,
             format_args!("socket option: length: {length} != {needed}"),
+        );
+    }
+}
+
+/// Reports that a daemon was to be started on a device that there is not. C: "Unknown mcast interface".
+#[cold]
+pub(crate) fn no_sync_device(net: &Net, name: &CStr) {
+    if let Some(permit) = LOG.permit_for_request(net) {
+        LOG.error(
+            permit,
+            format_args!("Unknown mcast interface: {}", Text(name)),
+        );
+    }
+}
+
+/// Reports that a daemon was started, with so many threads.
+#[cold]
+pub(crate) fn sync_started(net: &Net, role: &str, device: &CStr, sync_id: u32, threads: usize) {
+    for number in 0..threads {
+        if let Some(permit) = LOG.permit_for_request(net) {
+            LOG.info(
+                permit,
+                format_args!(
+                    "sync thread started: state = {role}, mcast_ifn = {}, syncid = {sync_id}, id = \
+                     {number}",
+                    Text(device)
+                ),
+            );
+        }
+    }
+}
+
+/// Reports that a daemon was stopped.
+#[cold]
+pub(crate) fn sync_stopped(net: &Net, role: &str) {
+    if let Some(permit) = LOG.permit_for_request(net) {
+        LOG.info(permit, format_args!("sync daemon stopped: state = {role}"));
+    }
+}
+
+/// Reports that the master can't send.
+#[cold]
+pub(crate) fn sync_not_sent(net: &Net, error: Error) {
+    if let Some(permit) = LOG.permit_for_packet(net) {
+        LOG.error(
+            permit,
+            format_args!("sync: sending failed: error {}", error.to_errno()),
+        );
+    }
+}
+
+/// Reports that a backup's socket fails.
+#[cold]
+pub(crate) fn sync_not_received(net: &Net, error: Error) {
+    if let Some(permit) = LOG.permit_for_packet(net) {
+        LOG.error(
+            permit,
+            format_args!("sync: receiving failed: error {}", error.to_errno()),
+        );
+    }
+}
+
+/// Reports what is wrong with a datagram, or with an entry of it, which a backup ignores.
+#[cold]
+pub(crate) fn sync_fault(net: &Net, fault: Fault) {
+    if let Some(permit) = LOG.permit_for_packet(net) {
+        LOG.error(permit, format_args!("BACKUP, ignored: {fault}"));
+    }
+}
+
+/// A name that the kernel keeps as bytes.
+struct Text<'a>(&'a CStr);
+
+impl core::fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}", self.0.to_bytes().escape_ascii())
+    }
+}
+
+/// Reports entries that the master could not send: too many waited, or there was no memory.
+#[cold]
+pub(crate) fn sync_lost(net: &Net, entries: u64) {
+    if let Some(permit) = LOG.permit_for_packet(net) {
+        LOG.error(
+            permit,
+            format_args!("sync: {entries} connections were not sent"),
         );
     }
 }

@@ -11,6 +11,7 @@
 //! `Documentation/locking.rst` lists all locks and their order.
 
 pub(crate) mod services;
+pub(crate) mod sync;
 pub(crate) mod tables;
 pub(crate) mod timeouts;
 
@@ -49,7 +50,8 @@ use linux::{
     module::ModuleRef,
     net::{
         Net,
-        OwnNet, //
+        OwnNet,
+        WeakNet, //
     },
     netfilter::{
         self,
@@ -67,6 +69,7 @@ use services::{
     ServiceTables,
     ServiceTablesResize, //
 };
+use sync::SyncState;
 use tables::{
     conn_buckets,
     ConnTables,
@@ -78,7 +81,7 @@ use timeouts::Timeouts;
 /// The proc and sysctl files of the namespace. Dropping removes them, after waiting for their
 /// readers and writers. Fields are dropped in this order.
 pub(crate) struct Files {
-    _proc: [ProcEntry; 6],
+    _proc: [ProcEntry; 7],
     _sysctls: KBox<dyn Send + Sync>,
 }
 
@@ -86,7 +89,7 @@ impl Files {
     /// Takes ownership of the files in `/proc/net`, and of those in `/proc/sys/net/ipv4/vs` with
     /// the settings and work items that they refer to. The type of the latter is erased, so that
     /// this module does not depend on [`crate::ctl`].
-    pub(crate) fn new(proc: [ProcEntry; 6], sysctls: KBox<dyn Send + Sync>) -> Self {
+    pub(crate) fn new(proc: [ProcEntry; 7], sysctls: KBox<dyn Send + Sync>) -> Self {
         Self {
             _proc: proc,
             _sysctls: sysctls,
@@ -180,8 +183,12 @@ pub(crate) struct Netns {
     pub(crate) timeouts: Arc<Timeouts>,
     /// The numbers of connections that are bound to an application.
     pub(crate) app_uses: Arc<app::Uses>,
+    /// The daemons that synchronise connections with other directors.
+    pub(crate) sync: Arc<SyncState>,
     /// The values of the sysctls.
     pub(crate) settings: Arc<Settings>,
+    /// A way here for what may outlive the namespace.
+    pub(crate) weak: WeakNet,
     pub(crate) net: OwnNet,
 }
 

@@ -55,7 +55,15 @@ impl PeData {
             return None;
         }
         skb.linearize().ok()?;
-        let found = kind.read(skb.network().get(at..)?)?;
+        Self::new(kind, kind.read(skb.network().get(at..)?)?)
+    }
+
+    /// Makes a copy of an identifier. `None` if there is no memory.
+    ///
+    /// # Context
+    ///
+    /// Any.
+    pub(crate) fn new(kind: PeKind, found: &[u8]) -> Option<Self> {
         let mut bytes = KVec::with_capacity(found.len(), GFP_ATOMIC).ok()?;
         bytes.extend_from_slice(found, GFP_ATOMIC).ok()?;
         Some(Self {

@@ -23,6 +23,7 @@ use crate::{
             ServiceTables,
             ServiceTablesResize, //
         },
+        sync::SyncState,
         tables::{
             Caches,
             ConnTables,
@@ -104,7 +105,7 @@ impl PerNet for Netns {
         let conn_quota = Arc::new(Quota::new(), GFP_KERNEL)?;
         let settings = Arc::pin_init(Settings::new(conn_max(&net), net.is_init()), GFP_KERNEL)?;
         let v4 = PerFamily::new(&common.v4, &conn_quota, &settings, weak.clone())?;
-        let v6 = PerFamily::new(&common.v6, &conn_quota, &settings, weak)?;
+        let v6 = PerFamily::new(&common.v6, &conn_quota, &settings, weak.clone())?;
         let timeouts = Arc::new(Timeouts::new(), GFP_KERNEL)?;
         let tables = ConnTables {
             v4: v4.tables(),
@@ -173,7 +174,9 @@ impl PerNet for Netns {
                 service_tables,
                 timeouts,
                 app_uses: Arc::new(app::Uses::default(), GFP_KERNEL)?,
+                sync: Arc::pin_init(SyncState::new(number, settings.clone()), GFP_KERNEL)?,
                 settings,
+                weak,
                 net,
             }? Error),
             GFP_KERNEL,
@@ -181,6 +184,7 @@ impl PerNet for Netns {
     }
 
     fn shut(self: Pin<&Self>) {
+        self.sync.close();
         self.close();
     }
 

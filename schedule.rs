@@ -4,7 +4,7 @@
 //! `ip_vs_schedule()`.
 
 pub(crate) mod conn_out;
-mod persist;
+pub(crate) mod persist;
 
 use crate::{
     app::Bound,
@@ -305,10 +305,44 @@ fn publish<'rcu, F: Family>(
 /// Makes a connection and publishes it as [`publish`] does: a data connection of `parent`, which counts
 /// it, if there is one.
 pub(crate) fn publish_data<'rcu, F: Family>(
-    netns: &'rcu Netns,
-    mut new: NewConn<F>,
+    netns: &Netns,
+    new: NewConn<F>,
     parent: Option<&Arc<Session<F>>>,
     trigger: SchedTrigger,
+    rcu: ReadLocked<'rcu>,
+) -> Option<(&'rcu PublishedConn<F>, bool)> {
+    let takes_any = matches!(trigger, SchedTrigger::Request | SchedTrigger::Error);
+    let like = |new: &Conn<F>| {
+        let way = (!takes_any).then(|| new.way());
+        move |other: &Conn<F>| way.is_none_or(|way| other.way() == way)
+    };
+    enter(netns, new, parent, netns.conn_max(), like, rcu)
+}
+
+/// Makes a connection that another director has told of, and publishes it as [`publish`] does, unless
+/// any of the same flow has just been published. `old` is one of the same flow in whose place the new
+/// one is; it is found until the caller ends it.
+pub(crate) fn publish_synced<'rcu, F: Family>(
+    netns: &Netns,
+    new: NewConn<F>,
+    old: Option<&Conn<F>>,
+    rcu: ReadLocked<'rcu>,
+) -> Option<(&'rcu PublishedConn<F>, bool)> {
+    let most = netns.conn_max().saturating_add(usize::from(old.is_some()));
+    let like =
+        |_: &Conn<F>| move |other: &Conn<F>| old.is_none_or(|old| !core::ptr::eq(old, other));
+    enter(netns, new, None, most, like, rcu)
+}
+
+/// Makes a connection and publishes it, unless there is one of the same flow that the function which
+/// `like` makes of the new one approves.
+#[inline]
+fn enter<'rcu, F: Family, L: Fn(&Conn<F>) -> bool>(
+    netns: &Netns,
+    mut new: NewConn<F>,
+    parent: Option<&Arc<Session<F>>>,
+    most: usize,
+    like: impl FnOnce(&Conn<F>) -> L,
     rcu: ReadLocked<'rcu>,
 ) -> Option<(&'rcu PublishedConn<F>, bool)> {
     new.flags |= nfct::conn_flags(netns);
@@ -316,8 +350,8 @@ pub(crate) fn publish_data<'rcu, F: Family>(
     let conns = &state.conns;
     let hash = new.hash;
     let conn = match (bind(netns, &new, rcu), parent) {
-        (None, None) => Conn::new(conns, new, netns.conn_max()),
-        (bound, parent) => Conn::of_application(conns, new, bound, parent, netns.conn_max()),
+        (None, None) => Conn::new(conns, new, most),
+        (bound, parent) => Conn::of_application(conns, new, bound, parent, most),
     };
     let conn = match conn {
         Ok(conn) => conn,
@@ -328,16 +362,13 @@ pub(crate) fn publish_data<'rcu, F: Family>(
         }
     };
     let flow = conn.request();
-    let takes_any = matches!(trigger, SchedTrigger::Request | SchedTrigger::Error);
-    let way = (!takes_any).then(|| conn.way());
+    let like = like(&conn);
     // Counted first, so that packets look for it as soon as it is there.
     let waits = conn.bits().no_cport();
     if waits {
         conns.owner().add_no_cport();
     }
-    let published = conn.publish_hashed(rcu, hash, |other| {
-        other.takes(&flow) && way.is_none_or(|way| other.way() == way)
-    });
+    let published = conn.publish_hashed(rcu, hash, |other| other.takes(&flow) && like(other));
     if conns.unbalanced(rcu) {
         state.conn_resize.hurry();
     }

@@ -19,7 +19,12 @@ use kernel::{
 use linux::{
     capability,
     jiffies::HZ,
-    sysctl::Int, //
+    memory,
+    sysctl::{
+        Int,
+        Pair,
+        Ulong, //
+    }, //
 };
 
 /// The maximum of `conn_max` (C: `IP_VS_CONN_MAX`).
@@ -35,6 +40,8 @@ const EXPIRATION: i32 = (EXPIRATION_SECS * HZ) as i32;
 /// The settings of a namespace.
 #[pin_data]
 pub(crate) struct Settings {
+    /// `backup_only`: while a backup daemon runs, neither send requests nor create connections.
+    pub(crate) backup_only: Int,
     /// `cache_bypass`: forward packets to their original destination if a firewall mark service has
     /// no available server.
     pub(crate) cache_bypass: Int,
@@ -87,6 +94,27 @@ pub(crate) struct Settings {
     pub(crate) snat_reroute: Int,
     /// `svc_lfactor`: the binary logarithm of the services per bucket above which the table grows.
     pub(crate) svc_lfactor: Int,
+    /// `sync_persist_mode`: let the master send the template of a persistent connection only.
+    pub(crate) sync_persist_mode: Int,
+    /// `sync_ports`: the number of threads of a daemon, each with a port of its own. A power of 2.
+    pub(crate) sync_ports: Int,
+    /// `sync_qlen_max`: the maximum number of datagrams that wait in a queue of the master.
+    pub(crate) sync_qlen_max: Ulong,
+    /// `sync_refresh_period`: the ticks by which the end of a connection moves before it is sent again.
+    /// It is an unsigned number; 0 for any.
+    pub(crate) sync_refresh_period: Int,
+    /// `sync_retries`: how often a connection is sent again early, an eighth of the refresh period
+    /// apart.
+    pub(crate) sync_retries: Int,
+    /// `sync_sock_size`: the size of the daemons' socket buffers, in bytes; 0 for the default.
+    pub(crate) sync_sock_size: Int,
+    /// The daemons that run, by the bits of their roles. No user sets it.
+    pub(crate) sync_state: Int,
+    /// `sync_threshold`: a connection is sent when the remainder of its packets divided by the second
+    /// number is the first.
+    pub(crate) sync_threshold: Pair,
+    /// `sync_version`: the version of the datagrams that the master sends.
+    pub(crate) sync_version: Int,
     /// `pmtu_disc`: path MTU discovery for tunnels to servers.
     pub(crate) pmtu_disc: Int,
 }
@@ -98,6 +126,7 @@ impl Settings {
         // C: `ip_vs_conn_default_load_factor()`, `ip_vs_svc_default_load_factor()`.
         let (conn_lfactor, svc_lfactor) = if is_init { (-4, -3) } else { (-2, -2) };
         try_pin_init!(Self {
+            backup_only: Int::new(0),
             cache_bypass: Int::new(0),
             conn_lfactor: Int::new(conn_lfactor),
             conn_max: Int::new(most_conns),
@@ -118,6 +147,15 @@ impl Settings {
             sloppy_tcp: Int::new(0),
             snat_reroute: Int::new(1),
             svc_lfactor: Int::new(svc_lfactor),
+            sync_persist_mode: Int::new(0),
+            sync_ports: Int::new(1),
+            sync_qlen_max: Ulong::new(memory::free_buffer_pages() / 32),
+            sync_refresh_period: Int::new(0),
+            sync_retries: Int::new(0),
+            sync_sock_size: Int::new(0),
+            sync_state: Int::new(0),
+            sync_threshold: Pair::new([3, 50]),
+            sync_version: Int::new(1),
             pmtu_disc: Int::new(1),
         }? Error)
     }
@@ -129,6 +167,33 @@ impl Settings {
             Locality::Lblcr => &self.lblcr_expiration,
         };
         usize::try_from(setting.get()).unwrap_or(0)
+    }
+
+    /// Sets `sync_ports`. C: `proc_do_sync_ports()`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` unless it is a power of 2.
+    pub(crate) fn set_sync_ports(&self, number: i32) -> Result {
+        if number < 1 || number & number.wrapping_sub(1) != 0 {
+            return Err(EINVAL);
+        }
+        self.sync_ports.set(number);
+        Ok(())
+    }
+
+    /// Sets `sync_threshold`. C: `proc_do_sync_threshold()`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a negative number, or for a first one that is no remainder of the second.
+    pub(crate) fn set_sync_threshold(&self, numbers: [i32; 2]) -> Result {
+        let [threshold, period] = numbers;
+        if threshold < 0 || period < 0 || (period != 0 && threshold >= period) {
+            return Err(EINVAL);
+        }
+        self.sync_threshold.set(numbers);
+        Ok(())
     }
 
     /// Sets the maximum number of connections. If the writer has `CAP_NET_ADMIN` in the initial

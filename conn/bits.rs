@@ -8,7 +8,8 @@ use ipvs_core::{
         CONN_F_INACTIVE,
         CONN_F_NFCT,
         CONN_F_NOOUTPUT,
-        CONN_F_ONE_PACKET, //
+        CONN_F_ONE_PACKET,
+        CONN_F_SYNC, //
     },
 };
 use linux::atomic::{
@@ -100,6 +101,33 @@ impl Bits {
     #[inline]
     pub(crate) const fn no_cport(self) -> bool {
         self.0 & F_NO_CPORT != 0
+    }
+
+    /// Returns whether another director has told of the connection.
+    #[inline]
+    pub(crate) const fn synced(self) -> bool {
+        self.0 & CONN_F_SYNC != 0
+    }
+
+    /// Makes the bits of a connection that begins with `flags` in `state`.
+    pub(crate) const fn new(flags: u32, state: u16) -> Self {
+        Self(flags).with_state(state)
+    }
+
+    /// Returns the flags as other directors are told them. C: `cp->flags`.
+    pub(crate) const fn told(self) -> u32 {
+        self.0 & ((1 << Self::STATE_SHIFT) - 1) & !(F_APP | F_FORCED)
+    }
+
+    /// Returns the flags and the state in one word, for [`super::NewConn`].
+    pub(crate) const fn word(self) -> u32 {
+        self.0
+    }
+
+    /// Returns the bits of a connection that takes the place of one with these, and knows the port of the
+    /// client. Like each new one it is not active yet.
+    pub(crate) const fn inherited(self) -> Self {
+        Self(self.0 & !(F_HASHED | F_FORCED | F_APP | F_NO_CPORT)).with_active(false)
     }
 
     pub(super) const fn forced(self) -> bool {

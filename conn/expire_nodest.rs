@@ -63,7 +63,7 @@ fn expire<F: Family>(tables: &Tables<F>) -> bool {
     loop {
         cursor = rcu::read(|rcu| {
             tables.templates.scan(rcu, cursor, |template| {
-                if !template.dest().available() {
+                if template.dest().is_some_and(|dest| !dest.available()) {
                     template.mark_orphan();
                     if !template.has_conns() {
                         expire_template(template);

@@ -31,14 +31,24 @@ impl PacketCount {
         self.0.load(Relaxed)
     }
 
-    /// Counts a packet. Writes nothing once the count has saturated; two packets that are counted
-    /// concurrently may count as one.
+    /// Counts on from this number.
+    pub(super) fn set(&self, packets: u32) {
+        let few = u8::try_from(packets).unwrap_or(MANY_PACKETS);
+        self.0.store(few.min(MANY_PACKETS), Relaxed);
+    }
+
+    /// Counts a packet and returns the number; `None` once the count has saturated, when nothing is
+    /// written. Two packets that are counted concurrently may count as one, but each number is returned
+    /// to somebody.
     #[inline]
-    pub(super) fn add(&self) {
+    pub(super) fn add(&self) -> Option<u32> {
         let packets = self.0.load(Relaxed);
-        if packets < MANY_PACKETS {
-            self.0.store(packets.wrapping_add(1), Relaxed);
+        if packets >= MANY_PACKETS {
+            return None;
         }
+        let packets = packets.wrapping_add(1);
+        self.0.store(packets, Relaxed);
+        (packets < MANY_PACKETS).then_some(packets.into())
     }
 }
 

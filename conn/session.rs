@@ -105,6 +105,11 @@ impl Changed {
 }
 
 impl<F: Family> Session<F> {
+    /// Returns the flow of the requests of the control connection.
+    pub(crate) fn request(&self) -> Flow<F::Addr> {
+        self.request
+    }
+
     /// Makes the session of a control connection with these requests.
     pub(super) fn new(request: Flow<F::Addr>, bound: Bound) -> Self {
         Self {

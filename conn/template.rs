@@ -16,9 +16,12 @@
 //! until the tick by which the C module's timer would have fired at the latest, and ends if its
 //! last connection ends before then.
 
-use super::lifetime::{
-    Deadline,
-    PacketCount, //
+use super::{
+    lifetime::{
+        Deadline,
+        PacketCount, //
+    },
+    sent::Sent, //
 };
 use crate::{
     family::Family,
@@ -31,7 +34,16 @@ use ipvs_core::{
         Flow,
         HashKey, //
     },
-    net::Be16,
+    net::{
+        Addr,
+        Be16, //
+    },
+    netlink::{
+        CONN_F_NFCT,
+        CONN_F_ONE_PACKET,
+        CONN_F_SYNC,
+        CONN_F_TEMPLATE, //
+    },
     sched::Server, //
 };
 use linux::{
@@ -71,9 +83,13 @@ pub(crate) struct Template<F: Family> {
     key: TemplateKey<F>,
     pe: Option<PeData>,
     dport: Be16,
-    dest: Shared<Dest>,
+    daddr: F::Addr,
+    /// The server; `None` if another director has told of the template and the server is not known here.
+    dest: Option<Shared<Dest>>,
     /// `true` if the service is scheduled packet by packet. C: `IP_VS_CONN_F_ONE_PACKET`.
     one_packet: bool,
+    /// `true` if another director has told of it. C: `IP_VS_CONN_F_SYNC`.
+    synced: bool,
     /// `false` once [`Template::check`] has found the server unfit for new connections.
     valid: Atomic<bool>,
     /// Set once a connection was established (TCP) or answered (UDP): the client exists. C:
@@ -90,6 +106,8 @@ pub(crate) struct Template<F: Family> {
     /// The timeout after the last use, in ticks.
     timeout: Atomic<u32>,
     deadline: Deadline,
+    /// What the master of a synchronisation remembers.
+    sent: Sent,
 }
 
 /// The value of `conns` once the template has expired without connections: it accepts no new ones.
@@ -113,12 +131,16 @@ pub(crate) struct NewTemplate<F: Family> {
     pub(crate) key: TemplateKey<F>,
     /// The data of the service's persistence engine, which is part of the look-up key.
     pub(crate) pe: Option<PeData>,
-    /// The server.
-    pub(crate) dest: Shared<Dest>,
+    /// The server; `None` if it is not known.
+    pub(crate) dest: Option<Shared<Dest>>,
+    /// The server's address, of the family of the template, while the server is not known.
+    pub(crate) daddr: F::Addr,
     /// The server's port, as shown to users.
     pub(crate) dport: Be16,
     /// `true` if the service is scheduled packet by packet.
     pub(crate) one_packet: bool,
+    /// `true` if another director has told of it.
+    pub(crate) synced: bool,
     /// The timeout after the last use, in ticks.
     pub(crate) timeout: u32,
 }
@@ -138,6 +160,14 @@ impl<'rcu, F: Family> TemplateRef<'rcu, F> {
             self.0.orphan.store(false, Relaxed);
         }
         restart(self.0, self.0.timeout());
+    }
+
+    /// Restarts the timeout, which is `timeout` ticks from now on, in the state that another director has
+    /// told.
+    pub(crate) fn restart_as_told(&self, is_assured: bool, timeout: u32) {
+        self.0.assured.store(is_assured, Relaxed);
+        self.0.timeout.store(timeout, Relaxed);
+        restart(self.0, timeout);
     }
 
     /// Transfers the use to the connection that was made, which ends it by [`release`].
@@ -166,8 +196,8 @@ impl<F: Family> Template<F> {
         })
     }
 
-    /// Makes a template and publishes it. If another packet has just published one for the same key
-    /// that passes [`Template::check`], returns that one instead, or `None` if it has just ended.
+    /// Makes a template and publishes it. If another one for the same key has just been published that
+    /// `serves` too, returns that one instead, or `None` if it has just ended.
     ///
     /// # Errors
     ///
@@ -177,23 +207,26 @@ impl<F: Family> Template<F> {
         rcu: ReadLocked<'rcu>,
         new: NewTemplate<F>,
         most: usize,
-        settings: &Settings,
-        wanted: Option<&Dest>,
+        serves: impl Fn(&Self) -> bool,
     ) -> Result<Option<TemplateRef<'rcu, F>>, Refused> {
         let NewTemplate {
             key,
             pe,
             dest,
+            daddr,
             dport,
             one_packet,
+            synced,
             timeout,
         } = new;
         let template = Self {
             key,
             pe: pe.clone(),
             dport,
+            daddr,
             dest,
             one_packet,
+            synced,
             valid: Atomic::new(true),
             assured: Atomic::new(false),
             orphan: Atomic::new(false),
@@ -203,12 +236,15 @@ impl<F: Family> Template<F> {
             conns: InlineAtomic::new(1),
             timeout: Atomic::new(timeout),
             deadline: Deadline::after(timeout),
+            sent: Sent::new(0),
         };
         let new = TemplateTable::alloc(table, template, most)?;
-        let same = |other: &Self| other.takes(&key, pe.as_ref()) && other.check(settings, wanted);
+        let same = |other: &Self| other.takes(&key, pe.as_ref()) && serves(other);
         Ok(match new.publish(rcu, same) {
             Ok(template) => {
-                template.dest.bind_template();
+                if let Some(dest) = template.dest() {
+                    dest.bind_template();
+                }
                 Some(TemplateRef(template))
             }
             // It may have ended by now. Then the client's next packet makes another one.
@@ -239,9 +275,16 @@ impl<F: Family> Template<F> {
         self.pe.as_ref()
     }
 
-    /// Returns the server.
-    pub(crate) fn dest(&self) -> &Shared<Dest> {
-        &self.dest
+    /// Returns the server; `None` if it is not known.
+    #[inline]
+    pub(crate) fn dest(&self) -> Option<&Shared<Dest>> {
+        self.dest.as_ref()
+    }
+
+    /// Returns the server's address, which may be of the other family.
+    pub(crate) fn server_addr(&self) -> Addr {
+        self.dest()
+            .map_or_else(|| self.daddr.into(), |dest| dest.addr())
     }
 
     /// Returns the server's port as shown to users: 0xffff if [`Template::check`] has failed.
@@ -267,10 +310,10 @@ impl<F: Family> Template<F> {
     /// more, except that a template of a persistence engine is checked again each time. C:
     /// `ip_vs_check_template()`.
     pub(crate) fn check(&self, settings: &Settings, wanted: Option<&Dest>) -> bool {
-        let quiescent = settings.expire_quiescent_template.is_set() && self.dest.weight() == 0;
-        let good = self.dest.available()
-            && !quiescent
-            && wanted.is_none_or(|wanted| self.dest.same(wanted));
+        let good = self.dest().is_some_and(|dest| {
+            let quiescent = settings.expire_quiescent_template.is_set() && dest.weight() == 0;
+            dest.available() && !quiescent && wanted.is_none_or(|wanted| dest.same(wanted))
+        });
         if !good {
             self.valid.store(false, Relaxed);
         }
@@ -289,6 +332,27 @@ impl<F: Family> Template<F> {
         if !self.is_assured() {
             self.assured.store(true, Relaxed);
         }
+    }
+
+    /// Returns what the master of a synchronisation remembers of the template.
+    pub(crate) fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
+    /// Returns the flags as other directors are told them. `tracked` tells whether connection tracking
+    /// keeps entries. C: `cp->flags`.
+    pub(crate) fn told(&self, tracked: bool) -> u32 {
+        let of_dest = self
+            .dest()
+            .map_or(0, |dest| dest.conn_flags() & !CONN_F_ONE_PACKET);
+        let synced = if self.synced { CONN_F_SYNC } else { 0 };
+        let tracked = if tracked { CONN_F_NFCT } else { 0 };
+        CONN_F_TEMPLATE | of_dest | synced | tracked
+    }
+
+    /// Returns whether another director has told of the template.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.synced
     }
 
     /// Returns whether the service is scheduled packet by packet.
@@ -316,6 +380,11 @@ impl<F: Family> Template<F> {
     /// Counts a packet that was scheduled by the template without a connection in the table.
     pub(crate) fn count_packet(&self) {
         self.packets.add();
+    }
+
+    /// Counts on from this number of packets.
+    pub(crate) fn set_packets(&self, packets: u32) {
+        self.packets.set(packets);
     }
 
     /// Returns the timeout after the last use, in ticks.
@@ -358,6 +427,12 @@ fn restart<F: Family>(template: &PublishedTemplate<F>, timeout: u32) {
     if waited || is_earlier {
         template.mod_earlier();
     }
+}
+
+/// Ends a template whose place another one has taken: it is not used for new connections any more.
+pub(crate) fn supersede<F: Family>(template: &PublishedTemplate<F>) {
+    template.valid.store(false, Relaxed);
+    expire_template(template);
 }
 
 /// Ends a template as soon as possible, unless it has connections.
@@ -424,6 +499,8 @@ impl<F: Family> expiring::Entry for Template<F> {
     }
 
     fn retired(&self, _table: &TemplateTable<F>) {
-        self.dest.unbind_template();
+        if let Some(dest) = self.dest() {
+            dest.unbind_template();
+        }
     }
 }

@@ -45,7 +45,6 @@ use ipvs_core::{
 };
 use kernel::prelude::*;
 use linux::{
-    net::Net,
     netfilter::has_ipv6,
     rcu::{
         self,
@@ -60,10 +59,11 @@ use linux::{
 };
 
 /// Validates the settings of a server, and refuses what is not supported yet.
-fn check_dest(net: &Net, service: &Service, spec: &DestSpec) -> ControlResult {
+fn check_dest(netns: &Netns, service: &Service, spec: &DestSpec) -> ControlResult {
+    let net = netns.net();
     let family = spec.id.family(service.family(), has_ipv6())?;
-    // No sync daemon can run.
-    spec.check_mixed(family, service.family(), false)?;
+    let has_daemon = netns.settings.sync_state.is_set();
+    spec.check_mixed(family, service.family(), has_daemon)?;
     spec.check().inspect_err(|error| {
         let dest = Endpoint(address(family, &spec.id.addr), spec.id.port);
         log::dest_refused(net, service.label(), dest, error.message);
@@ -139,7 +139,7 @@ impl Netns {
     pub(crate) fn add_dest(&self, service: &ServiceId, spec: &DestSpec) -> ControlResult {
         let mut config = self.config.lock();
         let service = self.service(service)?;
-        check_dest(self.net(), &service, spec)?;
+        check_dest(self, &service, spec)?;
         let key = self.dest_key(&service, &spec.id)?;
         let removed = self.any_dest(&key);
         let known = removed.is_some();
@@ -201,7 +201,7 @@ impl Netns {
     pub(crate) fn edit_dest(&self, service: &ServiceId, spec: &DestSpec) -> ControlResult {
         let mut config = self.config.lock();
         let service = self.service(service)?;
-        check_dest(self.net(), &service, spec)?;
+        check_dest(self, &service, spec)?;
         let key = self.dest_key(&service, &spec.id)?;
         let dest = self.dest(&key)?;
         let prepared = service

@@ -101,7 +101,7 @@ impl Handler for Ipvs {
         match cmd {
             IPVS_CMD_GET_SERVICE => dump::services(request, dump),
             IPVS_CMD_GET_DEST => dump::dests(request, dump),
-            // There are no sync daemons to show.
+            IPVS_CMD_GET_DAEMON => daemon::show(request, dump),
             _ => {}
         }
         Ok(())

@@ -28,11 +28,12 @@ const ROOT_MODE: u16 = 0o440;
 
 /// Creates the files of a namespace. They show its state, so they must not be read before it
 /// exists.
-pub(crate) fn files(net: &OwnNet) -> Result<[ProcEntry; 6]> {
+pub(crate) fn files(net: &OwnNet) -> Result<[ProcEntry; 7]> {
     Ok([
         ProcEntry::records::<info::Info>(net, c"ip_vs", MODE)?,
         ProcEntry::single::<app::Apps>(net, c"ip_vs_app", MODE)?,
-        ProcEntry::records::<conn::Conns>(net, c"ip_vs_conn", MODE)?,
+        ProcEntry::records::<conn::Conns<conn::Plain>>(net, c"ip_vs_conn", MODE)?,
+        ProcEntry::records::<conn::Conns<conn::WithOrigin>>(net, c"ip_vs_conn_sync", MODE)?,
         ProcEntry::single::<stats::Total>(net, c"ip_vs_stats", MODE)?,
         ProcEntry::single::<stats::PerCpu>(net, c"ip_vs_stats_percpu", MODE)?,
         ProcEntry::single::<status::Status>(net, c"ip_vs_status", ROOT_MODE)?,

@@ -18,6 +18,7 @@ use crate::{
     settings::Settings,
     stats::est::Estimation, //
 };
+use core::ops::RangeInclusive;
 use ipvs_core::resize::LOAD_FACTORS;
 use kernel::{
     prelude::*,
@@ -53,6 +54,7 @@ pub(crate) type Sysctls = Table<SysctlCtx>;
 static ENTRIES: &[Entry<SysctlCtx>] = &[
     Entry::int(c"am_droprate", |k| &k.settings.defence.am_droprate),
     Entry::int(c"amemthresh", |k| &k.settings.defence.amemthresh),
+    Entry::int(c"backup_only", |k| &k.settings.backup_only),
     Entry::int(c"cache_bypass", |k| &k.settings.cache_bypass),
     Entry::checked(
         c"conn_lfactor",
@@ -121,6 +123,30 @@ static ENTRIES: &[Entry<SysctlCtx>] = &[
         SysctlCtx::set_svc_lfactor,
     )
     .for_init_user_ns(),
+    Entry::int(c"sync_persist_mode", |k| &k.settings.sync_persist_mode),
+    Entry::checked(
+        c"sync_ports",
+        |k| &k.settings.sync_ports,
+        |k, number| k.settings.set_sync_ports(number),
+    ),
+    Entry::<SysctlCtx>::ulong(c"sync_qlen_max", |k| &k.settings.sync_qlen_max).for_init_user_ns(),
+    Entry::<SysctlCtx>::ticks(c"sync_refresh_period", |k| &k.settings.sync_refresh_period),
+    Entry::checked(
+        c"sync_retries",
+        |k| &k.settings.sync_retries,
+        |k, number| set_in(0..=3, &k.settings.sync_retries, number),
+    ),
+    Entry::<SysctlCtx>::int(c"sync_sock_size", |k| &k.settings.sync_sock_size).for_init_user_ns(),
+    Entry::pair(
+        c"sync_threshold",
+        |k| &k.settings.sync_threshold,
+        |k, numbers| k.settings.set_sync_threshold(numbers),
+    ),
+    Entry::checked(
+        c"sync_version",
+        |k| &k.settings.sync_version,
+        |k, number| set_in(0..=1, &k.settings.sync_version, number),
+    ),
 ];
 
 /// Creates the files of `net`.
@@ -139,7 +165,7 @@ impl SysctlCtx {
 
     /// Sets the load factor of the connection tables. C: `ipvs_proc_conn_lfactor()`.
     fn set_conn_lfactor(&self, number: i32) -> Result {
-        set_lfactor(&self.settings.conn_lfactor, number)?;
+        set_in(LOAD_FACTORS, &self.settings.conn_lfactor, number)?;
         self.conn_resize4.hurry();
         self.conn_resize6.hurry();
         Ok(())
@@ -147,21 +173,21 @@ impl SysctlCtx {
 
     /// Sets the load factor of the service table. C: `ipvs_proc_svc_lfactor()`.
     fn set_svc_lfactor(&self, number: i32) -> Result {
-        set_lfactor(&self.settings.svc_lfactor, number)?;
+        set_in(LOAD_FACTORS, &self.settings.svc_lfactor, number)?;
         self.service_tables_resize.hurry();
         Ok(())
     }
 }
 
-/// Sets a load factor.
+/// Sets a number of a range.
 ///
 /// # Errors
 ///
 /// `EINVAL` if it is out of range.
-fn set_lfactor(lfactor: &Int, number: i32) -> Result {
-    if !LOAD_FACTORS.contains(&number) {
+fn set_in(range: RangeInclusive<i32>, setting: &Int, number: i32) -> Result {
+    if !range.contains(&number) {
         return Err(EINVAL);
     }
-    lfactor.set(number);
+    setting.set(number);
     Ok(())
 }

@@ -147,11 +147,17 @@ fn whole<F: Family>(cx: &Context<'_, F>, skb: Skb, header: F::Header) -> Verdict
         icmp,
         outer,
     };
-    let skb = match icmp_tunnel::packet(cx, skb, &outer_error) {
-        Ok(verdict) => return verdict,
-        Err(skb) => skb,
+    let is_backup_only = cx.netns.settings.is_backup_only();
+    let skb = if is_backup_only {
+        skb
+    } else {
+        match icmp_tunnel::packet(cx, skb, &outer_error) {
+            Ok(verdict) => return verdict,
+            Err(skb) => skb,
+        }
     };
-    let takes_requests = cx.takes_requests || cx.hook == HookNum::Forward;
+    let is_forwarded = cx.hook == HookNum::Forward && !is_backup_only;
+    let takes_requests = cx.takes_requests || is_forwarded;
     let schedules = takes_requests && cx.netns.settings.schedule_icmp.is_set();
     let embedded = match InnerHeader::<F>::read(&skb, inner) {
         Ok(embedded) => embedded,

@@ -85,9 +85,7 @@ pub(super) fn route<F: Family>(
     let conn = cx.conn;
     let is_local = take_out_rt(skb, cx, conn.dest(), conn.daddr(), mode)?;
 
-    // A packet from another host must not reach a loopback address. A packet to this host still has
-    // its original route.
-    if is_local && F::is_loopback(conn.daddr()) && F::is_from_outside(skb, cx.rcu) {
+    if is_local && !may_be_delivered(skb, cx) {
         return Err(Unsent::Dropped);
     }
     let device = skb
@@ -97,6 +95,17 @@ pub(super) fn route<F: Family>(
     skb.cow(device.hard_header_len())
         .map_err(|_| Unsent::Dropped)?;
     Ok(is_local)
+}
+
+/// Returns whether a packet may be translated to an address of this host. It still has its original
+/// route.
+#[inline(never)]
+fn may_be_delivered<F: Family>(skb: &mut Skb, cx: &Context<'_, '_, F>) -> bool {
+    let conn = cx.conn;
+    // Replies to a connection that another director has told of would have the tuple of another entry.
+    let would_clash = conn.bits().synced() && skb.conntrack_entry().is_some();
+    // A packet from another host must not reach a loopback address.
+    !(would_clash || F::is_loopback(conn.daddr()) && F::is_from_outside(skb, cx.rcu))
 }
 
 /// Sends a translated packet, or accepts it if the server is this host. C:

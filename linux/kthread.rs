@@ -54,6 +54,19 @@ pub trait Main: Send + Sync + 'static {
 /// The thread that runs. It stays with it.
 pub struct This(PhantomData<*mut ()>);
 
+/// Wakes a thread that waits. It may outlive the thread.
+#[derive(Clone)]
+pub struct Waker(ARef<Task>);
+
+impl Waker {
+    /// Makes the thread look again at what it waits for. Any context.
+    #[inline]
+    pub fn wake(&self) {
+        // SAFETY: The reference keeps the task's memory; one that has ended is not woken.
+        unsafe { bindings::wake_up_process(self.0.as_ptr()) };
+    }
+}
+
 /// The scheduling of a thread.
 #[derive(Clone, Copy, Default)]
 pub struct Settings<'a> {
@@ -122,8 +135,12 @@ impl<T: Main> Thread<T> {
 
     /// Starts it. Any context. Does nothing if it was started before.
     pub fn start(&self) {
-        // SAFETY: By the type invariant. `This::sleep` takes a wake-up that it doesn't expect.
-        unsafe { bindings::wake_up_process(self.task.as_ptr()) };
+        self.waker().wake();
+    }
+
+    /// Returns what wakes it when it waits. A wake-up before [`Self::start`] starts it.
+    pub fn waker(&self) -> Waker {
+        Waker(self.task.clone())
     }
 }
 
@@ -145,12 +162,22 @@ impl This {
     /// Sleeps for so many ticks, or until the thread is to stop. Returns whether it is to go on. It
     /// does not count as load.
     pub fn sleep(&self, ticks: usize) -> bool {
+        self.wait(ticks, || false)
+    }
+
+    /// Waits for so many ticks, or until `ready` returns `true`, or until the thread is to stop. Returns
+    /// whether it is to go on. It does not count as load.
+    ///
+    /// Whoever makes `ready` return `true` calls [`Waker::wake`] afterwards. `ready` may take locks of
+    /// any kind that spins.
+    pub fn wait(&self, ticks: usize, ready: impl Fn() -> bool) -> bool {
         let mut left = c_long::try_from(ticks).unwrap_or(c_long::MAX);
         loop {
-            // Who stops us asks first and wakes us then; so the state comes before the question.
+            // Who stops us, or has something for us, says so first and wakes us then; so the state comes
+            // before the questions.
             // SAFETY: The state is that of this thread.
             unsafe { bindings::linux_set_current_state(bindings::TASK_IDLE) };
-            if self.should_stop() || left == 0 {
+            if self.should_stop() || left == 0 || ready() {
                 // SAFETY: As above.
                 unsafe { bindings::linux_set_current_state(bindings::TASK_RUNNING) };
                 return !self.should_stop();

@@ -14,3 +14,12 @@ pub fn available_pages() -> usize {
     unsafe { bindings::si_meminfo(&mut info) };
     info.freeram.saturating_add(info.bufferram)
 }
+
+/// Returns the number of pages beyond the high watermark of the zones that buffers come from. Any
+/// context.
+///
+/// C counterpart: `nr_free_buffer_pages()`.
+pub fn free_buffer_pages() -> usize {
+    // SAFETY: It has no requirements.
+    unsafe { bindings::nr_free_buffer_pages() }
+}

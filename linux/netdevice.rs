@@ -6,10 +6,12 @@
 
 use crate::{
     bindings,
-    net::Net, //
+    net::Net,
+    rcu::ReadLocked, //
 };
 use core::{
     marker::PhantomData,
+    net::Ipv4Addr,
     ptr, //
 };
 use kernel::{
@@ -23,6 +25,15 @@ use kernel::{
 pub struct Device(Opaque<bindings::net_device>);
 
 impl Device {
+    /// Returns the device of this name.
+    pub fn by_name<'rcu>(net: &Net, name: &CStr, _rcu: ReadLocked<'rcu>) -> Option<&'rcu Self> {
+        // SAFETY: Both are valid. A device is freed after a grace period.
+        unsafe {
+            let device = bindings::dev_get_by_name_rcu(net.as_ptr(), name.as_char_ptr());
+            Self::from_ptr(device)
+        }
+    }
+
     /// Wraps a pointer from C, unless it is null.
     ///
     /// # Safety
@@ -72,6 +83,21 @@ impl Device {
     pub fn index(&self) -> i32 {
         // SAFETY: The field is an `int`.
         unsafe { self.field(bindings::LINUX_NET_DEVICE_IFINDEX) }
+    }
+
+    /// Returns its MTU, in bytes.
+    pub fn mtu(&self) -> u32 {
+        // SAFETY: The field is an `unsigned int`.
+        unsafe { self.field(bindings::LINUX_NET_DEVICE_MTU) }
+    }
+
+    /// Returns an IPv4 address of the host for packets that go out by the device, preferably one of the
+    /// device's own; 0.0.0.0 if the host has none (C: `inet_select_addr()`).
+    pub fn ipv4_addr(&self) -> Ipv4Addr {
+        let universe = bindings::rt_scope_t_RT_SCOPE_UNIVERSE as c_int;
+        // SAFETY: The device is valid.
+        let addr = unsafe { bindings::inet_select_addr(self.as_ptr(), 0, universe) };
+        Ipv4Addr::from(addr.to_ne_bytes())
     }
 
     /// Returns whether it is the device that takes the place of one that has gone in routes (C:

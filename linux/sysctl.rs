@@ -60,6 +60,50 @@ impl Int {
     }
 }
 
+/// A large number that users may set: a C `unsigned long`. It changes at any time, by itself.
+#[repr(transparent)]
+pub struct Ulong(Atomic<usize>);
+
+impl Ulong {
+    /// Creates a setting with this value.
+    pub const fn new(number: usize) -> Self {
+        Self(Atomic::new(number))
+    }
+
+    /// Returns the value.
+    #[inline]
+    pub fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Two numbers that users set together. Who reads them while they are set may see one of before and
+/// one of after.
+#[repr(transparent)]
+pub struct Pair([Int; 2]);
+
+impl Pair {
+    /// Creates a setting with these values.
+    pub const fn new(numbers: [i32; 2]) -> Self {
+        let [first, second] = numbers;
+        Self([Int::new(first), Int::new(second)])
+    }
+
+    /// Returns the values.
+    #[inline]
+    pub fn get(&self) -> [i32; 2] {
+        let Self([first, second]) = self;
+        [first.get(), second.get()]
+    }
+
+    /// Sets them.
+    pub fn set(&self, numbers: [i32; 2]) {
+        for (setting, number) in self.0.iter().zip(numbers) {
+            setting.set(number);
+        }
+    }
+}
+
 /// One setting of a `T`, and its file.
 pub struct Entry<T: 'static> {
     name: &'static CStr,
@@ -78,6 +122,13 @@ enum Kind<T: 'static> {
     Checked {
         number: fn(&T) -> &Int,
         set: fn(&T, i32) -> Result,
+    },
+    /// A number of type `unsigned long`.
+    Ulong(fn(&T) -> &Ulong),
+    /// Two numbers that are checked.
+    Pair {
+        numbers: fn(&T) -> &Pair,
+        set: fn(&T, [i32; 2]) -> Result,
     },
     /// A line of text.
     Text {
@@ -119,6 +170,34 @@ impl<T> Entry<T> {
         Self {
             name,
             kind: Kind::Checked { number, set },
+            is_limit: false,
+            is_private: false,
+        }
+    }
+
+    /// Describes a setting that may be any number of type `unsigned long`.
+    ///
+    /// C: `proc_doulongvec_minmax()` without limits.
+    pub const fn ulong(name: &'static CStr, number: fn(&T) -> &Ulong) -> Self {
+        Self {
+            name,
+            kind: Kind::Ulong(number),
+            is_limit: false,
+            is_private: false,
+        }
+    }
+
+    /// Describes a setting of two numbers that `set` sets, or refuses with an errno that the user
+    /// sees. If only one was written, the second is what it was before. `set` runs in the process that
+    /// writes to the file, and may sleep.
+    pub const fn pair(
+        name: &'static CStr,
+        numbers: fn(&T) -> &Pair,
+        set: fn(&T, [i32; 2]) -> Result,
+    ) -> Self {
+        Self {
+            name,
+            kind: Kind::Pair { numbers, set },
             is_limit: false,
             is_private: false,
         }
@@ -198,30 +277,35 @@ impl<T: Send + Sync + 'static> Table<T> {
                 continue;
             }
             let writable = !entry.is_limit || net.is_of_init_user_ns();
-            let (number, handler): (_, Handler) = match &entry.kind {
-                Kind::Int(number) => (Some(number), bindings::proc_dointvec),
-                Kind::Ticks(number) => (Some(number), bindings::proc_dointvec_jiffies),
-                Kind::Checked { number, .. } => (Some(number), checked::<T>),
-                Kind::Text { .. } => (None, text::<T>),
+            let int = |number: &fn(&T) -> &Int| data_of(number(&value));
+            let ((data, len), handler): (_, Handler) = match &entry.kind {
+                Kind::Int(number) => (int(number), bindings::proc_dointvec),
+                Kind::Ticks(number) => (int(number), bindings::proc_dointvec_jiffies),
+                Kind::Checked { number, .. } => (int(number), checked::<T>),
+                Kind::Ulong(number) => (data_of(number(&value)), bindings::proc_doulongvec_minmax),
+                Kind::Pair { numbers, .. } => (data_of(numbers(&value)), pair::<T>),
+                Kind::Text { .. } => ((core::ptr::null_mut(), 0), text::<T>),
             };
-            let row = bindings::ctl_table {
+            let mut row = bindings::ctl_table {
                 procname: entry.name.as_char_ptr(),
-                data: number.map_or(core::ptr::null_mut(), |number| {
-                    core::ptr::from_ref(number(&value)).cast_mut().cast()
-                }),
-                maxlen: size_of::<Int>() as c_int,
+                data,
+                maxlen: len as c_int,
                 mode: if writable { 0o644 } else { 0o444 },
                 proc_handler: Some(handler),
                 poll: core::ptr::null_mut(),
                 extra1: core::ptr::from_ref(entry).cast_mut().cast(),
                 extra2: core::ptr::from_ref(&*value).cast_mut().cast(),
             };
+            if let Kind::Ulong(_) = entry.kind {
+                // It would take them for limits.
+                (row.extra1, row.extra2) = (core::ptr::null_mut(), core::ptr::null_mut());
+            }
             rows.push(row, GFP_KERNEL)?;
         }
         // SAFETY: The namespace and the path are valid, and so are the rows, which stay where they
         // are until `drop`: they belong to a vector that does not change. `proc_dointvec` and its
-        // like read and write the number with single accesses, as atomics are; `checked` and `text` fit what they
-        // get.
+        // like read and write the number with single accesses, as atomics are, and
+        // `proc_doulongvec_minmax` gets no limits; the others fit what they get.
         let header = unsafe {
             bindings::register_net_sysctl_sz(
                 net.as_ptr(),
@@ -245,6 +329,14 @@ impl<T: Send + Sync> Drop for Table<T> {
         // SAFETY: By the type invariant. Nobody is in a handler any more afterwards.
         unsafe { bindings::unregister_net_sysctl_table(self.header.as_ptr()) };
     }
+}
+
+/// Returns where a setting is, and its length in bytes.
+fn data_of<S>(setting: &S) -> (*mut c_void, usize) {
+    (
+        core::ptr::from_ref(setting).cast_mut().cast(),
+        size_of::<S>(),
+    )
 }
 
 type Handler = unsafe extern "C" fn(
@@ -321,6 +413,33 @@ unsafe extern "C" fn checked<T: 'static>(
     }
 }
 
+/// Handles reads and writes of two numbers that are checked.
+///
+/// # Safety
+///
+/// As for [`checked`].
+unsafe extern "C" fn pair<T: 'static>(
+    row: *const bindings::ctl_table,
+    write: c_int,
+    buffer: *mut c_void,
+    len: *mut usize,
+    pos: *mut bindings::loff_t,
+) -> c_int {
+    // SAFETY: By the safety requirement; the row stays until its users are gone.
+    let (entry, value) = unsafe { origin::<T>(row) };
+    let Kind::Pair { numbers, set } = &entry.kind else {
+        return EINVAL.to_errno();
+    };
+    let mut numbers = numbers(value).get();
+    // SAFETY: The core's arguments; the row's length is that of both numbers.
+    let done = unsafe { transfer(row, &mut numbers, write, buffer, len, pos) };
+    if write == 0 {
+        return done;
+    }
+    // What stands before something that is no number counts.
+    set(value, numbers).map_or_else(|e| e.to_errno(), |()| done)
+}
+
 /// Handles reads and writes of a setting that is text. All of it is read or written at once; later
 /// parts through the same file are the end, or ignored.
 ///
@@ -365,21 +484,22 @@ unsafe extern "C" fn text<T: 'static>(
     0
 }
 
-/// Reads or writes `number` as [`proc_dointvec`](bindings::proc_dointvec) does for the core.
+/// Reads or writes `numbers` as [`proc_dointvec`](bindings::proc_dointvec) does for the core.
 ///
 /// # Safety
 ///
-/// The arguments must be those that the core called a handler with.
-unsafe fn transfer(
+/// The other arguments must be those that the core called a handler with. The row's length must be that
+/// of `N`, which is one `i32` or several.
+unsafe fn transfer<N>(
     row: *const bindings::ctl_table,
-    number: &mut i32,
+    numbers: &mut N,
     write: c_int,
     buffer: *mut c_void,
     len: *mut usize,
     pos: *mut bindings::loff_t,
 ) -> c_int {
     let row = bindings::ctl_table {
-        data: core::ptr::from_mut(number).cast(),
+        data: core::ptr::from_mut(numbers).cast(),
         // SAFETY: By the safety requirement.
         ..unsafe { *row }
     };

@@ -6,7 +6,10 @@
 use crate::{
     family::Family,
     service::{
-        dest::Dest,
+        dest::{
+            Dest,
+            DestKey, //
+        },
         Service, //
     },
     settings::Settings,
@@ -18,6 +21,7 @@ use ipvs_core::{
         HashKey,
         ServiceKey, //
     },
+    forward::FwdMethod,
     ipv4::PROTO_TCP,
     net::Be16,
     resize::Limits, //
@@ -268,6 +272,48 @@ impl ServiceTables {
         (counts.any_port.load(Relaxed) != 0)
             .then(|| by_port(Be16::ZERO))
             .flatten()
+    }
+}
+
+/// The server of a connection or template that another director has told of.
+pub(crate) struct Sought<F: Family> {
+    /// The protocol, and what the service is for as destination.
+    pub(crate) flow: Flow<F::Addr>,
+    /// The mark of the service; 0 for none.
+    pub(crate) fwmark: u32,
+    pub(crate) server: (F::Addr, Be16),
+    pub(crate) method: FwdMethod,
+}
+
+impl ServiceTables {
+    /// Finds a server by its own address and port and the service that it belongs to. The port may be
+    /// that of the server or 0: for a firewall mark service without NAT 0 is tried first. C:
+    /// `ip_vs_find_dest()`.
+    pub(crate) fn find_dest<'rcu, F: Family>(
+        &self,
+        counts: &ServiceCounts,
+        net: &Net,
+        sought: &Sought<F>,
+        rcu: ReadLocked<'rcu>,
+    ) -> Option<(Borrowed<'rcu, Service>, Borrowed<'rcu, Dest>)> {
+        let Sought {
+            flow,
+            fwmark,
+            server: (addr, port),
+            method,
+        } = sought;
+        let service = self.find_for_packet::<F>(counts, net, *fwmark, flow, rcu)?;
+        let at = |port| {
+            let key = DestKey::new(&service, (*addr).into(), port, self.dests.seed());
+            self.dests.find(rcu, key.hash(), |dest, slot| {
+                slot == 0 && dest.key() == &key && dest.available()
+            })
+        };
+        let [first, second] = match *fwmark != 0 && *method != FwdMethod::Masq {
+            true => [Be16::ZERO, *port],
+            false => [*port, Be16::ZERO],
+        };
+        Some((service, at(first).or_else(|| at(second))?))
     }
 }
 

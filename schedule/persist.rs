@@ -26,6 +26,7 @@ use crate::{
     },
     family::Family,
     log,
+    master,
     netns::{
         services::FTPPORT,
         Netns, //
@@ -75,8 +76,10 @@ pub(super) fn schedule<'rcu, F: Family>(
         Err(Missing::NoServer) => return leave(netns, skb, request, service, rcu),
         Err(Missing::Refused) => return Scheduled::Verdict(Verdict::Drop(skb)),
     };
+    let Some(dest) = template.get().dest() else {
+        return Scheduled::Verdict(Verdict::Drop(skb));
+    };
     template.restart();
-    let dest = template.get().dest();
     let new = NewConn {
         protocol,
         flow: *flow,
@@ -94,6 +97,9 @@ pub(super) fn schedule<'rcu, F: Family>(
     };
     if is_one_packet(service.get(), Some(dest), protocol) {
         template.get().count_packet();
+        if netns.settings.has_sync_master() {
+            master::one_packet(netns, template.get(), rcu);
+        }
         return one_packet(netns, service, skb, new, rcu);
     }
     let new = NewConn {
@@ -201,9 +207,11 @@ fn new<F: Family>(
     Some(NewTemplate {
         key,
         pe,
-        dest: dest.share()?,
+        dest: Some(dest.share()?),
+        daddr: F::Addr::default(),
         dport,
         one_packet: service.is_one_packet(),
+        synced: false,
         timeout: service.timeout(),
     })
 }
@@ -211,14 +219,40 @@ fn new<F: Family>(
 /// Makes a template, or returns one that another packet has just made, whose server must be
 /// `wanted` if that is given. `None` if there is no memory or no room.
 fn make<'rcu, F: Family>(
-    netns: &'rcu Netns,
+    netns: &Netns,
     new: NewTemplate<F>,
     wanted: Option<&Dest>,
     rcu: ReadLocked<'rcu>,
 ) -> Option<TemplateRef<'rcu, F>> {
+    let settings = &netns.settings;
+    publish(netns, new, netns.conn_max(), rcu, |other| {
+        other.check(settings, wanted)
+    })
+}
+
+/// Makes a template that another director has told of, if need be in the place of `old`, or returns one
+/// that was just made meanwhile. `None` if there is no memory or no room.
+pub(crate) fn synced<'rcu, F: Family>(
+    netns: &Netns,
+    new: NewTemplate<F>,
+    old: Option<&Template<F>>,
+    rcu: ReadLocked<'rcu>,
+) -> Option<TemplateRef<'rcu, F>> {
+    let most = netns.conn_max().saturating_add(usize::from(old.is_some()));
+    publish(netns, new, most, rcu, |other| {
+        old.is_none_or(|old| !core::ptr::eq(old, other))
+    })
+}
+
+fn publish<'rcu, F: Family>(
+    netns: &Netns,
+    new: NewTemplate<F>,
+    most: usize,
+    rcu: ReadLocked<'rcu>,
+    serves: impl Fn(&Template<F>) -> bool,
+) -> Option<TemplateRef<'rcu, F>> {
     let state = netns.state::<F>();
-    let (most, settings) = (netns.conn_max(), &netns.settings);
-    let template = Template::publish(&state.templates, rcu, new, most, settings, wanted)
+    let template = Template::publish(&state.templates, rcu, new, most, serves)
         .inspect_err(|refused| {
             if matches!(refused, Refused::NoMemory) {
                 log::no_memory(netns.net(), "a template");

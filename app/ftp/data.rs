@@ -52,7 +52,7 @@ pub(super) fn find<'rcu, F: Family>(
 /// Finds the connection to the destination of a client's flow that waits for the client's port.
 #[cold]
 pub(crate) fn waiting<'rcu, F: Family>(
-    netns: &'rcu Netns,
+    netns: &Netns,
     flow: &Flow<F::Addr>,
     rcu: ReadLocked<'rcu>,
 ) -> Option<&'rcu PublishedConn<F>> {
@@ -67,7 +67,7 @@ pub(crate) fn waiting<'rcu, F: Family>(
     }
 }
 
-/// Finds the data connection that waits for the client's port, which `packet` says, if there is one, and
+/// Finds the connection that waits for the client's port, which `packet` says, if there is one, and
 /// puts one with that port in its place. C: `ip_vs_conn_fill_cport()`.
 ///
 /// The new one is found before the old one isn't any more, so that no packet finds none. Of two
@@ -90,7 +90,11 @@ pub(crate) fn with_cport<'rcu, F: Family>(
             _ => None,
         });
     };
-    let conn = in_place_of(netns, old, packet, rcu).ok_or(Untranslatable)?;
+    let conn = match old.parent() {
+        Some(parent) => in_place_of(netns, old, parent, packet, rcu),
+        None => told_in_place_of(netns, old, packet, rcu),
+    };
+    let conn = conn.ok_or(Untranslatable)?;
     // A data connection has none of its own.
     let _ = conn::expire_now(old, netns.state::<F>().conns.owner(), true);
     Ok(Some(conn))
@@ -99,22 +103,50 @@ pub(crate) fn with_cport<'rcu, F: Family>(
 fn in_place_of<'rcu, F: Family>(
     netns: &'rcu Netns,
     old: &PublishedConn<F>,
+    parent: &Arc<Session<F>>,
     packet: &Packet<F>,
     rcu: ReadLocked<'rcu>,
 ) -> Option<&'rcu PublishedConn<F>> {
-    let place = Place::new(old.parent()?)?;
+    let place = Place::new(parent)?;
     let new = NewConn {
         protocol: old.protocol(),
         flow: packet.flow,
         hash: packet.hash,
         daddr: old.daddr().into(),
         dport: old.dport(),
-        dest: Some(old.borrow_dest(rcu)?.share()?),
+        dest: old.shared_dest(),
         control: None,
         flags: conn::flags_with_cport(old.bits()),
         timeout: schedule::INITIAL_TIMEOUT,
     };
     publish(netns, new, place, SchedTrigger::Request, rcu)
+}
+
+/// The same for a connection that another director has told of: it stays in its state, and belongs to no
+/// control connection here.
+fn told_in_place_of<'rcu, F: Family>(
+    netns: &Netns,
+    old: &PublishedConn<F>,
+    packet: &Packet<F>,
+    rcu: ReadLocked<'rcu>,
+) -> Option<&'rcu PublishedConn<F>> {
+    let bits = old.bits();
+    let new = NewConn {
+        protocol: old.protocol(),
+        flow: packet.flow,
+        hash: packet.hash,
+        daddr: old.server_addr(),
+        dport: old.dport(),
+        dest: old.shared_dest(),
+        control: None,
+        flags: bits.inherited().word(),
+        timeout: schedule::INITIAL_TIMEOUT,
+    };
+    let (conn, is_new) = schedule::publish_synced(netns, new, Some(old), rcu)?;
+    if is_new {
+        conn.update(|new| new.with_active(bits.active()));
+    }
+    Some(conn)
 }
 
 /// Publishes a data connection that listens. One that another packet has just made begins to listen
@@ -150,15 +182,19 @@ pub(super) fn data_conn<'rcu, F: Family>(
     rcu: ReadLocked<'rcu>,
 ) -> Option<&'rcu PublishedConn<F>> {
     let place = Place::new(session)?;
-    let dest = control.borrow_dest(rcu)?;
+    let dest = control.shared_dest();
+    let of_method = match &dest {
+        Some(dest) => dest.conn_flags(),
+        None => control.fwd_method().conn_flags(),
+    };
     let new = NewConn {
         protocol: Protocol::Tcp,
         flow,
         hash: flow.hash(&netns.state::<F>().conn_key),
         daddr: server.0.into(),
         dport: server.1,
-        flags: dest.conn_flags() | CONN_F_NFCT | flags,
-        dest: Some(dest.share()?),
+        flags: of_method | CONN_F_NFCT | flags,
+        dest,
         control: None,
         timeout: schedule::INITIAL_TIMEOUT,
     };

@@ -1,36 +1,95 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sync daemons, which are not implemented yet. C: `ip_vs_genl_set_daemon()`.
+//! Sync daemons. C: `ip_vs_genl_set_daemon()`, `ip_vs_genl_dump_daemons()`.
 
-use super::failure::Failure;
+use super::{
+    dump::Position,
+    failure::Failure,
+    sink::Sink, //
+};
+use crate::netns::{
+    sync::{
+        DaemonConfig,
+        Role, //
+    },
+    Netns, //
+};
+use core::net::IpAddr;
 use ipvs_core::netlink::{
     daemon,
-    Attr, //
+    dump::{
+        self,
+        DaemonDump, //
+    },
+    Attr,
+    IPVS_CMD_NEW_DAEMON, //
 };
-use kernel::error::code::*;
+use kernel::{
+    error::code::*,
+    prelude::*, //
+};
+use linux::{
+    genetlink::{
+        Dump,
+        Request, //
+    },
+    rcu, //
+};
 
-const MASTER: u32 = 1;
-const BACKUP: u32 = 2;
-
-/// Starts a daemon. Fails with `ENOSYS` for whatever the C module could start; ipvsadm would take
-/// `EOPNOTSUPP` for a lack of IPv6 support.
-pub(super) fn start(attr: Option<Attr<'_>>) -> Result<(), Failure> {
-    role(daemon::parse(attr)?.state)?;
-    Err(Failure::refused(ENOSYS, "sync daemons are not supported"))
-}
-
-/// Stops a daemon. Fails with `ESRCH`, since none is running.
-pub(super) fn stop(attr: Option<Attr<'_>>) -> Result<(), Failure> {
-    role(daemon::parse_state(attr)?)?;
-    Err(Failure::refused(ESRCH, "no such sync daemon runs"))
-}
-
-fn role(state: u32) -> Result<(), Failure> {
-    match state {
-        MASTER | BACKUP => Ok(()),
-        _ => Err(Failure::refused(
+/// Starts a daemon. C: `ip_vs_genl_new_daemon()`.
+pub(super) fn start(netns: &Netns, attr: Option<Attr<'_>>) -> Result<(), Failure> {
+    let spec = daemon::parse(attr)?;
+    if netns.has_mixed_families() {
+        return Err(Failure::refused(
             EINVAL,
-            "IPVS_DAEMON_ATTR_STATE is neither master nor backup",
-        )),
+            "a server is of another family than its service, which can't be synchronised",
+        ));
     }
+    netns
+        .start_daemon(&spec)
+        .map_err(|error| Failure::refused(error, "the sync daemon can't be started"))
+}
+
+/// Stops a daemon. C: `ip_vs_genl_del_daemon()`.
+pub(super) fn stop(netns: &Netns, attr: Option<Attr<'_>>) -> Result<(), Failure> {
+    netns
+        .stop_daemon(daemon::parse_state(attr)?)
+        .map_err(|error| Failure::refused(error, "no such sync daemon runs"))
+}
+
+/// Dumps the daemons that run.
+pub(super) fn show(request: &Request<'_>, out: &mut Dump<'_, Position>) {
+    let sync = rcu::read(|rcu| Netns::of(request.net(), rcu).map(|netns| netns.sync.clone()));
+    let Some(sync) = sync else {
+        return;
+    };
+    let mut daemons = sync.daemons.lock();
+    let mut position = out.position();
+    for role in [Role::Master, Role::Backup] {
+        if let (Some(daemon), false) = (daemons.of(role), position.has_shown(role)) {
+            if put(out, role, &daemon.config).is_err() {
+                break;
+            }
+            position.set_shown(role);
+        }
+    }
+    out.set_position(position);
+}
+
+fn put(out: &mut Dump<'_, Position>, role: Role, config: &DaemonConfig) -> Result {
+    let daemon = DaemonDump {
+        state: role.bit(),
+        interface: config.interface.to_bytes(),
+        sync_id: config.sync_id,
+        max_len: config.max_len,
+        port: config.port,
+        ttl: config.ttl,
+        group: match config.group {
+            IpAddr::V4(group) => Ok(group.octets()),
+            IpAddr::V6(group) => Err(group.octets()),
+        },
+    };
+    out.message(IPVS_CMD_NEW_DAEMON, |message| {
+        dump::put_daemon(&mut Sink(message), &daemon).map_err(|dump::NoRoom| EMSGSIZE)
+    })
 }

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     ctl::show,
-    netns::Netns,
+    netns::{
+        sync::Role,
+        Netns, //
+    },
     service::dest::Dest,
     service::Service,
     walk::Cursor, //
@@ -41,11 +44,25 @@ pub(crate) struct Position {
     dests: Servers,
 }
 
+impl Position {
+    /// Returns whether the daemon of a role has been shown.
+    pub(super) fn has_shown(&self, role: Role) -> bool {
+        self.dests.daemons & role.bit() != 0
+    }
+
+    /// Notes that the daemon of a role has been shown.
+    pub(super) fn set_shown(&mut self, role: Role) {
+        self.dests.daemons |= role.bit();
+    }
+}
+
 /// The servers still to be shown: all, or those in slots below that of the last one shown. Servers
 /// only ever move to lower slots.
 #[derive(Clone, Copy, Zeroable)]
 struct Servers {
     begun: bool,
+    /// The bits of the daemons that have been shown; here, as there is no room elsewhere.
+    daemons: u32,
     slots_below: usize,
     serials_below: u64,
 }
@@ -110,6 +127,7 @@ fn put_dests(rcu: ReadLocked<'_>, service: &Service, out: &mut Dump<'_, Position
         true => position.dests,
         false => Servers {
             begun: true,
+            daemons: 0,
             slots_below: usize::MAX,
             serials_below: u64::MAX,
         },
@@ -127,6 +145,7 @@ fn put_dests(rcu: ReadLocked<'_>, service: &Service, out: &mut Dump<'_, Position
         if serial < left.serials_below && put_dest(out, &dest).is_err() {
             position.dests = Servers {
                 begun: true,
+                daemons: 0,
                 slots_below: slot.wrapping_add(1),
                 serials_below: serial.wrapping_add(1),
             };

@@ -49,8 +49,8 @@ pub(super) fn change(cmd: u8, request: &Request<'_>, netns: &Netns) -> Result<()
             };
             outcome.map_err(|error| Failure::of_control(error, dest))?;
         }
-        IPVS_CMD_NEW_DAEMON => daemon::start(daemon)?,
-        IPVS_CMD_DEL_DAEMON => daemon::stop(daemon)?,
+        IPVS_CMD_NEW_DAEMON => daemon::start(netns, daemon)?,
+        IPVS_CMD_DEL_DAEMON => daemon::stop(netns, daemon)?,
         IPVS_CMD_SET_CONFIG => netns.set_timeouts(&timeout::parse(&attrs, HZ)?),
         IPVS_CMD_ZERO if service.is_none() => netns.zero_all(),
         IPVS_CMD_ZERO => netns.zero_service(&service::parse_id(service, has_ipv6())?)?,

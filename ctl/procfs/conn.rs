@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/net/ip_vs_conn`: the connections. C: `ip_vs_conn_seq_show()`.
+//! `/proc/net/ip_vs_conn` and `/proc/net/ip_vs_conn_sync`: the connections. C:
+//! `ip_vs_conn_seq_show()`, `ip_vs_conn_sync_seq_show()`.
 
 use super::print;
 use crate::{
@@ -20,12 +21,17 @@ use crate::{
     },
 };
 use core::{
-    fmt::Write,
+    fmt::{
+        self,
+        Write, //
+    },
+    marker::PhantomData,
     ops::ControlFlow, //
 };
 use ipvs_core::text::{
     ConnLine,
-    CONN_HEAD, //
+    CONN_HEAD,
+    CONN_SYNC_HEAD, //
 };
 use kernel::{
     prelude::*,
@@ -37,14 +43,62 @@ use linux::{
     rcu::ReadLocked,
     seq_file::{
         Records,
-        Step, //
+        Step,
+        Writer, //
     },
 };
 
 /// The number of empty buckets after which the reader reschedules.
 const PATIENCE: usize = 256;
 
-pub(super) struct Conns;
+/// What a file says of each connection.
+pub(super) trait Form: 'static {
+    /// The first line.
+    const HEAD: &'static str;
+
+    /// Writes the line of an entry. `pe` is the persistence engine's name and what it has found, `synced`
+    /// says whether another director has told of the entry.
+    fn write(
+        f: &mut Writer<'_>,
+        line: &ConnLine<'_>,
+        pe: Option<(&str, &[u8])>,
+        synced: bool,
+    ) -> fmt::Result;
+}
+
+/// With what persistence engines have found.
+pub(super) struct Plain;
+
+impl Form for Plain {
+    const HEAD: &'static str = CONN_HEAD;
+
+    fn write(
+        f: &mut Writer<'_>,
+        line: &ConnLine<'_>,
+        pe: Option<(&str, &[u8])>,
+        _synced: bool,
+    ) -> fmt::Result {
+        line.write(f, pe)
+    }
+}
+
+/// With the origin: this director or another one.
+pub(super) struct WithOrigin;
+
+impl Form for WithOrigin {
+    const HEAD: &'static str = CONN_SYNC_HEAD;
+
+    fn write(
+        f: &mut Writer<'_>,
+        line: &ConnLine<'_>,
+        _pe: Option<(&str, &[u8])>,
+        synced: bool,
+    ) -> fmt::Result {
+        line.write_sync(f, synced)
+    }
+}
+
+pub(super) struct Conns<T>(PhantomData<T>);
 
 /// The position of a reader: before the header, or among the IPv4 connections, the IPv6 connections
 /// or the templates of either family.
@@ -57,7 +111,7 @@ pub(super) struct Position {
     templates6: Cursor,
 }
 
-impl Records for Conns {
+impl<T: Form> Records for Conns<T> {
     type Position = Position;
 
     fn show<'rcu>(
@@ -70,18 +124,18 @@ impl Records for Conns {
             return Step::End;
         };
         if !position.begun {
-            print(seq, |f| f.write_str(CONN_HEAD));
+            print(seq, |f| f.write_str(T::HEAD));
             position.begun = true;
             return Step::Continue;
         }
         if !position.v4.ended() {
-            show_conns::<V4>(&netns, rcu, &mut position.v4, seq);
+            show_conns::<V4, T>(&netns, rcu, &mut position.v4, seq);
         } else if !position.v6.ended() {
-            show_conns::<V6>(&netns, rcu, &mut position.v6, seq);
+            show_conns::<V6, T>(&netns, rcu, &mut position.v6, seq);
         } else if !position.templates4.ended() {
-            show_templates::<V4>(&netns, rcu, &mut position.templates4, seq);
+            show_templates::<V4, T>(&netns, rcu, &mut position.templates4, seq);
         } else {
-            show_templates::<V6>(&netns, rcu, &mut position.templates6, seq);
+            show_templates::<V6, T>(&netns, rcu, &mut position.templates6, seq);
         }
         match position.templates6.ended() {
             true => Step::End,
@@ -90,16 +144,22 @@ impl Records for Conns {
     }
 }
 
-fn show_conns<F: Family>(netns: &Netns, rcu: ReadLocked<'_>, cursor: &mut Cursor, seq: &SeqFile) {
+fn show_conns<F: Family, T: Form>(
+    netns: &Netns,
+    rcu: ReadLocked<'_>,
+    cursor: &mut Cursor,
+    seq: &SeqFile,
+) {
     show_some(cursor, &*netns.state::<F>().conns, rcu, |conn| {
         // One that has ended stays in the table until its timer fires.
-        if conn.bits().hashed() {
-            print(seq, |f| line(conn).write(f, None));
+        let bits = conn.bits();
+        if bits.hashed() {
+            print(seq, |f| T::write(f, &line(conn), None, bits.synced()));
         }
     });
 }
 
-fn show_templates<F: Family>(
+fn show_templates<F: Family, T: Form>(
     netns: &Netns,
     rcu: ReadLocked<'_>,
     cursor: &mut Cursor,
@@ -107,7 +167,9 @@ fn show_templates<F: Family>(
 ) {
     show_some(cursor, &*netns.state::<F>().templates, rcu, |template| {
         let pe = template.pe().map(|data| data.shown());
-        print(seq, |f| template_line(template).write(f, pe));
+        print(seq, |f| {
+            T::write(f, &template_line(template), pe, template.is_synced())
+        });
     });
 }
 
@@ -137,7 +199,7 @@ fn template_line<F: Family>(template: &Template<F>) -> ConnLine<'static> {
         protocol: key.protocol.into(),
         client: (key.src.into(), key.src_port),
         virt: (key.dst.into(), key.dst_port),
-        dest: (template.dest().addr(), template.dport()),
+        dest: (template.server_addr(), template.dport()),
         state: template.state_name(),
         expires: jiffies::to_secs(template.remaining()) as u32,
     }

@@ -6,7 +6,10 @@ use crate::{
     control::ControlError,
     ctl::show,
     log,
-    netns::Netns,
+    netns::{
+        sync::Role,
+        Netns, //
+    },
     service::Service, //
 };
 use ipvs_core::{
@@ -58,8 +61,18 @@ pub(super) fn get(option: i32, answer: &mut Answer<'_>, netns: &Netns) -> Result
         }
         DAEMON => {
             let _: [u8; 2 * DAEMON_LEN] = answer.read()?;
-            // Neither a master nor a backup daemon can run.
-            answer.write(0, &[0; 2 * DAEMON_LEN])
+            let mut daemons = netns.sync.daemons.lock();
+            let entries = [Role::Master, Role::Backup].map(|role| {
+                let running = daemons.of(role).as_ref();
+                running.map_or([0; DAEMON_LEN], |daemon| {
+                    sockopt::daemon_entry(&sockopt::Daemon {
+                        state: role.bit(),
+                        interface: Some(daemon.config.interface.to_bytes()),
+                        sync_id: daemon.config.sync_id,
+                    })
+                })
+            });
+            answer.write(0, entries.as_flattened())
         }
         _ => Err(EINVAL),
     }

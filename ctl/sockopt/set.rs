@@ -15,6 +15,7 @@ use crate::{
 };
 use ipvs_core::{
     log::Endpoint,
+    netlink::daemon::DaemonSpec,
     sockopt::{
         self,
         set::*,
@@ -41,7 +42,7 @@ pub(super) fn set(option: i32, argument: &Argument<'_>, netns: &Netns) -> Result
             netns.set_timeouts(&timeouts);
             Ok(())
         }
-        STARTDAEMON | STOPDAEMON => daemon(option, argument),
+        STARTDAEMON | STOPDAEMON => daemon(option, argument, netns),
         ADD | EDIT | DEL | ZERO => service(option, &argument.read()?, netns),
         ADDDEST | EDITDEST | DELDEST => dest(option, &argument.read()?, netns),
         _ => Err(EINVAL),
@@ -105,19 +106,22 @@ fn check(service: &Service<'_>, option: i32, netns: &Netns) -> Result {
     }
 }
 
-/// Starts or stops a sync daemon. They are not implemented yet: none can be started, and none is
-/// running.
-fn daemon(option: i32, argument: &Argument<'_>) -> Result {
-    let daemon = sockopt::parse_daemon(&argument.read()?);
-    if option == STARTDAEMON && !daemon.has_interface {
-        return Err(EINVAL);
+/// Starts or stops a sync daemon.
+fn daemon(option: i32, argument: &Argument<'_>, netns: &Netns) -> Result {
+    let bytes = argument.read()?;
+    let daemon = sockopt::parse_daemon(&bytes);
+    if option == STOPDAEMON {
+        return netns.stop_daemon(daemon.state);
     }
-    match daemon.state {
-        // Master, backup.
-        1 | 2 if option == STARTDAEMON => Err(ENOSYS),
-        1 | 2 => Err(ESRCH),
-        _ => Err(EINVAL),
-    }
+    netns.start_daemon(&DaemonSpec {
+        state: daemon.state,
+        interface: daemon.interface.ok_or(EINVAL)?,
+        sync_id: daemon.sync_id,
+        max_len: 0,
+        group: None,
+        port: 0,
+        ttl: 0,
+    })
 }
 
 fn errno(error: ControlError) -> Error {

@@ -181,10 +181,22 @@ pub const FWD_TUNNEL: u32 = 2;
 pub const FWD_DROUTE: u32 = 3;
 /// Forwards to the original destination (C: `IP_VS_CONN_F_BYPASS`).
 pub const FWD_BYPASS: u32 = 4;
+/// A sync daemon has made the connection (C: `IP_VS_CONN_F_SYNC`).
+pub const CONN_F_SYNC: u32 = 0x20;
+/// The connection is in the table and packets find it (C: `IP_VS_CONN_F_HASHED`).
+pub const CONN_F_HASHED: u32 = 0x40;
 /// Answers don't pass the director (C: `IP_VS_CONN_F_NOOUTPUT`).
 pub const CONN_F_NOOUTPUT: u32 = 0x80;
 /// The connection does not count as active (C: `IP_VS_CONN_F_INACTIVE`).
 pub const CONN_F_INACTIVE: u32 = 0x100;
+/// The sequence numbers of answers are changed (C: `IP_VS_CONN_F_OUT_SEQ`).
+pub const CONN_F_OUT_SEQ: u32 = 0x200;
+/// The sequence numbers of the client's packets are changed (C: `IP_VS_CONN_F_IN_SEQ`).
+pub const CONN_F_IN_SEQ: u32 = 0x400;
+/// The client's port is not known yet: its first packet says it (C: `IP_VS_CONN_F_NO_CPORT`).
+pub const CONN_F_NO_CPORT: u32 = 0x800;
+/// It is a persistence template, not a connection (C: `IP_VS_CONN_F_TEMPLATE`).
+pub const CONN_F_TEMPLATE: u32 = 0x1000;
 /// Each datagram to the server is a connection of its own (C: `IP_VS_CONN_F_ONE_PACKET`).
 pub const CONN_F_ONE_PACKET: u32 = 0x2000;
 /// Connection tracking keeps an entry for the connection (C: `IP_VS_CONN_F_NFCT`).

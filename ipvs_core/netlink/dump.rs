@@ -271,6 +271,44 @@ pub fn put_info<K: AttrSink + ?Sized>(sink: &mut K, buckets: u32) -> Result<(), 
     sink.put_u32(IPVS_INFO_ATTR_CONN_TAB_SIZE, buckets)
 }
 
+/// A sync daemon to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DaemonDump<'a> {
+    /// Role: 1 master, 2 backup.
+    pub state: u32,
+    /// Multicast interface, without NUL.
+    pub interface: &'a [u8],
+    /// Sync id.
+    pub sync_id: u32,
+    /// Maximum UDP payload in bytes.
+    pub max_len: u16,
+    /// UDP port, in host byte order.
+    pub port: u16,
+    /// Multicast TTL.
+    pub ttl: u8,
+    /// The multicast group: an IPv4 address, or else an IPv6 address.
+    pub group: Result<[u8; 4], [u8; 16]>,
+}
+
+/// Appends a sync daemon (C: `ip_vs_genl_fill_daemon()`).
+pub fn put_daemon<K: AttrSink + ?Sized>(
+    sink: &mut K,
+    daemon: &DaemonDump<'_>,
+) -> Result<(), NoRoom> {
+    nest(sink, IPVS_CMD_ATTR_DAEMON, |sink| {
+        sink.put_u32(IPVS_DAEMON_ATTR_STATE, daemon.state)?;
+        sink.put_str(IPVS_DAEMON_ATTR_MCAST_IFN, daemon.interface)?;
+        sink.put_u32(IPVS_DAEMON_ATTR_SYNC_ID, daemon.sync_id)?;
+        sink.put_u16(IPVS_DAEMON_ATTR_SYNC_MAXLEN, daemon.max_len)?;
+        sink.put_u16(IPVS_DAEMON_ATTR_MCAST_PORT, daemon.port)?;
+        sink.put_u8(IPVS_DAEMON_ATTR_MCAST_TTL, daemon.ttl)?;
+        match &daemon.group {
+            Ok(group) => sink.put(IPVS_DAEMON_ATTR_MCAST_GROUP, group),
+            Err(group) => sink.put(IPVS_DAEMON_ATTR_MCAST_GROUP6, group),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -165,22 +165,47 @@ pub fn timeouts(shown: &TimeoutConfig) -> [u8; TIMEOUT_LEN] {
     bytes
 }
 
-/// A sync daemon to start or to stop.
+/// A sync daemon, as socket options have it (C: `struct ip_vs_daemon_user`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Daemon {
+pub struct Daemon<'a> {
     /// Master or backup (C: `IP_VS_STATE_*`).
     pub state: u32,
-    /// The name of an interface is given. To stop a daemon, it is not needed.
-    pub has_interface: bool,
+    /// The name of the interface, without NUL; `None` if it is empty or does not end. To stop a daemon, it
+    /// is not needed.
+    pub interface: Option<&'a [u8]>,
+    /// The number that datagrams carry.
+    pub sync_id: u32,
 }
 
+/// Where the name of the interface is, and its end.
+const DAEMON_NAME: core::ops::Range<usize> = 4..20;
+
 /// Parses which daemon is to be started or stopped.
-pub fn parse_daemon(bytes: &[u8; DAEMON_LEN]) -> Daemon {
-    let name = bytes.get(4..20).unwrap_or(&[]);
+pub fn parse_daemon(bytes: &[u8; DAEMON_LEN]) -> Daemon<'_> {
+    let name = bytes.get(DAEMON_NAME).unwrap_or(&[]);
+    let end = name.iter().position(|&byte| byte == 0);
     Daemon {
         state: number(bytes, 0),
-        has_interface: matches!(name.iter().position(|&byte| byte == 0), Some(1..)),
+        interface: end
+            .and_then(|end| name.get(..end))
+            .filter(|name| !name.is_empty()),
+        sync_id: number(bytes, DAEMON_NAME.end),
     }
+}
+
+/// Builds the part of the answer to [`get::DAEMON`] for a daemon that runs.
+pub fn daemon_entry(daemon: &Daemon<'_>) -> [u8; DAEMON_LEN] {
+    let mut bytes = [0; DAEMON_LEN];
+    put(&mut bytes, 0, daemon.state.to_ne_bytes());
+    put(&mut bytes, DAEMON_NAME.end, daemon.sync_id.to_ne_bytes());
+    let name = daemon.interface.unwrap_or(&[]);
+    let room = bytes.get_mut(DAEMON_NAME).unwrap_or(&mut []);
+    // The last byte stays 0.
+    let room = room.split_last_mut().map_or(&mut [][..], |(_, room)| room);
+    for (to, from) in room.iter_mut().zip(name) {
+        *to = *from;
+    }
+    bytes
 }
 
 /// Writes statistics at byte `at`, truncated to 32 bits where the structure has 32-bit members (C:
@@ -289,17 +314,28 @@ mod tests {
     fn a_daemon_needs_a_name_that_ends() {
         let mut bytes = [0; DAEMON_LEN];
         put(&mut bytes, 0, 2u32.to_ne_bytes());
-        assert_eq!(
-            parse_daemon(&bytes),
-            Daemon {
-                state: 2,
-                has_interface: false
-            }
-        );
+        put(&mut bytes, 20, 7u32.to_ne_bytes());
+        let unnamed = Daemon {
+            state: 2,
+            interface: None,
+            sync_id: 7,
+        };
+        assert_eq!(parse_daemon(&bytes), unnamed);
         put(&mut bytes, 4, *b"lo");
-        assert!(parse_daemon(&bytes).has_interface);
+        let named = Daemon {
+            interface: Some(b"lo"),
+            ..unnamed
+        };
+        assert_eq!(parse_daemon(&bytes), named);
+        assert_eq!(daemon_entry(&named), bytes);
         put(&mut bytes, 4, [b'x'; 16]);
-        assert!(!parse_daemon(&bytes).has_interface);
+        assert_eq!(parse_daemon(&bytes), unnamed);
+        let long = Daemon {
+            interface: Some(&[b'x'; 20]),
+            ..unnamed
+        };
+        bytes[19] = 0;
+        assert_eq!(daemon_entry(&long), bytes);
     }
 
     #[test]

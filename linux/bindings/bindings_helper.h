@@ -2,6 +2,7 @@
 /* Headers of everything that bindgen_parameters names. */
 
 #include <linux/icmp.h>
+#include <linux/inetdevice.h>
 #include <linux/icmpv6.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -15,6 +16,7 @@
 #include <linux/proc_fs.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <linux/socket.h>
 #include <linux/timer.h>
 #include <linux/vmalloc.h>
 #include <net/addrconf.h>
@@ -38,6 +40,7 @@
 #include <net/netfilter/nf_conntrack_seqadj.h>
 #include <net/netns/generic.h>
 #include <net/route.h>
+#include <net/sock.h>
 #include <net/udp.h>
 #include <uapi/linux/ip_vs.h>
 
@@ -45,6 +48,7 @@
 const size_t LINUX_NET_DEVICE_FLAGS = offsetof(struct net_device, flags);
 const size_t LINUX_NET_DEVICE_FEATURES = offsetof(struct net_device, features);
 const size_t LINUX_NET_DEVICE_STATE = offsetof(struct net_device, state);
+const size_t LINUX_NET_DEVICE_MTU = offsetof(struct net_device, mtu);
 const size_t LINUX_NET_DEVICE_IFINDEX = offsetof(struct net_device, ifindex);
 const size_t LINUX_NET_DEVICE_HARD_HEADER_LEN = offsetof(struct net_device, hard_header_len);
 const size_t LINUX_NET_DEVICE_NEEDED_HEADROOM = offsetof(struct net_device, needed_headroom);

@@ -70,6 +70,7 @@ codes! {
     ENOENT = 2,
     ESRCH = 3,
     E2BIG = 7,
+    EAGAIN = 11,
     ENOMEM = 12,
     EFAULT = 14,
     EBUSY = 16,

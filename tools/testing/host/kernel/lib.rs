@@ -61,6 +61,14 @@ pub mod str {
         }
     }
 
+    impl TryFrom<&std::ffi::CStr> for CString {
+        type Error = Error;
+
+        fn try_from(text: &std::ffi::CStr) -> Result<Self, Error> {
+            Ok(Self(text.to_owned()))
+        }
+    }
+
     impl Deref for CString {
         type Target = std::ffi::CStr;
 

@@ -6,10 +6,13 @@ use crate::{
     nf_conntrack::Tuple,
     skb::Packet, //
 };
-use std::sync::{
-    Mutex,
-    MutexGuard,
-    PoisonError, //
+use std::{
+    net::SocketAddr,
+    sync::{
+        Mutex,
+        MutexGuard,
+        PoisonError, //
+    },
 };
 
 /// An ICMP message that the host was asked to send.
@@ -41,6 +44,8 @@ pub enum Event {
     Killed(Tuple),
     /// Connection tracking was to expect a connection.
     Expected(Tuple),
+    /// A socket sent a datagram to this address.
+    Datagram(SocketAddr, Vec<u8>),
     /// A packet was counted as one with an error in its header.
     HeaderError,
 }

@@ -12,6 +12,7 @@ use kernel::{
     prelude::*, //
 };
 use std::{
+    cell::RefCell,
     marker::PhantomData,
     ops::RangeInclusive,
     panic::{
@@ -105,6 +106,32 @@ fn wake_at(shared: &Arc<Shared>, at: usize) {
     clock::call_at(shared.number, at, Arc::new(call));
 }
 
+#[derive(Clone)]
+pub struct Waker(Arc<Shared>);
+
+impl Waker {
+    /// Lets the thread run when time goes on.
+    pub fn wake(&self) {
+        wake_at(&self.0, jiffies::now());
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+}
+
+/// Returns what wakes the thread that runs.
+pub(crate) fn current() -> Waker {
+    Waker(CURRENT.with_borrow(|shared| shared.clone().expect("this is such a thread")))
+}
+
+/// Lets the others go on until the thread is woken, or is to stop.
+pub(crate) fn block() {
+    let Waker(shared) = current();
+    shared.give_way(Turn::Others);
+    shared.wait();
+}
+
 pub struct This {
     shared: Arc<Shared>,
     _not_send: PhantomData<*mut ()>,
@@ -116,9 +143,14 @@ impl This {
     }
 
     pub fn sleep(&self, ticks: usize) -> bool {
+        self.wait(ticks, || false)
+    }
+
+    pub fn wait(&self, ticks: usize, ready: impl Fn() -> bool) -> bool {
         context::might_sleep();
-        if ticks != 0 && !self.should_stop() {
-            wake_at(&self.shared, jiffies::now().wrapping_add(ticks));
+        let end = jiffies::now().wrapping_add(ticks);
+        while !self.should_stop() && jiffies::after(end, jiffies::now()) && !ready() {
+            wake_at(&self.shared, end);
             self.shared.give_way(Turn::Others);
             self.shared.wait();
         }
@@ -151,6 +183,7 @@ impl<T: Main> Thread<T> {
         let own = Arc::clone(&shared);
         let handle = std::thread::spawn(move || {
             own.wait();
+            CURRENT.set(Some(Arc::clone(&own)));
             let this = This {
                 shared: Arc::clone(&own),
                 _not_send: PhantomData,
@@ -174,7 +207,11 @@ impl<T: Main> Thread<T> {
     }
 
     pub fn start(&self) {
-        wake_at(&self.shared, jiffies::now());
+        self.waker().wake();
+    }
+
+    pub fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.shared))
     }
 }
 

@@ -27,6 +27,7 @@ pub mod random;
 pub mod route;
 pub mod seq_file;
 pub mod skb;
+pub mod socket;
 pub mod sockopt;
 pub mod spinlock;
 pub mod sysctl;
@@ -39,8 +40,8 @@ pub mod xtables;
 mod real {
     pub mod active_list;
     pub mod atomic;
-    pub mod either;
     pub mod expiring;
+    pub mod extensible;
     pub mod jiffies;
     pub mod module;
     pub mod rcu;
@@ -53,8 +54,8 @@ mod real {
 pub use real::{
     active_list,
     atomic,
-    either,
     expiring,
+    extensible,
     jiffies,
     module,
     rcu,

@@ -16,3 +16,7 @@ pub fn available_pages() -> usize {
 pub fn set_available_pages(pages: usize) {
     AVAILABLE_PAGES.store(pages, SeqCst);
 }
+
+pub fn free_buffer_pages() -> usize {
+    available_pages()
+}

@@ -16,6 +16,7 @@ use kernel::{
 };
 use std::sync::atomic::{
     AtomicI32,
+    AtomicUsize,
     Ordering::Relaxed, //
 };
 
@@ -40,6 +41,39 @@ impl Int {
     }
 }
 
+#[repr(transparent)]
+pub struct Ulong(AtomicUsize);
+
+impl Ulong {
+    pub const fn new(number: usize) -> Self {
+        Self(AtomicUsize::new(number))
+    }
+
+    pub fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+#[repr(transparent)]
+pub struct Pair([Int; 2]);
+
+impl Pair {
+    pub const fn new([first, second]: [i32; 2]) -> Self {
+        Self([Int::new(first), Int::new(second)])
+    }
+
+    pub fn get(&self) -> [i32; 2] {
+        let Self([first, second]) = self;
+        [first.get(), second.get()]
+    }
+
+    pub fn set(&self, numbers: [i32; 2]) {
+        for (setting, number) in self.0.iter().zip(numbers) {
+            setting.set(number);
+        }
+    }
+}
+
 pub struct Entry<T: 'static> {
     name: &'static CStr,
     kind: Kind<T>,
@@ -51,6 +85,11 @@ enum Kind<T: 'static> {
     Checked {
         number: fn(&T) -> &Int,
         set: fn(&T, i32) -> Result,
+    },
+    Ulong(fn(&T) -> &Ulong),
+    Pair {
+        numbers: fn(&T) -> &Pair,
+        set: fn(&T, [i32; 2]) -> Result,
     },
     Text {
         show: fn(&T, &mut [u8]) -> usize,
@@ -75,6 +114,20 @@ impl<T> Entry<T> {
         set: fn(&T, i32) -> Result,
     ) -> Self {
         let kind = Kind::Checked { number, set };
+        Self { name, kind }
+    }
+
+    pub const fn ulong(name: &'static CStr, number: fn(&T) -> &Ulong) -> Self {
+        let kind = Kind::Ulong(number);
+        Self { name, kind }
+    }
+
+    pub const fn pair(
+        name: &'static CStr,
+        numbers: fn(&T) -> &Pair,
+        set: fn(&T, [i32; 2]) -> Result,
+    ) -> Self {
+        let kind = Kind::Pair { numbers, set };
         Self { name, kind }
     }
 
@@ -119,6 +172,23 @@ fn access<T>(kind: &Kind<T>, value: &T, written: Option<&str>) -> Result<String>
         (Kind::Ticks(number), Some(text)) => {
             number(value).set(parse(text)?.checked_mul(LINUX_HZ as i32).ok_or(EINVAL)?);
             Ok(String::new())
+        }
+        (Kind::Ulong(number), None) => Ok(number(value).get().to_string()),
+        (Kind::Ulong(number), Some(text)) => {
+            let parsed = text.trim().parse().map_err(|_| EINVAL)?;
+            number(value).0.store(parsed, Relaxed);
+            Ok(String::new())
+        }
+        (Kind::Pair { numbers, .. }, None) => {
+            let [first, second] = numbers(value).get();
+            Ok(format!("{first}\t{second}"))
+        }
+        (Kind::Pair { numbers, set }, Some(text)) => {
+            let mut new = numbers(value).get();
+            for (new, text) in new.iter_mut().zip(text.split_whitespace()) {
+                *new = parse(text)?;
+            }
+            set(value, new).map(|()| String::new())
         }
         (Kind::Checked { set, .. }, Some(text)) => set(value, parse(text)?).map(|()| String::new()),
         (Kind::Text { set, .. }, Some(text)) => set(value, text.as_bytes()).map(|()| String::new()),

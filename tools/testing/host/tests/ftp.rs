@@ -3,6 +3,7 @@
 //! FTP: what is said in control connections is changed, and data connections find their servers.
 
 use super::{
+    apply::Told,
     packet::*,
     world::*, //
 };
@@ -608,5 +609,41 @@ fn a_control_connection_of_a_removed_server_ends_also_if_a_port_is_announced_mea
             ftp.world.wait(1);
             assert_eq!(ftp.world.conns(), Vec::<String>::new());
         }
+    }
+}
+
+#[test]
+fn a_control_connection_that_was_told_has_data_connections_before_its_server_is_known() {
+    for ip in BOTH {
+        let ftp = Ftp::new(ip);
+        let server = with_port(ip.server(9), 21);
+        let told = Told::conn(ip, TCP, Method::Nat)
+            .of_service(ftp.vip)
+            .to(server);
+        told.tell(&ftp.world);
+        ftp.ask();
+        let text = match ip {
+            Ip::V4 => "227 Here (10,0,2,9,19,136).\r\n",
+            Ip::V6 => "229 Here (|||5000|)\r\n",
+        };
+        ftp.answer(server, ftp.client, PSH | ACK, text).accepted();
+        assert_eq!(ftp.data(), [row(0, 5000, 5000, "LISTEN")]);
+        let (from, to) = (with_port(ftp.client, 4000), with_port(ftp.vip, 5000));
+        let sent = ftp.request(from, to, SYN, "").sent();
+        assert_eq!(parts(&sent.bytes).dst, with_port(server, 5000));
+
+        // It is bound when it has none any more.
+        let known = Server::new(server, Method::Nat);
+        ok(ftp.world.add_server(&ftp.service(), &known));
+        told.tell(&ftp.world);
+        assert_eq!(ftp.world.load_of(&ftp.service(), &known), (0, 0, 0));
+        assert_eq!(ftp.world.conns().len(), 2);
+        ftp.world.wait(200);
+        assert!(ftp.data().is_empty(), "{:?}", ftp.data());
+        told.tell(&ftp.world);
+        ftp.world.wait(1);
+        assert_eq!(ftp.world.load_of(&ftp.service(), &known), (1, 0, 0));
+        assert_eq!(ftp.world.conns().len(), 1);
+        assert!(ftp.apps().contains("TCP  21      1 "), "{}", ftp.apps());
     }
 }

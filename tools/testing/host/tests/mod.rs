@@ -7,7 +7,9 @@
 //! the clock, and looks at what became of the packets, of the connections and of the counters. At
 //! its end the module is unloaded, and everything must have come back.
 
-mod either;
+mod apply;
+mod daemons;
+mod extensible;
 mod failures;
 mod ftp;
 mod icmp;
