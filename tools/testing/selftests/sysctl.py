@@ -9,7 +9,7 @@ import os
 
 from lib.cpus import on_cpus
 from lib.lab import Lab
-from lib.netns import Netns, become_owner
+from lib.netns import Netns, in_child, in_user_namespace
 from lib.tap import equal, main, module_under_test, test
 from lib.vs import PATH, Settings
 
@@ -60,6 +60,10 @@ LIMITED = {"conn_lfactor", "est_nice", "run_estimation", "svc_lfactor"}
 PRIVATE = {"lblc_expiration", "lblcr_expiration"}
 # The one that is no number is tested by itself.
 LIST = "est_cpulist"
+# Those of the sync daemons are tested in sync_control.py.
+SYNC = {"backup_only", "sync_persist_mode", "sync_ports", "sync_qlen_max",
+        "sync_refresh_period", "sync_retries", "sync_sock_size",
+        "sync_threshold", "sync_version"}
 
 
 @test("each setting is there, with its default, in the first namespace and "
@@ -69,7 +73,7 @@ def defaults(lab):
                               (Settings(lab.director), DEFAULTS)):
         names = settings.names()
         if module_under_test() == "rust":
-            equal(names, set(DEFAULTS) | {LIST})
+            equal(names, set(DEFAULTS) | SYNC | {LIST})
         else:
             equal(set(DEFAULTS) - names, set())
         equal({name: settings[name] for name in DEFAULTS}, numbers)
@@ -126,29 +130,6 @@ def isolation(lab):
     other.delete()
     for name, value in DEFAULTS.items():
         one[name] = value
-
-
-def in_child(function):
-    """What `function` returns, as text, called in a process of its own."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            os.write(writer, repr(function()).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    os.waitpid(child, 0)
-    with os.fdopen(reader) as pipe:
-        return pipe.read()
-
-
-def in_user_namespace(function):
-    """The same, as root of a user namespace and a network namespace in it."""
-    def inside():
-        become_owner()
-        return function()
-    return in_child(inside)
 
 
 @test("root of a user namespace has the same settings, and may change those "

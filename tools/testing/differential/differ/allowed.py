@@ -13,16 +13,9 @@ from typing import Callable, NamedTuple
 
 from lib import genl, sockopt
 
-from .operations import Read, Request, Set, Write
+from .operations import Request, Set, Write
 from .outcome import Answer
 from .rows import COMMAND, unpack
-
-# They come with their features.
-MISSING_SETTINGS = {
-    "backup_only", "sync_persist_mode", "sync_ports",
-    "sync_qlen_max", "sync_refresh_period", "sync_retries",
-    "sync_sock_size", "sync_threshold", "sync_version"}
-MISSING_FILES = {"ip_vs_conn_sync"}
 
 
 class Absent(NamedTuple):
@@ -59,14 +52,8 @@ def _of_dest(op, kind):
 
 
 ABSENT = [
-    Absent("a feature that is not there yet",
-           lambda op, ours: ours.error in ("ENOSYS", "EPROTONOSUPPORT")),
-    Absent("a setting that is not there",
-           lambda op, ours: isinstance(op, Write) and ours.error == "ENOENT"
-           and op.name in MISSING_SETTINGS),
-    Absent("a file that is not there yet",
-           lambda op, ours: isinstance(op, Read) and ours.error == "ENOENT"
-           and op.name in MISSING_FILES),
+    Absent("a protocol that services can't have",
+           lambda op, ours: ours.error == "EPROTONOSUPPORT"),
     Absent("forwarding methods 5 to 7 mean nothing",
            lambda op, ours: isinstance(op, (Request, Set))
            and ours.error == "EINVAL" and _method(op) > 4),
@@ -77,9 +64,6 @@ ABSENT = [
 ]
 
 DIFFERENT = [
-    Different("a daemon's wrong state is found before its interface",
-              lambda op, ours, c: isinstance(op, (Request, Set)) and
-              (ours.error, c.error) == ("EINVAL", "ENODEV")),
     Different("conn_max refuses the smallest number as every negative one",
               lambda op, ours, c: isinstance(op, Write) and
               (op.name, op.text, ours.error, c.error) ==

@@ -299,8 +299,8 @@ class Chance:
                 (0, 60, 300, 900), TIMEOUTS) for _ in range(3)))
         elif option in (sockopt.STARTDAEMON, sockopt.STOPDAEMON):
             data = struct.pack("=i16si", self.names.edge((1, 2), (0, 3, -1)),
-                               rng.choice((b"lo", b"nonesuch", b"",
-                                           b"x" * 16)), rng.choice((0, 255)))
+                               rng.choice((b"nonesuch", b"", b"x" * 16)),
+                               rng.choice((0, 255)))
         elif option == sockopt.FLUSH:
             data = b""
         else:

@@ -9,10 +9,14 @@ import time
 from .family import Ipv6
 
 GENERATOR = "gen"
+SYNC = "sync"       # where the other directors would be
 SETTLE = 10         # seconds, nearly free: an idle guest's clock jumps
 SETUP = f"""
 link add {GENERATOR} type veth peer name in
 link add out type dummy
+link add {SYNC} type dummy
+addr add 10.99.0.1/24 dev {SYNC}
+link set {SYNC} up
 link set lo up
 link set {GENERATOR} up
 link set in up

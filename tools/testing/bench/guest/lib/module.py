@@ -4,7 +4,7 @@
 import os
 from typing import NamedTuple
 
-from .director import read, run
+from .director import SYNC, read, run
 
 LOAD = "/ipvs/tools/testing/vm/load-module"
 TIMEOUT = 86400     # of UDP; the clock of a run gets to some minutes
@@ -53,6 +53,17 @@ def load(name, family, services, parameters=(), tracked=False):
             rules.append(f"-a {kind} {virtual} -r {server} {method}")
     run("ipvsadm", "--restore", stdin="\n".join(rules))
     run("ipvsadm", "--set", "0", "0", str(TIMEOUT))
+
+
+def synchronise():
+    """Start a master that tells each connection with its first packet."""
+    run("sysctl", "-q", "net.ipv4.vs.sync_threshold=1 50")
+    run("ipvsadm", "--start-daemon", "master", "--mcast-interface", SYNC)
+
+
+def unsynchronise():
+    """Stop it."""
+    run("ipvsadm", "--stop-daemon", "master")
 
 
 def unload():

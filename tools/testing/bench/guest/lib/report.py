@@ -33,6 +33,25 @@ def net(figures, column, level, key):
     return value, (cost["high"] - cost["low"]) / value
 
 
+def added(figures, column, level, key):
+    """What a master adds to the cost, and its spread as a part of it."""
+    found = figures[column][level]
+    cost, before = found["synced"][key], found["rows"][key]["median"]
+    value = cost["median"] - before
+    return value, (cost["high"] - cost["low"]) / value if value else None
+
+
+def synced_rows(figures):
+    """What packets cost more while a master runs, at every level."""
+    for key, what in of_part(figures["part"]).items():
+        for level in figures["levels"]:
+            both, spreads = zip(*(added(figures, column, level, key)
+                                  for column in COLUMNS))
+            found = row("sync", f"{what.title}, added", level, both,
+                        spread=max(map(abs, filter(None, spreads)), default=None))
+            yield limited(found, what.limit, found["ratio"])
+
+
 def cost_rows(figures):
     """Packets, at every level."""
     for key, what in of_part(figures["part"]).items():
@@ -146,6 +165,8 @@ def rows(figures):
     """All rows; of associations only what their packets cost, since the rest does not depend
     on the protocol, and of connections that are tracked too, since the memory and the end of
     tracking's own entries are no part of the module."""
+    if figures["part"] == "sync":
+        return list(synced_rows(figures))
     if figures["part"] in ("tracked", "sctp"):
         return list(cost_rows(figures))
     return [*cost_rows(figures), *memory_rows(figures),
