@@ -240,26 +240,28 @@ pub(crate) fn wrong_length(net: &Net, length: i32, needed: usize) {
 
 /// Reports that a daemon was to be started on a device that there is not. C: "Unknown mcast interface".
 #[cold]
-pub(crate) fn no_sync_device(net: &Net, name: &CStr) {
+pub(crate) fn no_sync_device(net: &Net, name: &dyn core::fmt::Display) {
     if let Some(permit) = LOG.permit_for_request(net) {
-        LOG.error(
-            permit,
-            format_args!("Unknown mcast interface: {}", Text(name)),
-        );
+        LOG.error(permit, format_args!("Unknown mcast interface: {name}"));
     }
 }
 
 /// Reports that a daemon was started, with so many threads.
 #[cold]
-pub(crate) fn sync_started(net: &Net, role: &str, device: &CStr, sync_id: u32, threads: usize) {
+pub(crate) fn sync_started(
+    net: &Net,
+    role: &str,
+    device: &dyn core::fmt::Display,
+    sync_id: u32,
+    threads: usize,
+) {
     for number in 0..threads {
         if let Some(permit) = LOG.permit_for_request(net) {
             LOG.info(
                 permit,
                 format_args!(
-                    "sync thread started: state = {role}, mcast_ifn = {}, syncid = {sync_id}, id = \
-                     {number}",
-                    Text(device)
+                    "sync thread started: state = {role}, mcast_ifn = {device}, syncid = {sync_id}, id = \
+                     {number}"
                 ),
             );
         }
@@ -301,15 +303,6 @@ pub(crate) fn sync_not_received(net: &Net, error: Error) {
 pub(crate) fn sync_fault(net: &Net, fault: Fault) {
     if let Some(permit) = LOG.permit_for_packet(net) {
         LOG.error(permit, format_args!("BACKUP, ignored: {fault}"));
-    }
-}
-
-/// A name that the kernel keeps as bytes.
-struct Text<'a>(&'a CStr);
-
-impl core::fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}", self.0.to_bytes().escape_ascii())
     }
 }
 

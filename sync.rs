@@ -16,6 +16,7 @@ use crate::{
         sync::{
             Daemon,
             DaemonConfig,
+            DeviceName,
             Queues,
             Role,
             Sender, //
@@ -35,11 +36,7 @@ use core::{
 };
 use ipvs_core::{
     net::Addr,
-    netlink::{
-        daemon::DaemonSpec,
-        AF_INET6,
-        IF_NAME_LEN, //
-    },
+    netlink::{daemon::DaemonSpec, AF_INET6},
     sync::{
         GROUP,
         PORT,
@@ -98,9 +95,9 @@ impl Netns {
         if daemons.closed {
             return Err(ENODEV);
         }
-        let interface = device_name(spec.interface)?;
+        let interface = DeviceName::new(spec.interface);
         let device = rcu::read(|rcu| {
-            Device::by_name(self.net(), &interface, rcu).map(|device| DeviceNow {
+            Device::by_name(self.net(), interface.as_c_str(), rcu).map(|device| DeviceNow {
                 index: device.index(),
                 mtu: device.mtu(),
                 addr: device.ipv4_addr(),
@@ -268,19 +265,9 @@ impl Role {
     }
 }
 
-/// Returns a name as devices have it. C: `strscpy()`, which cuts a long one off.
-fn device_name(name: &[u8]) -> Result<CString> {
-    let mut bytes = [0; IF_NAME_LEN + 1];
-    for (to, from) in bytes.iter_mut().zip(name.iter().take(IF_NAME_LEN)) {
-        *to = *from;
-    }
-    let name = CStr::from_bytes_until_nul(&bytes).map_err(|_| EINVAL)?;
-    Ok(CString::try_from(name)?)
-}
-
 /// Returns the settings of a daemon, with defaults for what users have not given, and what they have in
 /// its limits.
-fn config(spec: &DaemonSpec<'_>, role: Role, interface: CString, mtu: u32) -> DaemonConfig {
+fn config(spec: &DaemonSpec<'_>, role: Role, interface: DeviceName, mtu: u32) -> DaemonConfig {
     let group = match spec.group {
         None => IpAddr::from(GROUP),
         Some((AF_INET6, addr)) => Ipv6Addr::from(addr).into(),

@@ -8,9 +8,13 @@
 //! sends. In the C module one lock serves all of them.
 
 use crate::settings::Settings;
-use core::net::IpAddr;
+use core::{
+    fmt,
+    net::IpAddr, //
+};
 use ipvs_core::{
     net::Address,
+    netlink::IF_NAME_LEN,
     sync::{
         self,
         Entry,
@@ -22,7 +26,6 @@ use ipvs_core::{
 use kernel::{
     new_mutex,
     prelude::*,
-    str::CString,
     sync::{
         Arc,
         Mutex, //
@@ -77,10 +80,43 @@ impl Role {
     }
 }
 
+/// The name of a network device.
+#[derive(Clone, Copy)]
+pub(crate) struct DeviceName([u8; IF_NAME_LEN + 1]);
+
+impl DeviceName {
+    /// Takes the name from bytes: what is before the first NUL, as far as it fits. C:
+    /// `strscpy()`.
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        let mut name = [0; IF_NAME_LEN + 1];
+        let before_nul = bytes.iter().take_while(|&&byte| byte != 0);
+        for (to, from) in name.iter_mut().zip(before_nul.take(IF_NAME_LEN)) {
+            *to = *from;
+        }
+        Self(name)
+    }
+
+    /// Returns the name as a string for C.
+    pub(crate) fn as_c_str(&self) -> &CStr {
+        // The last byte is NUL always.
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
+    }
+
+    /// Returns the bytes of the name.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.as_bytes().escape_ascii())
+    }
+}
+
 /// The settings of a daemon. C: `struct ipvs_sync_daemon_cfg`.
 pub(crate) struct DaemonConfig {
-    /// The name of the device.
-    pub(crate) interface: CString,
+    pub(crate) interface: DeviceName,
     /// The number that datagrams carry, of which the last byte is sent; a backup with 0 takes all.
     pub(crate) sync_id: u32,
     /// The longest UDP payload that is sent or received, in bytes.

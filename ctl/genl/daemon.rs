@@ -79,7 +79,7 @@ pub(super) fn show(request: &Request<'_>, out: &mut Dump<'_, Position>) {
 fn put(out: &mut Dump<'_, Position>, role: Role, config: &DaemonConfig) -> Result {
     let daemon = DaemonDump {
         state: role.bit(),
-        interface: config.interface.to_bytes(),
+        interface: config.interface.as_bytes(),
         sync_id: config.sync_id,
         max_len: config.max_len,
         port: config.port,

@@ -67,7 +67,7 @@ pub(super) fn get(option: i32, answer: &mut Answer<'_>, netns: &Netns) -> Result
                 running.map_or([0; DAEMON_LEN], |daemon| {
                     sockopt::daemon_entry(&sockopt::Daemon {
                         state: role.bit(),
-                        interface: Some(daemon.config.interface.to_bytes()),
+                        interface: Some(daemon.config.interface.as_bytes()),
                         sync_id: daemon.config.sync_id,
                     })
                 })
